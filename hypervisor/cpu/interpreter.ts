@@ -1,0 +1,86 @@
+// Generates the interpreter: one WebAssembly function per instruction form, from the one definition of each
+// instruction, plus the memory management they call. A vCPU's state addresses are built in, so there is one module
+// per vCPU number; domains share it.
+import { EXIT } from './processor-api.ts';
+import { forms, SPECIAL, SPECIAL_COUNT } from './decode.ts';
+import { type Form, Insn, type Runtime } from './insn.ts';
+import { CODE_WRITE, COMMIT, FOREIGN, LOOKUP, TRANSLATE, commitFunction, lookupFunction, translateFunction, walkFunction } from './mmu.ts';
+import { R } from './record.ts';
+import { definitionOf } from './semantics/index.ts';
+import { INTERNAL, S, SLOT, TLB_BYTES, areaOf } from './state.ts';
+import { Fn, type FuncRef, ModuleBuilder, type Signature, i32, ld16u, ld32, ld64 } from './wasm/builder.ts';
+
+const HANDLER: Signature = { params: ['i32'], results: [] };
+const HELPER_CALL: Signature = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
+const plain = (mnemonic: string): Form => ({ mnemonic, operands: [], address: 'reg', bits: 64, lock: false, rep: 'none', aligned: false });
+
+/** Handlers that are not instructions. */
+function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): void {
+  const x = new Insn(f, plain(`special ${n}`), area, rt);
+  switch (n) {
+    case SPECIAL.exit: f.ret(); return;
+    // The block goes on where this record stands: behind its last instruction, maybe in the next page.
+    case SPECIAL.fallthrough: x.jump(f.let(x.thisRip())); return;
+    // The block was dropped: find it anew from here.
+    case SPECIAL.stale:
+      x.setState64(S.rip, x.thisRip());
+      x.setState32(S.current, 0);
+      x.setState32(S.exit, INTERNAL.decode);
+      f.ret();
+      return;
+    // The next record's instruction reaches into the next page, which must still be the one it was decoded from.
+    case SPECIAL.crossCheck: {
+      const next = f.let(x.slot(SLOT.pageBase).add(4096)), p = f.local('i32');
+      const e = f.let(x.state32(S.tlb).add(next.shrU(8).wrap().and(0x3ff0)));
+      f.if(ld64(e, 2 * TLB_BYTES).eq(next), () => f.set(p, next.wrap().add(ld32(e, 2 * TLB_BYTES + 8))), () => {
+        f.set(p, f.call(walk, next, i32(2), x.rec));
+        f.if(p.get().eqz(), () => f.ret());
+      });
+      f.if(p.get().ne(x.imm32()), () => {
+        x.setState64(S.rip, x.thisRip());
+        x.setState32(S.current, 0);
+        x.setState32(S.exit, INTERNAL.recheck);
+        f.ret();
+      });
+      x.next();
+      return;
+    }
+    case SPECIAL.undefined: x.setState32(S.exit, INTERNAL.undefined); x.setState32(S.current, x.rec); f.ret(); return;
+    case SPECIAL.stepped: x.setState64(S.rip, x.thisRip()); x.setState32(S.current, 0); x.setState32(S.exit, INTERNAL.stepped); f.ret(); return;
+    case SPECIAL.breakpoint: x.exit(EXIT.breakpoint); return;
+  }
+}
+
+/** The module's bytes for one vCPU number. */
+export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
+  const area = areaOf(vcpu), m = new ModuleBuilder(), handlerType = m.typeIndex(HANDLER);
+  const foreign = m.importFunction('foreign', FOREIGN), codeWrite = m.importFunction('codeWrite', CODE_WRITE), helper = m.importFunction('helper', HELPER_CALL);
+  const walk = m.declare(TRANSLATE, 'walk'), translate = m.declare(TRANSLATE, 'translate'), commit = m.declare(COMMIT, 'commit'), lookup = m.declare(LOOKUP, 'lookup');
+  const imports = { foreign, codeWrite, walk }, rt: Runtime = { handlerType, translate, commit, lookup, helper };
+  m.define(walk, walkFunction(area, imports));
+  m.define(translate, translateFunction(area, imports));
+  m.define(commit, commitFunction(area));
+  m.define(lookup, lookupFunction(area, imports));
+
+  const run = new Fn(HANDLER), runRef = m.declare(HANDLER, 'run'), start = run.param(0, 'i32').get();
+  run.callIndirect(handlerType, ld16u(start, R.handler), start);
+  m.define(runRef, run);
+
+  const handlers: FuncRef[] = [];
+  const handler = (build: (f: Fn) => void): void => {
+    const ref = m.declare(HANDLER), f = new Fn(HANDLER);
+    build(f);
+    m.define(ref, f);
+    handlers.push(ref);
+  };
+  for (let n = 0; n < SPECIAL_COUNT; n++) handler(f => special(n, f, area, rt, walk));
+  for (const form of forms) handler(f => {
+    const d = definitionOf(form.mnemonic)!;
+    new Insn(f, form, area, rt).define(d.define, d.bitString ?? false);
+  });
+  m.setTable(handlers);
+  return m.build();
+}
+
+/** Compiles the interpreter for one vCPU number; the module can be sent to other threads, which share its code. */
+export const compileInterpreter = (vcpu: number): WebAssembly.Module => new WebAssembly.Module(interpreterBytes(vcpu));

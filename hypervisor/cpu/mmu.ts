@@ -1,0 +1,140 @@
+// Address translation, generated as WebAssembly: the page walk behind a TLB miss, page-crossing accesses, and the
+// lookup that finds the record for a branch target.
+import { EXIT, PFEC } from './processor-api.ts';
+import { PAGE_BYTES } from './layout.ts';
+import { BLOCK_ENTRIES, INTERNAL, JUMP_ENTRIES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
+import { R } from './record.ts';
+import { Fn, type FuncRef, type I32, type I64, type Signature, i32, i64, ld32, ld64, ld8u, select } from './wasm/builder.ts';
+
+export const TRANSLATE: Signature = { params: ['i64', 'i32', 'i32'], results: ['i32'] };
+export const COMMIT: Signature = { params: [], results: [] };
+export const LOOKUP: Signature = { params: ['i64'], results: ['i32'] };
+/** (entry low, entry high, access) -> physical address of the frame, or 0. */
+export const FOREIGN: Signature = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
+/** (physical address): translations of code in its frame are dropped. */
+export const CODE_WRITE: Signature = { params: ['i32'], results: [] };
+
+/** Page-table entry bits. */
+const P = 1n, RW = 2n, ACCESSED = 0x20n, DIRTY = 0x40n, NX = 1n << 63n;
+
+/** Hash of a physical code address into the block table, as a byte offset. */
+export const blockHash = (phys: number): number => ((phys ^ phys >>> 12) & (BLOCK_ENTRIES - 1)) * 8;
+const blockHashCode = (phys: I32): I32 => phys.xor(phys.shrU(12)).and(BLOCK_ENTRIES - 1).shl(3);
+export const jumpHash = (low: number): number => ((low ^ low >>> 10) & (JUMP_ENTRIES - 1)) * 16;
+const jumpHashCode = (low: I32): I32 => low.xor(low.shrU(10)).and(JUMP_ENTRIES - 1).shl(4);
+
+export interface MmuImports { foreign: FuncRef; codeWrite: FuncRef; walk: FuncRef }
+
+function fault(f: Fn, area: number, vector: number, errorCode: I32, va: I64, rec: I32): void {
+  f.st32(area, EXIT.exception, S.exit);
+  f.st32(area, vector, S.vector);
+  f.st32(area, errorCode, S.errorCode);
+  if (vector === 14) f.st64(area, va, S.cr2);
+  f.st32(area, rec, S.current);
+  f.ret(i32(0));
+}
+
+/** Page walk for one page: returns the physical address of `va`, or 0 with the fault recorded. */
+export function walkFunction(area: number, im: MmuImports): Fn {
+  const f = new Fn(TRANSLATE), va = f.param(0, 'i64').get(), kind = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get();
+  const sign = va.shrS(47);
+  f.if(sign.ne(0).and(sign.ne(-1n)), () => fault(f, area, 13, i32(0), va, rec));
+  f.st32(area, ld32(area, S.walks).add(1), S.walks);
+  const view = f.let(ld32(area, S.activeView));
+  const table = f.local('i32'), entry = f.local('i64'), rights = f.local('i64'), nx = f.local('i64'), at = f.local('i32'), frame = f.local('i32');
+  const code = (present: number): I32 => select(kind.eq(1), i32(PFEC.write), select(kind.eq(2), i32(PFEC.fetch), i32(0))).or(present | PFEC.user);
+  f.set(table, ld32(view.shl(2).add(area), S.roots));
+  f.set(rights, i64(RW));
+  f.set(nx, i64(0));
+  for (const shift of [39, 30, 21, 12]) {
+    f.set(at, table.get().add(va.shrU(shift).wrap().and(511).shl(3)));
+    f.set(entry, ld64(at.get()));
+    f.if(entry.get().and(P).eqz(), () => fault(f, area, 14, code(0), va, rec));
+    f.set(rights, rights.get().and(entry.get()));
+    f.set(nx, nx.get().or(entry.get()));
+    if (shift === 12) break;
+    f.if(entry.get().and(ACCESSED).eqz(), () => f.atomicOr64(at.get(), ACCESSED));
+    f.set(table, entry.get().wrap().and(-4096));
+  }
+  f.if(kind.eq(1).and(rights.get().and(RW).eqz()), () => fault(f, area, 14, code(PFEC.present), va, rec));
+  f.if(kind.eq(2).and(nx.get().and(NX).ne(0)), () => fault(f, area, 14, code(PFEC.present), va, rec));
+  const wanted = f.let(select(kind.eq(1), i64(ACCESSED | DIRTY), i64(ACCESSED)));
+  f.if(entry.get().and(wanted).ne(wanted), () => {
+    f.if(kind.eq(1), () => f.atomicOr64(at.get(), ACCESSED | DIRTY), () => f.atomicOr64(at.get(), ACCESSED));
+  });
+  f.set(frame, entry.get().wrap().and(-4096));
+  f.if(entry.get().shrU(32).wrap().and(0xfffff).ne(ld32(area, S.slot)), () => {
+    const p = f.call<I32>(im.foreign, entry.get().wrap(), entry.get().shrU(32).wrap(), kind);
+    f.if(p.eqz(), () => fault(f, area, 14, code(PFEC.present), va, rec));
+    f.set(frame, p);
+  });
+  f.if(kind.eq(1), () => {
+    // A page with translated code in it loses them before it is written; only then may it be in the write TLB.
+    f.if(ld8u(frame.get().shrU(12).add(ld32(area, S.codeMap))), () => f.call(im.codeWrite, frame.get()));
+  });
+  const tlb = f.let(view.mul(VIEW_BYTES).add(kind.mul(TLB_BYTES)).add(va.shrU(8).wrap().and(0x3ff0)).add(area));
+  f.st64(tlb, va.and(-4096n), S.tlbs);
+  f.st32(tlb, frame.get().sub(va.and(-4096n).wrap()), S.tlbs + 8);
+  f.ret(frame.get().add(va.wrap().and(4095)));
+  f.unreachable();
+  return f;
+}
+
+/** Rt.translate: like the walk, for `kind | bytes << 8`, gathering page-crossing operands in a scratch area. */
+export function translateFunction(area: number, im: MmuImports): Fn {
+  const f = new Fn(TRANSLATE), va = f.param(0, 'i64').get(), what = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get();
+  const kind = f.let(what.and(255)), bytes = f.let(what.shrU(8)), inPage = f.let(va.wrap().and(4095)), room = f.let(i32(PAGE_BYTES).sub(inPage));
+  const first = f.call<I32>(im.walk, va, kind, rec);
+  f.if(first.eqz(), () => f.ret(i32(0)));
+  f.if(bytes.leU(room), () => f.ret(first));
+  const second = f.call<I32>(im.walk, f.let(va.add(room.extU())), kind, rec);
+  f.if(second.eqz(), () => f.ret(i32(0)));
+  f.st32(area, first, S.crossFirst);
+  f.st32(area, second, S.crossSecond);
+  f.st32(area, room, S.crossFirstBytes);
+  f.st32(area, bytes, S.crossBytes);
+  const scratch = f.let(select(kind.eq(1), i32(area + S.scratch), i32(area + S.readScratch)));
+  f.memoryCopy(scratch, first, room);
+  f.memoryCopy(scratch.add(room), second, bytes.sub(room));
+  f.ret(scratch);
+  f.unreachable();
+  return f;
+}
+
+export function commitFunction(area: number): Fn {
+  const f = new Fn(COMMIT), room = f.let(ld32(area, S.crossFirstBytes));
+  f.memoryCopy(ld32(area, S.crossFirst), i32(area + S.scratch), room);
+  f.memoryCopy(ld32(area, S.crossSecond), i32(area + S.scratch).add(room), ld32(area, S.crossBytes).sub(room));
+  return f;
+}
+
+/** Rt.lookup: jump cache, then page walk and block table, then the exit that has the block decoded. */
+export function lookupFunction(area: number, im: MmuImports): Fn {
+  const f = new Fn(LOOKUP), rip = f.param(0, 'i64').get();
+  f.st64(area, rip.and(-4096n), S.regs + SLOT.pageBase);
+  const cached = f.let(jumpHashCode(rip.wrap()).add(ld32(area, S.jumps)));
+  const rec = f.local('i32');
+  f.block(found => {
+    f.if(ld64(cached).eq(rip), () => { f.set(rec, ld32(cached, 8)); f.br(found); });
+    f.st32(area, ld32(area, S.lookups).add(1), S.lookups);
+    const exec = f.let(ld32(area, S.tlb).add(rip.shrU(8).wrap().and(0x3ff0))), p = f.local('i32');
+    f.if(ld64(exec, 2 * TLB_BYTES).eq(rip.and(-4096n)), () => f.set(p, rip.wrap().add(ld32(exec, 2 * TLB_BYTES + 8))), () => {
+      f.set(p, f.call(im.walk, rip, i32(2), i32(0)));
+      // A fetch fault is reported at the target: current is 0 and rip is stored.
+      f.if(p.get().eqz(), () => { f.st32(area, 0, S.patch); f.ret(i32(area + S.exitRecord)); });
+    });
+    const entry = f.let(blockHashCode(p.get()).add(area)), word = f.let(ld32(entry, S.blocks + 4));
+    f.if(ld32(entry, S.blocks).eq(p.get()).and(word.ne(0)).and(word.and(1).eq(ld32(area, S.compat))).eqz(), () => {
+      f.st32(area, INTERNAL.decode, S.exit);
+      f.ret(i32(area + S.exitRecord));
+    });
+    f.set(rec, word.and(-2));
+    f.st64(cached, rip);
+    f.st32(cached, rec.get(), 8);
+  });
+  const patch = f.let(ld32(area, S.patch));
+  f.if(patch, () => { f.st32(patch, rec.get(), R.link); f.st32(area, 0, S.patch); });
+  f.ret(rec.get());
+  f.unreachable();
+  return f;
+}

@@ -1,0 +1,33 @@
+// A pre-decoded instruction: 24 bytes, little-endian, 8-byte aligned. Handlers of the interpreter get its address.
+//
+//   0 u16 handler   2 u8 a   3 u8 b   4 u8 base   5 u8 index   6 u8 scale   7 u8 segment slot
+//   8 i32 displacement       12 i32 immediate     16 u16 offset in page   18 u8 length   19 u8 c
+//  20 u32 link: record of the branch target in the same page, or 0
+//
+// a, b, c, base, index and the segment are register slots (state.ts SLOT). A 64-bit immediate takes 8..15.
+export const RECORD_BYTES = 24;
+export const R = { handler: 0, a: 2, b: 3, base: 4, index: 5, scale: 6, segment: 7, disp: 8, imm: 12, offset: 16, length: 18, c: 19, link: 20 } as const;
+
+export interface RecordFields {
+  handler: number; a: number; b: number; base: number; index: number; scale: number; segment: number;
+  disp: number; imm: number; imm64?: bigint; offset: number; length: number; c: number; link: number;
+}
+
+export function writeRecord(view: DataView, at: number, r: RecordFields): void {
+  view.setUint16(at + R.handler, r.handler, true);
+  view.setUint8(at + R.a, r.a);
+  view.setUint8(at + R.b, r.b);
+  view.setUint8(at + R.base, r.base);
+  view.setUint8(at + R.index, r.index);
+  view.setUint8(at + R.scale, r.scale);
+  view.setUint8(at + R.segment, r.segment);
+  if (r.imm64 !== undefined) view.setBigInt64(at + R.disp, r.imm64, true);
+  else {
+    view.setInt32(at + R.disp, r.disp, true);
+    view.setInt32(at + R.imm, r.imm, true);
+  }
+  view.setUint16(at + R.offset, r.offset, true);
+  view.setUint8(at + R.length, r.length);
+  view.setUint8(at + R.c, r.c);
+  view.setUint32(at + R.link, r.link, true);
+}

@@ -1,0 +1,14 @@
+// All instruction definitions, by mnemonic.
+import type { Definition, Definitions } from './definition.ts';
+import { arithmetic } from './arithmetic.ts';
+import { shifts } from './shifts.ts';
+import { multiply } from './multiply.ts';
+import { moves } from './moves.ts';
+import { control } from './control.ts';
+import { strings } from './strings.ts';
+import { system } from './system.ts';
+import { sse } from './sse.ts';
+import { x87 } from './x87.ts';
+
+const all: Definitions = new Map([...arithmetic, ...shifts, ...multiply, ...moves, ...control, ...strings, ...system, ...sse, ...x87]);
+export const definitionOf = (mnemonic: string): Definition | undefined => all.get(mnemonic);

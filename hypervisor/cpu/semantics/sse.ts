@@ -1,0 +1,2 @@
+import type { Definitions } from './definition.ts';
+export const sse: Definitions = new Map();

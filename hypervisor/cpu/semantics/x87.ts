@@ -1,0 +1,2 @@
+import type { Definitions } from './definition.ts';
+export const x87: Definitions = new Map();

@@ -1,0 +1,99 @@
+// Where one vCPU keeps its state inside its area (layout.ts: VCPU_AREA + vcpu * VCPU_STRIDE). Offsets are relative
+// to the area. The interpreter is generated with the area's address built in.
+//
+//   0x0000  words polled and exit details      0x1000  FXSAVE-shaped x87/MMX/SSE state
+//   0x0100  registers: 32 slots of 8 bytes     0x2000  scratch for page-crossing accesses
+//   0x10000 TLBs: [view][kind] of 1024 entries {i64 tag, i32 addend, pad}
+//   0x30000 jump caches: [view] of 1024 entries {i64 rip, i32 record, pad}
+//   0x40000 block table: 64 Ki entries {u32 physical address, u32 record | mode}
+//   0x100000 .. VCPU_STRIDE: records
+import { ATTENTION, VCPU_AREA, VCPU_STRIDE } from './layout.ts';
+
+export const S = {
+  /** i32 set by anyone (Atomics); any bit ends guest code at the next block boundary. */
+  attention: ATTENTION,
+  /** i32 for the processor's own use, polled together with attention as one i64. */
+  selfAttention: ATTENTION + 4,
+  /** i32: why the wasm code came back; an EXIT value or one of INTERNAL. */
+  exit: 8,
+  vector: 12,
+  /** i32, -1 for none. */
+  errorCode: 16,
+  /** i32: address of the record that left. */
+  current: 20,
+  cr2: 24,
+  /** i32: view * VIEW_BYTES + address of the active view's first TLB. */
+  tlb: 32,
+  /** i32: address of the active view's jump cache. */
+  jumps: 36,
+  /** i32 each: physical address of the L4 table of the two views. */
+  roots: 40,
+  /** i32: slot of this memory, compared with bits 32..51 of page-table entries. */
+  slot: 48,
+  /** i32: 0 in 64-bit mode, 1 in compatibility mode. */
+  compat: 52,
+  /** i32: base address of the code map (layout.ts). */
+  codeMap: 56,
+  /** i32: view in use. */
+  activeView: 60,
+  /** Lazy flags, see flags.ts. */
+  flagResult: 64,
+  flagAux: 72,
+  /** i32: TF, IF, DF, IOPL, NT, RF, AC, ID, in their RFLAGS places. */
+  flagsOther: 80,
+  /** i32: 0, or 1 while CR0.TS is set. */
+  taskSwitched: 84,
+  /** i64: rip to continue at, valid whenever the wasm code has come back. */
+  rip: 88,
+  /** i32: record that wants its link patched by the lookup, or 0. */
+  patch: 96,
+  /** i32: physical pointers and lengths of a page-crossing store in progress. */
+  crossFirst: 100, crossSecond: 104, crossFirstBytes: 108, crossBytes: 120,
+  /** i32: number of walks, lookups (counters). */
+  walks: 112, lookups: 116,
+  /** u16 x 6: es cs ss ds fs gs. */
+  selectors: 128,
+  /** i64 x 8. */
+  debug: 160,
+  regs: 0x100,
+  fx: 0x1000,
+  /** Page-crossing stores are gathered in `scratch`, page-crossing loads in `readScratch`. */
+  scratch: 0x2000, readScratch: 0x2400,
+  /** One record that ends the run: the way out of the tail-call chain. */
+  exitRecord: 0x3000,
+  /** Records of a block made for single-stepping. */
+  stepRecords: 0x3040,
+  tlbs: 0x10000,
+  jumpCaches: 0x30000,
+  blocks: 0x40000,
+  records: 0x100000,
+} as const;
+
+export const TLB_ENTRIES = 1024;
+export const TLB_BYTES = TLB_ENTRIES * 16;
+/** read, write, execute TLBs of one view. */
+export const VIEW_BYTES = 4 * TLB_BYTES;
+export const JUMP_ENTRIES = 1024;
+export const JUMP_BYTES = JUMP_ENTRIES * 16;
+export const BLOCK_ENTRIES = 0x10000;
+export const RECORDS_BYTES = VCPU_STRIDE - S.records;
+
+/** Register slots: byte offsets from S.regs that fit a record's 8-bit fields. High bytes are slot + 1. */
+export const SLOT = {
+  gpr: (n: number): number => n * 8,
+  zero: 128, pageBase: 136, fsBase: 144, gsBase: 152, esBase: 160, csBase: 168, ssBase: 176, dsBase: 184, temp: 192,
+} as const;
+/** Slot of a segment's base by x86 segment number (es cs ss ds fs gs). */
+export const SEGMENT_SLOT = [SLOT.esBase, SLOT.csBase, SLOT.ssBase, SLOT.dsBase, SLOT.fsBase, SLOT.gsBase] as const;
+
+/** Exits handled inside processor.ts. */
+export const INTERNAL = { none: 0, decode: 100, stepped: 101, recheck: 102, undefined: 103 } as const;
+
+/** FXSAVE image inside S.fx (Intel SDM, FXSAVE 64-bit map). */
+export const FX = { fcw: 0, fsw: 2, ftw: 4, fop: 6, fip: 8, fdp: 16, mxcsr: 24, mxcsrMask: 28, st: 32, xmm: 160 } as const;
+
+export const areaOf = (vcpu: number): number => VCPU_AREA + vcpu * VCPU_STRIDE;
+
+/** RFLAGS bits. */
+export const FLAG = { CF: 1, ONE: 2, PF: 4, AF: 16, ZF: 64, SF: 128, TF: 256, IF: 512, DF: 1024, OF: 2048, IOPL: 0x3000, NT: 0x4000, RF: 0x10000, VM: 0x20000, AC: 0x40000, VIF: 0x80000, VIP: 0x100000, ID: 0x200000 } as const;
+export const FLAGS_OTHER = FLAG.TF | FLAG.IF | FLAG.DF | FLAG.IOPL | FLAG.NT | FLAG.RF | FLAG.AC | FLAG.ID;

@@ -1,0 +1,338 @@
+// A small typed WebAssembly emitter. An expression is a value with a type and the bytes that compute it; a
+// function collects statements. Expressions are re-evaluated wherever they are used: `let` keeps a value.
+
+export type Type = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
+const TYPE_CODE: Record<Type, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
+type Code = readonly number[];
+
+export const uleb = (value: number): number[] => {
+  const out: number[] = [];
+  let n = value;
+  do { const b = n % 128; n = Math.floor(n / 128); out.push(n ? b | 0x80 : b); } while (n);
+  return out;
+};
+const sleb = (value: bigint): number[] => {
+  const out: number[] = [];
+  for (let n = value; ;) {
+    const b = Number(n & 0x7fn);
+    n >>= 7n;
+    if ((n === 0n && !(b & 0x40)) || (n === -1n && b & 0x40)) { out.push(b); return out; }
+    out.push(b | 0x80);
+  }
+};
+
+abstract class Value {
+  abstract readonly type: Type;
+  readonly code: Code;
+  constructor(code: Code) { this.code = code; }
+}
+
+/** 32-bit integer expression. Numbers are accepted where an operand is expected. */
+export class I32 extends Value {
+  readonly type = 'i32';
+  private op(opcode: number, b: I32 | number): I32 { return new I32([...this.code, ...i32(b).code, opcode]); }
+  private un(opcode: number): I32 { return new I32([...this.code, opcode]); }
+  eqz(): I32 { return this.un(0x45); }
+  eq(b: I32 | number): I32 { return this.op(0x46, b); }
+  ne(b: I32 | number): I32 { return this.op(0x47, b); }
+  ltS(b: I32 | number): I32 { return this.op(0x48, b); }
+  ltU(b: I32 | number): I32 { return this.op(0x49, b); }
+  gtS(b: I32 | number): I32 { return this.op(0x4a, b); }
+  gtU(b: I32 | number): I32 { return this.op(0x4b, b); }
+  leU(b: I32 | number): I32 { return this.op(0x4d, b); }
+  geU(b: I32 | number): I32 { return this.op(0x4f, b); }
+  clz(): I32 { return this.un(0x67); }
+  ctz(): I32 { return this.un(0x68); }
+  popcnt(): I32 { return this.un(0x69); }
+  add(b: I32 | number): I32 { return this.op(0x6a, b); }
+  sub(b: I32 | number): I32 { return this.op(0x6b, b); }
+  mul(b: I32 | number): I32 { return this.op(0x6c, b); }
+  and(b: I32 | number): I32 { return this.op(0x71, b); }
+  or(b: I32 | number): I32 { return this.op(0x72, b); }
+  xor(b: I32 | number): I32 { return this.op(0x73, b); }
+  shl(b: I32 | number): I32 { return this.op(0x74, b); }
+  shrS(b: I32 | number): I32 { return this.op(0x75, b); }
+  shrU(b: I32 | number): I32 { return this.op(0x76, b); }
+  /** Sign- or zero-extended to 64 bits. */
+  extS(): I64 { return new I64([...this.code, 0xac]); }
+  extU(): I64 { return new I64([...this.code, 0xad]); }
+  toF32S(): F32 { return new F32([...this.code, 0xb2]); }
+  toF64S(): F64 { return new F64([...this.code, 0xb7]); }
+  asF32(): F32 { return new F32([...this.code, 0xbe]); }
+}
+
+/** 64-bit integer expression. Bigints and numbers are accepted where an operand is expected. */
+export class I64 extends Value {
+  readonly type = 'i64';
+  private op(opcode: number, b: I64 | bigint | number): I64 { return new I64([...this.code, ...i64(b).code, opcode]); }
+  private cmp(opcode: number, b: I64 | bigint | number): I32 { return new I32([...this.code, ...i64(b).code, opcode]); }
+  private un(opcode: number): I64 { return new I64([...this.code, opcode]); }
+  eqz(): I32 { return new I32([...this.code, 0x50]); }
+  eq(b: I64 | bigint | number): I32 { return this.cmp(0x51, b); }
+  ne(b: I64 | bigint | number): I32 { return this.cmp(0x52, b); }
+  ltS(b: I64 | bigint | number): I32 { return this.cmp(0x53, b); }
+  ltU(b: I64 | bigint | number): I32 { return this.cmp(0x54, b); }
+  gtS(b: I64 | bigint | number): I32 { return this.cmp(0x55, b); }
+  gtU(b: I64 | bigint | number): I32 { return this.cmp(0x56, b); }
+  leS(b: I64 | bigint | number): I32 { return this.cmp(0x57, b); }
+  leU(b: I64 | bigint | number): I32 { return this.cmp(0x58, b); }
+  geU(b: I64 | bigint | number): I32 { return this.cmp(0x5a, b); }
+  clz(): I64 { return this.un(0x79); }
+  ctz(): I64 { return this.un(0x7a); }
+  popcnt(): I64 { return this.un(0x7b); }
+  add(b: I64 | bigint | number): I64 { return this.op(0x7c, b); }
+  sub(b: I64 | bigint | number): I64 { return this.op(0x7d, b); }
+  mul(b: I64 | bigint | number): I64 { return this.op(0x7e, b); }
+  divS(b: I64 | bigint | number): I64 { return this.op(0x7f, b); }
+  divU(b: I64 | bigint | number): I64 { return this.op(0x80, b); }
+  remS(b: I64 | bigint | number): I64 { return this.op(0x81, b); }
+  remU(b: I64 | bigint | number): I64 { return this.op(0x82, b); }
+  and(b: I64 | bigint | number): I64 { return this.op(0x83, b); }
+  or(b: I64 | bigint | number): I64 { return this.op(0x84, b); }
+  xor(b: I64 | bigint | number): I64 { return this.op(0x85, b); }
+  shl(b: I64 | bigint | number): I64 { return this.op(0x86, b); }
+  shrS(b: I64 | bigint | number): I64 { return this.op(0x87, b); }
+  shrU(b: I64 | bigint | number): I64 { return this.op(0x88, b); }
+  rotl(b: I64 | bigint | number): I64 { return this.op(0x89, b); }
+  rotr(b: I64 | bigint | number): I64 { return this.op(0x8a, b); }
+  not(): I64 { return this.xor(-1n); }
+  neg(): I64 { return i64(0n).sub(this); }
+  wrap(): I32 { return new I32([...this.code, 0xa7]); }
+  sx8(): I64 { return this.un(0xc2); }
+  sx16(): I64 { return this.un(0xc3); }
+  sx32(): I64 { return this.un(0xc4); }
+  toF32S(): F32 { return new F32([...this.code, 0xb4]); }
+  toF64S(): F64 { return new F64([...this.code, 0xb9]); }
+  asF64(): F64 { return new F64([...this.code, 0xbf]); }
+}
+
+export class F32 extends Value {
+  readonly type = 'f32';
+  op(opcode: number, b: F32): F32 { return new F32([...this.code, ...b.code, opcode]); }
+  cmp(opcode: number, b: F32): I32 { return new I32([...this.code, ...b.code, opcode]); }
+  abs(): F32 { return new F32([...this.code, 0x8b]); }
+  sqrt(): F32 { return new F32([...this.code, 0x91]); }
+  asI32(): I32 { return new I32([...this.code, 0xbc]); }
+  promote(): F64 { return new F64([...this.code, 0xbb]); }
+}
+
+export class F64 extends Value {
+  readonly type = 'f64';
+  op(opcode: number, b: F64): F64 { return new F64([...this.code, ...b.code, opcode]); }
+  cmp(opcode: number, b: F64): I32 { return new I32([...this.code, ...b.code, opcode]); }
+  abs(): F64 { return new F64([...this.code, 0x99]); }
+  sqrt(): F64 { return new F64([...this.code, 0x9f]); }
+  asI64(): I64 { return new I64([...this.code, 0xbd]); }
+  demote(): F32 { return new F32([...this.code, 0xb6]); }
+  /** Truncation with saturation (never traps). */
+  truncI32(): I32 { return new I32([...this.code, 0xfc, 0x02]); }
+  truncI64(): I64 { return new I64([...this.code, 0xfc, 0x06]); }
+}
+
+/** 128-bit vector expression; opcodes are those of the SIMD proposal (prefix 0xfd). */
+export class V128 extends Value {
+  readonly type = 'v128';
+  op(opcode: number, b: V128): V128 { return new V128([...this.code, ...b.code, 0xfd, ...uleb(opcode)]); }
+  un(opcode: number): V128 { return new V128([...this.code, 0xfd, ...uleb(opcode)]); }
+  shift(opcode: number, count: I32 | number): V128 { return new V128([...this.code, ...i32(count).code, 0xfd, ...uleb(opcode)]); }
+  toI32(opcode: number): I32 { return new I32([...this.code, 0xfd, ...uleb(opcode)]); }
+  lane64(n: 0 | 1): I64 { return new I64([...this.code, 0xfd, 0x1d, n]); }
+  lane32(n: number): I32 { return new I32([...this.code, 0xfd, 0x1b, n]); }
+  lane16u(n: number): I32 { return new I32([...this.code, 0xfd, 0x19, n]); }
+  lane8u(n: number): I32 { return new I32([...this.code, 0xfd, 0x16, n]); }
+  with64(n: 0 | 1, v: I64): V128 { return new V128([...this.code, ...v.code, 0xfd, 0x1e, n]); }
+  with32(n: number, v: I32): V128 { return new V128([...this.code, ...v.code, 0xfd, 0x1c, n]); }
+  with16(n: number, v: I32): V128 { return new V128([...this.code, ...v.code, 0xfd, 0x1a, n]); }
+  with8(n: number, v: I32): V128 { return new V128([...this.code, ...v.code, 0xfd, 0x17, n]); }
+  lanef64(n: 0 | 1): F64 { return new F64([...this.code, 0xfd, 0x21, n]); }
+  lanef32(n: number): F32 { return new F32([...this.code, 0xfd, 0x1f, n]); }
+  /** i8x16.shuffle: lanes 0-15 of this, 16-31 of b. */
+  shuffle(b: V128, lanes: readonly number[]): V128 { return new V128([...this.code, ...b.code, 0xfd, 0x0d, ...lanes]); }
+  and(b: V128): V128 { return this.op(78, b); }
+  or(b: V128): V128 { return this.op(80, b); }
+  xor(b: V128): V128 { return this.op(81, b); }
+  /** this & ~b */
+  andnot(b: V128): V128 { return this.op(79, b); }
+}
+
+interface Of { i32: I32; i64: I64; f32: F32; f64: F64; v128: V128 }
+const make = <T extends Type>(type: T, code: Code): Of[T] => {
+  const c = { i32: I32, i64: I64, f32: F32, f64: F64, v128: V128 }[type];
+  return new c(code) as Of[T];
+};
+
+export const i32 = (v: I32 | number): I32 => typeof v === 'number' ? new I32([0x41, ...sleb(BigInt(v | 0))]) : v;
+export const i64 = (v: I64 | bigint | number): I64 => v instanceof I64 ? v : new I64([0x42, ...sleb(BigInt.asIntN(64, BigInt(v)))]);
+/** A vector constant from its 16 bytes. */
+export const v128 = (bytes: readonly number[]): V128 => new V128([0xfd, 0x0c, ...bytes]);
+export const splat64 = (v: I64): V128 => new V128([...v.code, 0xfd, 0x12]);
+export const splat32 = (v: I32): V128 => new V128([...v.code, 0xfd, 0x11]);
+export const splat16 = (v: I32): V128 => new V128([...v.code, 0xfd, 0x10]);
+export const splat8 = (v: I32): V128 => new V128([...v.code, 0xfd, 0x0f]);
+/** select(cond, a, b): a when cond is not zero. Both are evaluated. */
+export const select = <V extends Value>(cond: I32, a: V, b: V): V =>
+  make(a.type, a.type === 'v128' ? [...a.code, ...b.code, ...cond.code, 0x1c, 1, TYPE_CODE.v128] : [...a.code, ...b.code, ...cond.code, 0x1b]) as unknown as V;
+
+// Memory reads: address, then a constant offset. Alignment hints are 1 byte: x86 promises nothing.
+const load = (opcode: number, addr: I32 | number, offset: number): Code => [...i32(addr).code, opcode, 0, ...uleb(offset)];
+export const ld8u = (a: I32 | number, o = 0): I32 => new I32(load(0x2d, a, o));
+export const ld8s = (a: I32 | number, o = 0): I32 => new I32(load(0x2c, a, o));
+export const ld16u = (a: I32 | number, o = 0): I32 => new I32(load(0x2f, a, o));
+export const ld32 = (a: I32 | number, o = 0): I32 => new I32(load(0x28, a, o));
+export const ld64 = (a: I32 | number, o = 0): I64 => new I64(load(0x29, a, o));
+export const ld64from8u = (a: I32 | number, o = 0): I64 => new I64(load(0x31, a, o));
+export const ld64from16u = (a: I32 | number, o = 0): I64 => new I64(load(0x33, a, o));
+export const ld64from32u = (a: I32 | number, o = 0): I64 => new I64(load(0x35, a, o));
+export const ld64from32s = (a: I32 | number, o = 0): I64 => new I64(load(0x34, a, o));
+export const ld128 = (a: I32 | number, o = 0): V128 => new V128([...i32(a).code, 0xfd, 0, 0, ...uleb(o)]);
+/** v128.load32_zero / load64_zero. */
+export const ld128from32 = (a: I32 | number, o = 0): V128 => new V128([...i32(a).code, 0xfd, 92, 0, ...uleb(o)]);
+export const ld128from64 = (a: I32 | number, o = 0): V128 => new V128([...i32(a).code, 0xfd, 93, 0, ...uleb(o)]);
+
+/** A mutable local variable of a function. */
+export class Local<T extends Type> {
+  readonly index: number; readonly type: T;
+  constructor(index: number, type: T) { this.index = index; this.type = type; }
+  get(): Of[T] { return make(this.type, [0x20, ...uleb(this.index)]); }
+}
+export interface Label { readonly depth: number }
+export interface Signature { readonly params: readonly Type[]; readonly results: readonly Type[] }
+/** A function's index in its module, with its signature; typed by result. */
+export interface FuncRef { readonly index: number; readonly signature: Signature }
+
+/** One function under construction: statements append code. */
+export class Fn {
+  readonly signature: Signature;
+  private readonly code: number[] = [];
+  private readonly types: Type[] = [];
+  private depth = 0;
+  constructor(signature: Signature) { this.signature = signature; }
+
+  param<T extends Type>(index: number, type: T): Local<T> { return new Local(index, type); }
+  local<T extends Type>(type: T): Local<T> {
+    this.types.push(type);
+    return new Local(this.signature.params.length + this.types.length - 1, type);
+  }
+  /** Evaluates once, now; the result can be used any number of times. */
+  let<V extends Value>(value: V): V {
+    const l = this.local(value.type);
+    this.set(l, value as never);
+    return l.get() as unknown as V;
+  }
+  set<T extends Type>(local: Local<T>, value: Of[T]): void { this.code.push(...(value as unknown as Value).code, 0x21, ...uleb(local.index)); }
+  drop(value: Value): void { this.code.push(...value.code, 0x1a); }
+
+  private store(opcode: number, addr: I32 | number, value: Value, offset: number): void {
+    this.code.push(...i32(addr).code, ...value.code, opcode, 0, ...uleb(offset));
+  }
+  st8(a: I32 | number, v: I32 | number, o = 0): void { this.store(0x3a, a, i32(v), o); }
+  st16(a: I32 | number, v: I32 | number, o = 0): void { this.store(0x3b, a, i32(v), o); }
+  st32(a: I32 | number, v: I32 | number, o = 0): void { this.store(0x36, a, i32(v), o); }
+  st64(a: I32 | number, v: I64 | bigint, o = 0): void { this.store(0x37, a, i64(v), o); }
+  st8from64(a: I32 | number, v: I64, o = 0): void { this.store(0x3c, a, v, o); }
+  st16from64(a: I32 | number, v: I64, o = 0): void { this.store(0x3d, a, v, o); }
+  st32from64(a: I32 | number, v: I64, o = 0): void { this.store(0x3e, a, v, o); }
+  st128(a: I32 | number, v: V128, o = 0): void { this.code.push(...i32(a).code, ...v.code, 0xfd, 11, 0, ...uleb(o)); }
+
+  /** i64.atomic.rmwN.cmpxchg_u: returns the old value, zero-extended. The address must be aligned. */
+  cmpxchg(bits: 8 | 16 | 32 | 64, addr: I32, expected: I64, replacement: I64): I64 {
+    const [opcode, align] = { 8: [0x4c, 0], 16: [0x4d, 1], 32: [0x4e, 2], 64: [0x49, 3] }[bits] as [number, number];
+    return this.let(new I64([...addr.code, ...expected.code, ...replacement.code, 0xfe, opcode, align, 0]));
+  }
+  /** i64.atomic.rmw.or on an aligned address; the old value is dropped. */
+  atomicOr64(addr: I32, bits: bigint): void { this.drop(new I64([...addr.code, ...i64(bits).code, 0xfe, 0x34, 3, 0])); }
+  fence(): void { this.code.push(0xfe, 0x03, 0); }
+  memoryFill(addr: I32 | number, byte: number, count: I32 | number): void { this.code.push(...i32(addr).code, ...i32(byte).code, ...i32(count).code, 0xfc, 11, 0); }
+  memoryFillValue(addr: I32, byte: I32, count: I32): void { this.code.push(...addr.code, ...byte.code, ...count.code, 0xfc, 11, 0); }
+  memoryCopy(to: I32, from: I32, count: I32): void { this.code.push(...to.code, ...from.code, ...count.code, 0xfc, 10, 0, 0); }
+
+  if(cond: I32, then: () => void, otherwise?: () => void): void {
+    this.code.push(...cond.code, 0x04, 0x40);
+    this.depth++;
+    then();
+    if (otherwise) { this.code.push(0x05); otherwise(); }
+    this.depth--;
+    this.code.push(0x0b);
+  }
+  block(body: (exit: Label) => void): void { this.nest(0x02, body); }
+  loop(body: (again: Label) => void): void { this.nest(0x03, body); }
+  private nest(opcode: number, body: (label: Label) => void): void {
+    this.code.push(opcode, 0x40);
+    this.depth++;
+    body({ depth: this.depth });
+    this.depth--;
+    this.code.push(0x0b);
+  }
+  br(label: Label): void { this.code.push(0x0c, ...uleb(this.depth - label.depth)); }
+  brIf(label: Label, cond: I32): void { this.code.push(...cond.code, 0x0d, ...uleb(this.depth - label.depth)); }
+  ret(value?: Value): void { if (value) this.code.push(...value.code); this.code.push(0x0f); }
+  unreachable(): void { this.code.push(0x00); }
+  /** Calls and keeps the result (if any) in a local. */
+  call<V extends Value = I32>(f: FuncRef, ...args: Value[]): V {
+    const code = [...args.flatMap(a => [...a.code]), 0x10, ...uleb(f.index)];
+    const result = f.signature.results[0];
+    if (!result) { this.code.push(...code); return undefined as unknown as V; }
+    return this.let(make(result, code)) as unknown as V;
+  }
+  tailCall(f: FuncRef, ...args: Value[]): void { this.code.push(...args.flatMap(a => [...a.code]), 0x12, ...uleb(f.index)); }
+  /** return_call_indirect through table 0. */
+  tailCallIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code.push(...args.flatMap(a => [...a.code]), ...target.code, 0x13, ...uleb(typeIndex), 0); }
+  callIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code.push(...args.flatMap(a => [...a.code]), ...target.code, 0x11, ...uleb(typeIndex), 0); }
+
+  body(): number[] {
+    const groups: [number, Type][] = [];
+    for (const t of this.types) { const g = groups.at(-1); if (g && g[1] === t) g[0]++; else groups.push([1, t]); }
+    const locals = [...uleb(groups.length), ...groups.flatMap(([n, t]) => [...uleb(n), TYPE_CODE[t]])];
+    const size = uleb(locals.length + this.code.length + 1);
+    return size.concat(locals, this.code, [0x0b]);
+  }
+}
+
+/** A module with one imported shared memory ("e" "mem"), imported functions, one table, and its own functions. */
+export class ModuleBuilder {
+  private readonly types: string[] = [];
+  private readonly imports: { name: string; type: number }[] = [];
+  private readonly fns: { fn: Fn | undefined; type: number; name?: string }[] = [];
+  private elements: number[] = [];
+
+  typeIndex(s: Signature): number {
+    const key = `${s.params.join()}>${s.results.join()}`;
+    const at = this.types.indexOf(key);
+    return at >= 0 ? at : this.types.push(key) - 1;
+  }
+  /** Imports come before any own function. */
+  importFunction(name: string, signature: Signature): FuncRef {
+    if (this.fns.length) throw new Error('imports come first');
+    return { index: this.imports.push({ name, type: this.typeIndex(signature) }) - 1, signature };
+  }
+  /** Reserves an index, so that functions can call each other; define() gives the body. */
+  declare(signature: Signature, exportName?: string): FuncRef {
+    const entry = { fn: undefined, type: this.typeIndex(signature), ...(exportName ? { name: exportName } : {}) };
+    return { index: this.imports.length + this.fns.push(entry) - 1, signature };
+  }
+  define(ref: FuncRef, fn: Fn): void { this.fns[ref.index - this.imports.length]!.fn = fn; }
+  /** Table 0 holds these functions, from element 0. */
+  setTable(refs: readonly FuncRef[]): void { this.elements = refs.map(r => r.index); }
+
+  build(): Uint8Array<ArrayBuffer> {
+    const chunks: number[][] = [[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]];
+    const section = (id: number, items: number[][]): void => {
+      const body = uleb(items.length);
+      const length = body.length + items.reduce((n, i) => n + i.length, 0);
+      chunks.push([id, ...uleb(length)], body, ...items);
+    };
+    const list = (types: string): number[] => types ? types.split(',').map(t => TYPE_CODE[t as Type]) : [];
+    const string = (s: string): number[] => [s.length, ...[...s].map(c => c.charCodeAt(0))];
+    section(1, this.types.map(t => { const [p, r] = t.split('>').map(x => list(x)) as [number[], number[]]; return [0x60, p.length, ...p, r.length, ...r]; }));
+    section(2, [[...string('e'), ...string('mem'), 2, 3, ...uleb(1), ...uleb(65536)], ...this.imports.map(i => [...string('e'), ...string(i.name), 0, ...uleb(i.type)])]);
+    section(3, this.fns.map(f => uleb(f.type)));
+    section(4, [[0x70, 0, ...uleb(this.elements.length)]]);
+    section(7, this.fns.flatMap((f, i) => f.name ? [[...string(f.name), 0, ...uleb(this.imports.length + i)]] : []));
+    section(9, [[0, 0x41, 0, 0x0b, ...uleb(this.elements.length), ...this.elements.flatMap(e => uleb(e))]]);
+    section(10, this.fns.map(f => { if (!f.fn) throw new Error('function declared but not defined'); return f.fn.body(); }));
+    const out = new Uint8Array(chunks.reduce((n, c) => n + c.length, 0));
+    let at = 0;
+    for (const c of chunks) { out.set(c, at); at += c.length; }
+    return out;
+  }
+}

@@ -1,0 +1,141 @@
+// The decode cache: straight runs of records made from guest code, found by physical address.
+//
+// Invariants: a frame with at least one block has its code-map byte set and no entry in any write TLB; a block's
+// records live until the whole cache is emptied, so a dropped block is one whose records all lead back to the
+// lookup (SPECIAL.stale). Records never name a virtual address: blocks serve every mapping of their frame.
+import { decode, type Decoded, newDecoded, SPECIAL } from './decode.ts';
+import { CODE, PAGE_BYTES } from './layout.ts';
+import { blockHash } from './mmu.ts';
+import { R, RECORD_BYTES, writeRecord } from './record.ts';
+import { BLOCK_ENTRIES, RECORDS_BYTES, S } from './state.ts';
+
+const BLOCK_MAX = 64;
+
+interface Block { readonly phys: number; readonly start: number; readonly count: number }
+
+/** Reports what a block needs of the address space while it is decoded. */
+export interface CodeSource {
+  /** Physical address of the page behind the block's, or 0 with the fault recorded. */
+  nextPage(): number;
+}
+
+export class BlockCache {
+  private readonly bytes: Uint8Array;
+  private readonly view: DataView;
+  private readonly area: number;
+  private readonly codeMap: number;
+  /** Called when a frame got its first block: writable translations of it must go. */
+  private readonly onCodeFrame: () => void;
+  private readonly byFrame = new Map<number, Block[]>();
+  private next: number;
+  private readonly scratch = new Uint8Array(32);
+  private readonly d: Decoded = newDecoded();
+  /** Physical addresses where a debugger wants to stop. */
+  readonly breakpoints = new Set<number>();
+  decoded = 0; dropped = 0; emptied = 0; instructions = 0;
+
+  constructor(bytes: Uint8Array, view: DataView, area: number, codeMap: number, onCodeFrame: () => void) {
+    this.bytes = bytes; this.view = view; this.area = area; this.codeMap = codeMap; this.onCodeFrame = onCodeFrame;
+    this.next = area + S.records;
+  }
+
+  /** Decodes the block at a physical address; returns its first record, or 0 when fetching its first instruction faults. */
+  make(phys: number, compat: boolean, source: CodeSource): number {
+    if (this.next + (BLOCK_MAX + 3) * RECORD_BYTES > this.area + S.records + RECORDS_BYTES) this.empty();
+    const page = phys - phys % PAGE_BYTES, limit = page + PAGE_BYTES, start = this.next;
+    let at = phys, crossed = 0;
+    for (let n = 0; n < BLOCK_MAX; n++) {
+      if (at >= limit) break;
+      if (this.breakpoints.size && this.breakpoints.has(at)) {
+        this.special(SPECIAL.breakpoint, at - page);
+        this.d.ends = true;
+        break;
+      }
+      if (decode(this.bytes, at, limit, at - page, compat, this.d)) this.put(this.d);
+      else {
+        // An instruction across the page border stands alone, guarded by a check of the second page.
+        if (n > 0) break;
+        const second = source.nextPage();
+        if (!second) return 0;
+        const here = limit - at;
+        this.scratch.set(this.bytes.subarray(at, limit));
+        this.scratch.set(this.bytes.subarray(second, second + 15), here);
+        decode(this.scratch, 0, here + 15, at - page, compat, this.d);
+        this.special(SPECIAL.crossCheck, at - page, second);
+        this.put(this.d);
+        crossed = second;
+        at += this.d.length;
+        break;
+      }
+      this.instructions++;
+      at += this.d.length;
+      if (this.d.ends) break;
+    }
+    if (!this.d.ends || crossed) this.special(SPECIAL.fallthrough, at - page);
+    this.decoded++;
+    const block: Block = { phys, start, count: (this.next - start) / RECORD_BYTES };
+    this.register(page / PAGE_BYTES, block);
+    if (crossed) this.register(crossed / PAGE_BYTES >>> 0, block);
+    const entry = this.area + S.blocks + blockHash(phys);
+    this.view.setUint32(entry, phys, true);
+    this.view.setUint32(entry + 4, start | (compat ? 1 : 0), true);
+    return start;
+  }
+
+  /** One instruction and a stop behind it, in the stepping area. Returns the record, or 0 for a fetch fault. */
+  makeStep(phys: number, compat: boolean, source: CodeSource): number {
+    const saved = this.next, page = phys - phys % PAGE_BYTES, limit = page + PAGE_BYTES, start = this.area + S.stepRecords;
+    this.next = start;
+    try {
+      if (!decode(this.bytes, phys, limit, phys - page, compat, this.d)) {
+        const second = source.nextPage();
+        if (!second) return 0;
+        this.scratch.set(this.bytes.subarray(phys, limit));
+        this.scratch.set(this.bytes.subarray(second, second + 15), limit - phys);
+        decode(this.scratch, 0, limit - phys + 15, phys - page, compat, this.d);
+      }
+      this.put(this.d);
+      this.special(SPECIAL.stepped, phys - page + this.d.length);
+      return start;
+    } finally { this.next = saved; }
+  }
+
+  /** Drops every block with bytes in a frame. */
+  invalidate(frame: number): void {
+    const blocks = this.byFrame.get(frame);
+    this.bytes[this.codeMap + frame] = 0;
+    if (!blocks) return;
+    this.byFrame.delete(frame);
+    for (const b of blocks) {
+      this.dropped++;
+      for (let i = 0; i < b.count; i++) this.view.setUint16(b.start + i * RECORD_BYTES + R.handler, SPECIAL.stale, true);
+      const entry = this.area + S.blocks + blockHash(b.phys);
+      if (this.view.getUint32(entry, true) === b.phys) this.view.setUint32(entry + 4, 0, true);
+    }
+  }
+
+  /** Forgets everything. Only between blocks. */
+  empty(): void {
+    this.emptied++;
+    for (const frame of this.byFrame.keys()) this.bytes[this.codeMap + frame] = 0;
+    this.byFrame.clear();
+    this.bytes.fill(0, this.area + S.blocks, this.area + S.blocks + BLOCK_ENTRIES * 8);
+    this.view.setInt32(this.area + S.patch, 0, true);
+    this.next = this.area + S.records;
+    this.onCodeFrame();
+  }
+
+  private register(frame: number, block: Block): void {
+    const list = this.byFrame.get(frame);
+    if (list) list.push(block); else this.byFrame.set(frame, [block]);
+    if (!(this.bytes[this.codeMap + frame]! & CODE.translated)) {
+      this.bytes[this.codeMap + frame]! |= CODE.translated;
+      this.onCodeFrame();
+    }
+  }
+  private put(d: Decoded): void { writeRecord(this.view, this.next, d); this.next += RECORD_BYTES; }
+  private special(handler: number, offset: number, imm = 0): void {
+    writeRecord(this.view, this.next, { handler, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm, offset, length: 0, c: 0, link: 0 });
+    this.next += RECORD_BYTES;
+  }
+}

@@ -1,0 +1,371 @@
+// One virtual processor: drives the generated interpreter, decodes code it has not seen, and answers the helpers.
+// State lives in the domain's memory (state.ts); this object is only a way to reach it, one per vCPU thread.
+import { ACCESS, EXIT, VIEW, type Access, type PrivilegedInstruction, type Processor, type ProcessorHost, type View } from './processor-api.ts';
+import { BlockCache } from './blocks.ts';
+import { privilegedInstructions, SPECIAL } from './decode.ts';
+import { composeFlags, splitFlags } from './flags.ts';
+import { CODE, PAGE_BYTES, type MemoryLayout } from './layout.ts';
+import { jumpHash } from './mmu.ts';
+import { R, writeRecord } from './record.ts';
+import { SegmentUnit } from './segments.ts';
+import { runHelper } from './helper-table.ts';
+import { areaOf, FLAG, FLAGS_OTHER, FX, INTERNAL, JUMP_BYTES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
+
+export interface ProcessorOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly layout: MemoryLayout;
+  readonly vcpu: number;
+  /** Slot of this memory: page-table entries with another one are foreign. */
+  readonly slot: number;
+  /** From compileInterpreter(vcpu). */
+  readonly module: WebAssembly.Module;
+  readonly host: ProcessorHost;
+}
+
+interface Exports {
+  run(record: number): void;
+  walk(va: bigint, kind: number, record: number): number;
+  translate(va: bigint, kindAndBytes: number, record: number): number;
+  commit(): void;
+}
+
+export const createProcessor = (o: ProcessorOptions): SoftwareProcessor => new SoftwareProcessor(o);
+
+export class SoftwareProcessor implements Processor {
+  readonly memory: WebAssembly.Memory;
+  readonly bytes: Uint8Array<SharedArrayBuffer>;
+  readonly view: DataView<SharedArrayBuffer>;
+  readonly area: number;
+  readonly gpr: BigUint64Array;
+  readonly selectors: Uint16Array;
+  readonly debug: BigUint64Array;
+  readonly host: ProcessorHost;
+  readonly wasm: Exports;
+  readonly segments: SegmentUnit;
+  readonly blocks: BlockCache;
+  private readonly words: Int32Array;
+  private readonly longs: BigUint64Array;
+  private readonly slots: BigUint64Array;
+  private readonly start: number;
+  private breakpointVas = new Map<bigint, number>();
+  private stepOver = false;
+  private exitCounts = new Map<number, number>();
+
+  constructor(o: ProcessorOptions) {
+    const buffer = o.memory.buffer as unknown as SharedArrayBuffer, area = areaOf(o.vcpu);
+    this.memory = o.memory;
+    this.host = o.host;
+    this.area = area;
+    this.bytes = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
+    this.words = new Int32Array(buffer, area, S.scratch / 4);
+    this.longs = new BigUint64Array(buffer, area, S.scratch / 8);
+    this.slots = new BigUint64Array(buffer, area + S.regs, 32);
+    this.gpr = new BigUint64Array(buffer, area + S.regs, 16);
+    this.selectors = new Uint16Array(buffer, area + S.selectors, 6);
+    this.debug = new BigUint64Array(buffer, area + S.debug, 8);
+    this.start = area + S.exitRecord + 0x20;
+    this.word(S.slot, o.slot);
+    this.word(S.codeMap, o.layout.codeMap);
+    this.blocks = new BlockCache(this.bytes, this.view, area, o.layout.codeMap, () => this.dropWritable());
+    this.segments = new SegmentUnit(this);
+    writeRecord(this.view, area + S.exitRecord, { handler: SPECIAL.exit, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0 });
+    if (this.words[(S.fx + FX.mxcsr) / 4] === 0) {
+      this.view.setUint16(area + S.fx + FX.fcw, 0x37f, true);
+      this.view.setUint32(area + S.fx + FX.mxcsr, 0x1f80, true);
+      this.view.setUint32(area + S.fx + FX.mxcsrMask, 0xffff, true);
+    }
+    const instance = new WebAssembly.Instance(o.module, {
+      e: {
+        mem: o.memory,
+        foreign: (low: number, high: number, access: number) => this.host.foreign(BigInt(high >>> 0) << 32n | BigInt(low >>> 0), access as Access),
+        codeWrite: (phys: number) => this.invalidateCode(phys >>> 12),
+        helper: (id: number, rec: number, p: number) => runHelper(this, id, rec >>> 0, p >>> 0),
+      },
+    });
+    this.wasm = instance.exports as unknown as Exports;
+    this.activeView = VIEW.kernel;
+    this.flushTlb();
+    this.rflags = 0x202n;
+  }
+
+  private word(offset: number, value: number): void { this.words[offset / 4] = value; }
+
+  // ---- state
+  get rip(): bigint { return this.longs[S.rip / 8]!; }
+  set rip(v: bigint) { this.longs[S.rip / 8] = BigInt.asUintN(64, v); }
+  get rflags(): bigint {
+    return BigInt(composeFlags(this.view.getBigInt64(this.area + S.flagResult, true), this.view.getBigUint64(this.area + S.flagAux, true)) | this.words[S.flagsOther / 4]! | FLAG.ONE);
+  }
+  set rflags(v: bigint) {
+    const low = Number(v & 0xffffffffn) | 0, { result, aux } = splitFlags(low);
+    this.view.setBigUint64(this.area + S.flagResult, result, true);
+    this.view.setBigUint64(this.area + S.flagAux, aux, true);
+    this.word(S.flagsOther, low & FLAGS_OTHER);
+  }
+  get fsBase(): bigint { return this.slots[SLOT.fsBase / 8]!; }
+  set fsBase(v: bigint) { this.slots[SLOT.fsBase / 8] = BigInt.asUintN(64, v); }
+  get gsBase(): bigint { return this.slots[SLOT.gsBase / 8]!; }
+  set gsBase(v: bigint) { this.slots[SLOT.gsBase / 8] = BigInt.asUintN(64, v); }
+  get longMode(): boolean { return this.words[S.compat / 4] === 0; }
+  set longMode(long: boolean) {
+    if (long === this.longMode) return;
+    this.word(S.compat, long ? 0 : 1);
+    this.segments.placeBases();
+    // Jump caches are keyed by rip alone.
+    this.flushJumps(VIEW.kernel);
+    this.flushJumps(VIEW.user);
+  }
+  get activeView(): View { return this.words[S.activeView / 4] as View; }
+  set activeView(v: View) {
+    this.word(S.activeView, v);
+    this.word(S.tlb, this.area + S.tlbs + v * VIEW_BYTES);
+    this.word(S.jumps, this.area + S.jumpCaches + v * JUMP_BYTES);
+  }
+  get taskSwitched(): boolean { return this.words[S.taskSwitched / 4] !== 0; }
+  set taskSwitched(on: boolean) { this.word(S.taskSwitched, on ? 1 : 0); }
+  get vector(): number { return this.words[S.vector / 4]!; }
+  get errorCode(): number { return this.words[S.errorCode / 4]!; }
+  get cr2(): bigint { return this.longs[S.cr2 / 8]!; }
+  get privileged(): PrivilegedInstruction { return privilegedInstructions[this.view.getInt32(this.words[S.current / 4]! + R.imm, true)]!; }
+  get slot(): number { return this.words[S.slot / 4]!; }
+
+  /** For helpers: records an exception at a record's instruction. */
+  raise(rec: number, vector: number, errorCode = -1): number {
+    this.word(S.exit, EXIT.exception);
+    this.word(S.vector, vector);
+    this.word(S.errorCode, errorCode);
+    this.word(S.current, rec);
+    return 1;
+  }
+  /** For helpers that transfer control. */
+  goTo(rip: bigint): void {
+    this.rip = rip;
+    this.word(S.current, 0);
+    this.word(S.exit, INTERNAL.none);
+  }
+  slotValue(offset: number): bigint { return this.slots[offset / 8]!; }
+  setSlotValue(offset: number, v: bigint): void { this.slots[offset / 8] = BigInt.asUintN(64, v); }
+
+  // ---- running
+  run(): number {
+    this.word(S.patch, 0);
+    for (;;) {
+      if (this.mustStep()) {
+        const exit = this.stepTrapped();
+        if (exit) return this.count(exit);
+        if (this.words[S.attention / 4]) return this.count(EXIT.attention);
+        continue;
+      }
+      this.enterAt(this.start);
+      const exit = this.settle();
+      if (exit === INTERNAL.none) { this.word(S.patch, 0); continue; }
+      if (exit === INTERNAL.decode || exit === INTERNAL.recheck) {
+        if (!this.findBlock()) return this.count(EXIT.exception);
+        continue;
+      }
+      if (exit === EXIT.attention && this.words[S.selfAttention / 4]) {
+        this.word(S.selfAttention, 0);
+        if (!Atomics.load(this.words, S.attention / 4)) continue;
+      }
+      if (exit === EXIT.breakpoint) this.stepOver = true;
+      return this.count(exit);
+    }
+  }
+
+  step(): number {
+    this.word(S.patch, 0);
+    const exit = this.stepOne();
+    return exit ? this.count(exit) : 0;
+  }
+
+  private count(exit: number): number { this.exitCounts.set(exit, (this.exitCounts.get(exit) ?? 0) + 1); return exit; }
+  private mustStep(): boolean { return this.stepOver || (this.words[S.flagsOther / 4]! & FLAG.TF) !== 0 || (this.debug[7]! & 0xffn) !== 0n; }
+
+  /** Runs from a record placed at rip. */
+  private enterAt(record: number): void {
+    const rip = this.rip, offset = Number(rip & 0xfffn);
+    this.slots[SLOT.pageBase / 8] = rip & ~0xfffn;
+    this.view.setUint16(record + R.handler, SPECIAL.fallthrough, true);
+    this.view.setUint16(record + R.offset, offset, true);
+    this.word(S.exit, INTERNAL.none);
+    this.wasm.run(record);
+  }
+
+  /** After guest code came back: makes rip right for the exit, and says which exit it is. */
+  private settle(): number {
+    const exit = this.words[S.exit / 4]!, current = this.words[S.current / 4]! >>> 0;
+    if (current) {
+      const page = this.slots[SLOT.pageBase / 8]!, offset = this.view.getUint16(current + R.offset, true);
+      const after = exit === EXIT.syscall || exit === EXIT.sysenter || exit === EXIT.softwareInterrupt ? this.view.getUint8(current + R.length) : 0;
+      this.rip = this.longMode ? page + BigInt(offset + after) : (page + BigInt(offset + after)) & 0xffffffffn;
+    }
+    if (exit === INTERNAL.undefined) return this.reportUndefined(current);
+    return exit;
+  }
+  private reportUndefined(current: number): number {
+    const bytes = new Uint8Array(15);
+    let n = 0;
+    while (n < 15 && this.readVirtual(this.rip + BigInt(n), bytes.subarray(n, n + 1))) n++;
+    this.host.unimplemented(this.rip, Array.from(bytes.subarray(0, n), b => b.toString(16).padStart(2, '0')).join(' '));
+    this.raise(current, 6);
+    return EXIT.exception;
+  }
+
+  private findBlock(): boolean {
+    const rip = this.rip, p = this.wasm.walk(BigInt.asIntN(64, rip), ACCESS.execute, 0) >>> 0;
+    if (!p) return false;
+    const record = this.blocks.make(p, !this.longMode, { nextPage: () => this.wasm.walk(BigInt.asIntN(64, (rip & ~0xfffn) + 4096n), ACCESS.execute, 0) >>> 0 });
+    if (!record) return false;
+    // The jump cache may still name a dropped block for this address.
+    const entry = this.words[S.jumps / 4]! + jumpHash(Number(rip & 0xffffffffn) | 0);
+    this.view.setBigUint64(entry, rip, true);
+    this.view.setUint32(entry + 8, record, true);
+    return true;
+  }
+
+  private stepOne(): number {
+    const rip = this.rip;
+    this.slots[SLOT.pageBase / 8] = rip & ~0xfffn;
+    this.word(S.exit, INTERNAL.none);
+    const p = this.wasm.walk(BigInt.asIntN(64, rip), ACCESS.execute, 0) >>> 0;
+    if (!p) { this.rip = rip; return EXIT.exception; }
+    const record = this.blocks.makeStep(p, !this.longMode, { nextPage: () => this.wasm.walk(BigInt.asIntN(64, (rip & ~0xfffn) + 4096n), ACCESS.execute, 0) >>> 0 });
+    if (!record) return EXIT.exception;
+    this.word(S.selfAttention, 1);
+    this.word(S.exit, INTERNAL.none);
+    this.wasm.run(record);
+    this.word(S.selfAttention, 0);
+    const exit = this.settle();
+    return exit === INTERNAL.stepped || exit === EXIT.attention || exit === INTERNAL.none || exit === INTERNAL.decode ? 0 : exit;
+  }
+
+  /** One instruction under TF or hardware breakpoints; the debug exception afterwards, if one is due. */
+  private stepTrapped(): number {
+    const over = this.stepOver, trap = (this.words[S.flagsOther / 4]! & FLAG.TF) !== 0;
+    this.stepOver = false;
+    if (!over && !(this.words[S.flagsOther / 4]! & FLAG.RF)) {
+      const hit = this.executionBreakpoint();
+      if (hit) return this.debugException(BigInt(hit));
+    }
+    const exit = this.stepOne();
+    this.words[S.flagsOther / 4]! &= ~FLAG.RF;
+    if (exit) return exit;
+    return trap ? this.debugException(0x4000n) : 0;
+  }
+  private executionBreakpoint(): number {
+    let hit = 0;
+    for (let n = 0; n < 4; n++) {
+      const control = this.debug[7]! >> BigInt(16 + 4 * n) & 15n;
+      if (this.debug[7]! >> BigInt(2 * n) & 3n && control === 0n && this.debug[n] === this.rip) hit |= 1 << n;
+    }
+    return hit;
+  }
+  private debugException(cause: bigint): number {
+    this.debug[6] = this.debug[6]! & ~0xfn | cause | 0xffff0ff0n;
+    this.raise(0, 1);
+    return EXIT.exception;
+  }
+
+  // ---- translation
+  setRoot(view: View, maddr: bigint): void {
+    this.word(S.roots + 4 * view, Number(maddr & 0xfffff000n) | 0);
+    this.flushView(view);
+  }
+  flushTlb(): void { this.flushView(VIEW.kernel); this.flushView(VIEW.user); }
+  private flushView(view: View): void {
+    const at = this.area + S.tlbs + view * VIEW_BYTES;
+    this.bytes.fill(0xff, at, at + 3 * TLB_BYTES);
+    this.flushJumps(view);
+  }
+  private flushJumps(view: View): void {
+    const at = this.area + S.jumpCaches + view * JUMP_BYTES;
+    this.bytes.fill(0xff, at, at + JUMP_BYTES);
+    // An empty tag is all ones; the entry that rip -1 maps to (the first) must not match it.
+    this.view.setBigUint64(at, 1n, true);
+  }
+  private dropWritable(): void {
+    for (const view of [VIEW.kernel, VIEW.user]) {
+      const at = this.area + S.tlbs + view * VIEW_BYTES + TLB_BYTES;
+      this.bytes.fill(0xff, at, at + TLB_BYTES);
+    }
+  }
+  flushPage(va: bigint): void {
+    const index = Number(va >> 8n & 0x3ff0n);
+    for (const view of [VIEW.kernel, VIEW.user]) {
+      for (const kind of [0, 1, 2]) this.view.setBigInt64(this.area + S.tlbs + view * VIEW_BYTES + kind * TLB_BYTES + index, -1n, true);
+      this.flushJumps(view);
+    }
+  }
+  invalidateCode(frame: number): void {
+    if (this.bytes[this.view.getInt32(this.area + S.codeMap, true) + frame]! & (CODE.translated | CODE.dirtied)) this.blocks.invalidate(frame);
+  }
+
+  translate(va: bigint, access: Access, view?: View): number {
+    const before = this.activeView;
+    if (view !== undefined && view !== before) this.activeView = view;
+    const p = this.wasm.walk(BigInt.asIntN(64, va), access, 0) >>> 0;
+    if (view !== undefined && view !== before) this.activeView = before;
+    return p || -1;
+  }
+  readVirtual(va: bigint, out: Uint8Array): boolean {
+    for (let done = 0; done < out.length;) {
+      const at = va + BigInt(done), n = Math.min(out.length - done, PAGE_BYTES - Number(at & 0xfffn)), p = this.translate(at, ACCESS.read);
+      if (p < 0) return false;
+      out.set(this.bytes.subarray(p, p + n), done);
+      done += n;
+    }
+    return true;
+  }
+  writeVirtual(va: bigint, data: Uint8Array): boolean {
+    const parts: [number, number][] = [];
+    for (let done = 0; done < data.length;) {
+      const at = va + BigInt(done), n = Math.min(data.length - done, PAGE_BYTES - Number(at & 0xfffn)), p = this.translate(at, ACCESS.write);
+      if (p < 0) return false;
+      parts.push([p, n]);
+      done += n;
+    }
+    let done = 0;
+    for (const [p, n] of parts) { this.bytes.set(data.subarray(done, done + n), p); done += n; }
+    return true;
+  }
+  read64(va: bigint): bigint | undefined {
+    if ((va & 0xfffn) > 0xff8n) { const b = new Uint8Array(8); return this.readVirtual(va, b) ? new DataView(b.buffer).getBigUint64(0, true) : undefined; }
+    const p = this.translate(va, ACCESS.read);
+    return p < 0 ? undefined : this.view.getBigUint64(p, true);
+  }
+  write64(va: bigint, value: bigint): boolean {
+    if ((va & 0xfffn) > 0xff8n) { const b = new Uint8Array(8); new DataView(b.buffer).setBigUint64(0, BigInt.asUintN(64, value), true); return this.writeVirtual(va, b); }
+    const p = this.translate(va, ACCESS.write);
+    if (p < 0) return false;
+    this.view.setBigUint64(p, BigInt.asUintN(64, value), true);
+    return true;
+  }
+
+  loadSegment(segment: number, selector: number): number { return this.segments.load(segment, selector); }
+  fxsave(out: Uint8Array): void { out.set(this.bytes.subarray(this.area + S.fx, this.area + S.fx + 512)); }
+  fxrstor(image: Uint8Array): void { this.bytes.set(image.subarray(0, 512), this.area + S.fx); }
+
+  setBreakpoint(va: bigint): void {
+    const p = this.translate(va, ACCESS.execute);
+    if (p < 0) return;
+    this.breakpointVas.set(va, p);
+    this.blocks.breakpoints.add(p);
+    this.blocks.invalidate(p >>> 12);
+  }
+  clearBreakpoint(va: bigint): void {
+    const p = this.breakpointVas.get(va);
+    if (p === undefined) return;
+    this.breakpointVas.delete(va);
+    this.blocks.breakpoints.delete(p);
+    this.blocks.invalidate(p >>> 12);
+  }
+  counters(): Record<string, number> {
+    const names = Object.fromEntries(Object.entries(EXIT).map(([k, v]) => [v, k]));
+    return {
+      ...Object.fromEntries([...this.exitCounts].map(([e, n]) => [`exit_${names[e] ?? e}`, n])),
+      tlb_walks: this.words[S.walks / 4]! >>> 0, lookups: this.words[S.lookups / 4]! >>> 0,
+      blocks_decoded: this.blocks.decoded, blocks_dropped: this.blocks.dropped, cache_emptied: this.blocks.emptied, instructions_decoded: this.blocks.instructions,
+    };
+  }
+}

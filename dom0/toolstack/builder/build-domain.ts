@@ -1,5 +1,5 @@
 // The domain builder: from a parsed kernel to a domain that can be unpaused (public/xen.h, start of day).
-import { hypercallPage } from '../../../hypervisor/public/hypercall-page.ts';
+import { writeHypercallPage } from '../../../hypervisor/public/hypercall-page.ts';
 import type { Dom0Hypercalls } from '../../../hypervisor/public/dom0-hypercalls.ts';
 import { domid, grantRef, mfnIndex, type Domid, type EvtchnPort, type Mfn } from '../../../hypervisor/public/types.ts';
 import { BuilderError } from './builder-error.ts';
@@ -17,13 +17,18 @@ const PAGES_PER_MIB = 0x100000 / PAGE_BYTES;
 const XEN_LEGACY_MAX_VCPUS = 32, VCPU_INFO_BYTES = 64, EVTCHN_UPCALL_MASK = 1;
 export const MAX_MEMORY_MIB = 4096;
 
-export interface BuildOptions {
+/** What is known before the domain is made. */
+export interface PlanOptions {
   readonly memoryMib: number;
   /** Bytes, or the path of a file. One gzip member is unpacked. */
   readonly ramdisk?: Uint8Array | string;
   /** Instead of a ramdisk: several modules, as a multiboot module package. */
   readonly modules?: readonly BootModule[];
   readonly cmdline: string;
+}
+
+/** What comes with the domain. */
+export interface BuildPorts {
   /** The new domain's ports, made with evtchnAllocUnbound. */
   readonly storePort: EvtchnPort;
   readonly consolePort: EvtchnPort;
@@ -32,6 +37,8 @@ export interface BuildOptions {
   readonly consoleDomid?: Domid;
 }
 
+export type BuildOptions = PlanOptions & BuildPorts;
+
 export interface BuildResult {
   readonly storeMfn: Mfn; readonly consoleMfn: Mfn; readonly sharedInfoMfn: Mfn;
   readonly startInfoMfn: Mfn;
@@ -39,20 +46,19 @@ export interface BuildResult {
   readonly layout: Layout;
 }
 
-/** Everything that can be checked without a domain; hold it only until buildPlanned or close. */
+/** Everything that can be checked without a domain. */
 export interface DomainPlan {
   readonly image: KernelImage;
-  readonly options: BuildOptions;
+  readonly options: PlanOptions;
   readonly layout: Layout;
   readonly ramdisk: Ramdisk | null;
-  close(): Promise<void>;
 }
 
 /**
  * Checks sizes and works out where everything goes. Call it before making the domain.
- * @throws BuilderError: nothing has been made, nothing is left open
+ * @throws BuilderError: nothing has been made
  */
-export async function planDomain(image: KernelImage, options: BuildOptions): Promise<DomainPlan> {
+export async function planDomain(image: KernelImage, options: PlanOptions): Promise<DomainPlan> {
   const { memoryMib } = options;
   if (!Number.isFinite(memoryMib) || memoryMib <= 0) throw new BuilderError('memory-size', `A domain cannot have ${memoryMib} MiB of memory; give "memory" in MiB, 64 or more for a Linux kernel.`);
   if (memoryMib > MAX_MEMORY_MIB) throw new BuilderError('memory-size', `A domain cannot have ${memoryMib} MiB of memory; ${MAX_MEMORY_MIB} MiB is the most, less what the hypervisor needs for it.`);
@@ -60,30 +66,16 @@ export async function planDomain(image: KernelImage, options: BuildOptions): Pro
   const totalPages = Math.floor(memoryMib * PAGES_PER_MIB);
   const source = options.modules !== undefined && options.modules.length > 0 ? packModules(options.modules) : options.ramdisk;
   const ramdisk = source === undefined ? null : await openRamdisk(source, totalPages * PAGE_BYTES);
-  try {
-    const layout = planLayout(image.params, totalPages, ramdisk?.bytes ?? null);
-    return { image, options, layout, ramdisk, close: async () => { await ramdisk?.close(); } };
-  } catch (error) {
-    await ramdisk?.close();
-    throw error;
-  }
+  return { image, options, ramdisk, layout: planLayout(image.params, totalPages, ramdisk?.bytes ?? null) };
 }
 
 /** Plans and builds in one go; the domain is left as it is when this throws (the caller destroys it). */
 export async function buildDomain(hv: Dom0Hypercalls, dom: Domid, image: KernelImage, options: BuildOptions): Promise<BuildResult> {
-  return await buildPlanned(hv, dom, await planDomain(image, options));
+  return await buildPlanned(hv, dom, await planDomain(image, options), options);
 }
 
-/** Populates `dom`, loads everything, writes start_info and page tables and sets vCPU 0. Closes the plan. */
-export async function buildPlanned(hv: Dom0Hypercalls, dom: Domid, plan: DomainPlan): Promise<BuildResult> {
-  try {
-    return await build(hv, dom, plan);
-  } finally {
-    await plan.close();
-  }
-}
-
-async function build(hv: Dom0Hypercalls, dom: Domid, plan: DomainPlan): Promise<BuildResult> {
+/** Populates `dom`, loads everything, writes start_info and page tables and sets vCPU 0. */
+export async function buildPlanned(hv: Dom0Hypercalls, dom: Domid, plan: DomainPlan, ports: BuildPorts): Promise<BuildResult> {
   const { layout, image, options } = plan;
   const { params } = image;
   const info = succeeded(hv.domainInfo(dom), 'read its state');
@@ -96,22 +88,22 @@ async function build(hv: Dom0Hypercalls, dom: Domid, plan: DomainPlan): Promise<
   if (plan.ramdisk !== null && layout.ramdisk !== null) await plan.ramdisk.load(frames, layout.ramdisk.pfn * PAGE_BYTES);
   writeP2m(frames, layout);
   writePageTables(layout, frames);
-  if (params.hypercallPage !== null) frames.write(Number(params.hypercallPage - params.virtBase), hypercallPage());
+  if (params.hypercallPage !== null) writeHypercallPage(frames.page(Number((params.hypercallPage - params.virtBase) >> 12n)));
   maskUpcalls(memory.bytes, info.sharedInfoMfn);
 
   const storeMfn = frames.mfn(layout.xenstorePfn), consoleMfn = frames.mfn(layout.consolePfn);
   const virtual = (pfn: number): bigint => params.virtBase + BigInt(pfn) * 4096n;
   writeStartInfo(frames.page(layout.startInfoPfn), {
     nrPages: layout.totalPages, sharedInfoMfn: info.sharedInfoMfn, flags: startFlags(plan),
-    storeMfn, storePort: options.storePort, consoleMfn, consolePort: options.consolePort,
+    storeMfn, storePort: ports.storePort, consoleMfn, consolePort: ports.consolePort,
     ptBase: virtual(layout.pageTables.pfn), nrPtFrames: layout.pageTables.pages, mfnList: layout.p2mVirt,
     ...moduleRange(plan, virtual), cmdline: options.cmdline,
     firstP2mPfn: layout.p2mApart ? layout.p2m.pfn : 0, nrP2mFrames: layout.p2mApart ? layout.p2m.pages : 0,
   });
 
   succeeded(hv.setM2p(dom, mfns, 0), 'enter its frames into the M2P');
-  succeeded(hv.gnttabSeed(dom, grantRef(GNTTAB_RESERVED_CONSOLE), consoleMfn, options.consoleDomid ?? domid(0)), 'grant its console page');
-  succeeded(hv.gnttabSeed(dom, grantRef(GNTTAB_RESERVED_XENSTORE), storeMfn, options.storeDomid ?? domid(0)), 'grant its xenstore page');
+  succeeded(hv.gnttabSeed(dom, grantRef(GNTTAB_RESERVED_CONSOLE), consoleMfn, ports.consoleDomid ?? domid(0)), 'grant its console page');
+  succeeded(hv.gnttabSeed(dom, grantRef(GNTTAB_RESERVED_XENSTORE), storeMfn, ports.storeDomid ?? domid(0)), 'grant its xenstore page');
   succeeded(hv.setContext(dom, {
     rip: params.virtEntry, rsp: virtual(layout.bootStackPfn + 1), rsi: virtual(layout.startInfoPfn),
     cr3Mfn: frames.mfn(rootTablePfn(layout)),

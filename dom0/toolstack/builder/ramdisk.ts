@@ -13,22 +13,17 @@ export interface Ramdisk {
   readonly bytes: number;
   /** Writes it at `offset` (bytes from pfn 0). */
   load(frames: GuestFrames, offset: number): Promise<void>;
-  /** Closes the file behind it. Always call it. */
-  close(): Promise<void>;
 }
 
 function fromBytes(data: Uint8Array): Ramdisk {
-  return {
-    bytes: data.length,
-    load: (frames, offset) => Promise.resolve(frames.write(offset, data)),
-    close: () => Promise.resolve(),
-  };
+  return { bytes: data.length, load: (frames, offset) => Promise.resolve(frames.write(offset, data)) };
 }
 
-function fromFile(file: FileHandle, path: string, bytes: number): Ramdisk {
+/** The file is opened when it is loaded: planning holds nothing that somebody would have to close. */
+function fromFile(path: string, bytes: number): Ramdisk {
   return {
     bytes,
-    async load(frames, offset) {
+    load: (frames, offset) => reading(path, async (file) => {
       let position = 0;
       for (const run of frames.runs(offset, bytes)) {
         for (let at = 0; at < run.length;) {
@@ -38,9 +33,21 @@ function fromFile(file: FileHandle, path: string, bytes: number): Ramdisk {
           position += bytesRead;
         }
       }
-    },
-    close: () => file.close(),
+    }),
   };
+}
+
+/** Opens, hands over, closes; failures become a sentence. */
+async function reading<T>(path: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, 'r');
+    return await use(file);
+  } catch (error) {
+    throw error instanceof BuilderError ? error : new BuilderError('ramdisk-unreadable', `The ramdisk ${path} cannot be read: ${(error as Error).message}.`, error);
+  } finally {
+    await file?.close();
+  }
 }
 
 const isGzip = (head: Uint8Array): boolean => head[0] === 0x1f && head[1] === 0x8b && head[2] === 8;
@@ -65,28 +72,12 @@ export function gunzipWhole(data: Uint8Array, maxBytes: number): Uint8Array | nu
  */
 export async function openRamdisk(source: Uint8Array | string, maxBytes: number): Promise<Ramdisk> {
   if (typeof source !== 'string') return fromBytes(gunzipWhole(source, maxBytes) ?? source);
-  let file: FileHandle;
-  try {
-    file = await open(source, 'r');
-  } catch (error) {
-    throw new BuilderError('ramdisk-unreadable', `The ramdisk ${source} cannot be opened: ${(error as Error).message}.`, error);
-  }
-  try {
+  return await reading(source, async (file) => {
     const stat = await file.stat();
     if (!stat.isFile()) throw new BuilderError('ramdisk-unreadable', `The ramdisk ${source} is not a regular file.`);
     const head = new Uint8Array(3);
     await file.read(head, 0, 3, 0);
-    if (isGzip(head) && stat.size <= maxBytes) {
-      const data = await file.readFile();
-      const unpacked = gunzipWhole(data, maxBytes);
-      if (unpacked !== null) {
-        await file.close();
-        return fromBytes(unpacked);
-      }
-    }
-    return fromFile(file, source, stat.size);
-  } catch (error) {
-    await file.close();
-    throw error instanceof BuilderError ? error : new BuilderError('ramdisk-unreadable', `The ramdisk ${source} cannot be read: ${(error as Error).message}.`, error);
-  }
+    const unpacked = isGzip(head) && stat.size <= maxBytes ? gunzipWhole(await file.readFile(), maxBytes) : null;
+    return unpacked === null ? fromFile(source, stat.size) : fromBytes(unpacked);
+  });
 }

@@ -1,0 +1,60 @@
+// Finds Node 26 (the npm dependency `node`) and runs things with it. Written for any Node from 20 on.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const WANTED_MAJOR = 26;
+
+/** Path of Node 26, or undefined if the dependency is not installed. */
+function findNode() {
+  if (Number(process.versions.node.split('.')[0]) >= WANTED_MAJOR) return process.execPath;
+  try {
+    const folder = dirname(createRequire(import.meta.url).resolve('node/package.json'));
+    const path = join(folder, 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
+    return existsSync(path) ? path : undefined;
+  } catch { return undefined; }
+}
+
+const dependenciesThere = () => ['fastify', 'zod', 'pino'].every(name => {
+  try { createRequire(import.meta.url).resolve(`${name}/package.json`); return true; } catch { return false; }
+});
+
+/** Node 26 with every dependency, installed first in a fresh checkout. Ends the process where that fails. */
+export function requireNode() {
+  const found = findNode();
+  if (found && dependenciesThere()) return found;
+  const lock = existsSync(join(root, 'package-lock.json'));
+  const command = lock ? 'ci' : 'install';
+  process.stderr.write(`xenolith: installing dependencies (npm ${command}), this happens once ...\n`);
+  const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
+  const result = spawnSync('npm', [command, ...quiet], { cwd: root, stdio: ['ignore', 2, 2] });
+  const node = result.status === 0 && dependenciesThere() ? findNode() : undefined;
+  if (node) return node;
+  process.stderr.write(result.error ? `xenolith: npm cannot be run (${result.error.message}): install npm, then run it again\n`
+    : `xenolith: the dependencies could not be installed: run "npm ${command}" in ${root} and see what it says\n`);
+  process.exit(1);
+}
+
+/** Runs Node 26 with these arguments in this process's place: same terminal, signals, exit code. */
+export function runNode(args, env = {}) {
+  const child = spawn(requireNode(), args, { stdio: 'inherit', env: { ...process.env, ...env } });
+  // The terminal sends Ctrl-C to the child too; this process only has to outlive it.
+  for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => {});
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('error', error => { process.stderr.write(`xenolith: ${error.message}\n`); process.exit(1); });
+  child.on('exit', (code, signal) => {
+    if (!signal) process.exit(code ?? 1);
+    for (const name of ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP']) process.removeAllListeners(name);
+    process.kill(process.pid, signal);
+  });
+}
+
+/** The module as built JavaScript in a package, as TypeScript in a checkout. */
+export function entry(path) {
+  const source = join(root, `${path}.ts`);
+  const built = join(root, 'dist', `${path}.js`);
+  return existsSync(source) && !root.includes('node_modules') ? source : built;
+}

@@ -1,0 +1,33 @@
+// What the toolstack remembers of a domain beside what the hypervisor and xenstore know.
+import type { Domid } from '../../hypervisor/public/types.ts';
+import type { DiskConfig, DomainConfig } from './config/schema.ts';
+import type { OpenDisk } from './ports.ts';
+
+/** public/sched.h SHUTDOWN_* */
+export const SHUTDOWN_poweroff = 0, SHUTDOWN_reboot = 1, SHUTDOWN_suspend = 2, SHUTDOWN_crash = 3, SHUTDOWN_watchdog = 4, SHUTDOWN_soft_reset = 5;
+
+export type DomainEnd =
+  /** The guest shut down; reason is SHUTDOWN_*. */
+  | { readonly kind: 'shutdown'; readonly reason: number }
+  | { readonly kind: 'destroyed' };
+
+export interface AttachedDisk { readonly devid: number; readonly config: DiskConfig; readonly disk: OpenDisk }
+
+export interface DomainRecord {
+  readonly domid: Domid;
+  config: DomainConfig;
+  readonly createdMs: number;
+  disks: AttachedDisk[];
+  state: 'running' | 'ended' | 'destroying';
+  /** Called once each when the domain ends. */
+  readonly waiters: Set<(end: DomainEnd) => void>;
+  end?: DomainEnd;
+  /** Set once it is being destroyed. */
+  destroyed?: Promise<void>;
+}
+
+export function endDomain(record: DomainRecord, end: DomainEnd): void {
+  record.end = end;
+  for (const waiter of record.waiters) waiter(end);
+  record.waiters.clear();
+}

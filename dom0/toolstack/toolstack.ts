@@ -1,0 +1,283 @@
+// The control plane: performs actions, keeps the list of domains and acts when one ends.
+// Invariant: a name is in #names from the start of create until destroy is done; a record is in #records exactly
+// while its domain exists in the hypervisor. All of it runs on Dom0's thread, interleaved only at awaits.
+import { randomUUID } from 'node:crypto';
+import type { DomainInfo } from '../../hypervisor/public/dom0-hypercalls.ts';
+import type { Domid } from '../../hypervisor/public/types.ts';
+import type { Action, DiskView, DomainRef, DomainView } from './action.ts';
+import type { DomainConfig, EventAction } from './config/schema.ts';
+import { checkConfig, createDomain, removeNodes, type Neighbours } from './create.ts';
+import {
+  endDomain, SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_reboot, SHUTDOWN_soft_reset, SHUTDOWN_suspend, SHUTDOWN_watchdog,
+  type DomainEnd, type DomainRecord,
+} from './domain-record.ts';
+import { checked, messageOf, ToolstackError } from './errors.ts';
+import { domainPath, vbdBackendPath, vbdFrontendPath, vmPath } from './store-tree.ts';
+
+export interface ToolstackOptions extends Neighbours {
+  /** How long a guest may take to acknowledge control/shutdown. */
+  readonly acknowledgeMs?: number;
+}
+
+const DOM0_NAME = 'Domain-0';
+const DOM0_UUID = '00000000-0000-0000-0000-000000000000';
+const ACKNOWLEDGE_MS = 60_000;
+/** A domain that ends sooner than this is not restarted at once, so that a crash loop does not eat the host. */
+const RESTART_HOLD_MS = 2000;
+
+export class Toolstack {
+  readonly #near: ToolstackOptions;
+  readonly #records = new Map<number, DomainRecord>();
+  readonly #names = new Map<string, number>();
+  readonly #startedMs: number;
+  #closing = false;
+
+  constructor(near: ToolstackOptions) {
+    this.#near = near;
+    this.#startedMs = near.nowMs();
+    near.hypercalls.onDomainEvent(() => this.#scan());
+  }
+
+  /** @throws ToolstackError */
+  async perform(action: Action): Promise<DomainView | undefined> {
+    if (action.action === 'create') return this.view(await this.#create(action.config, action.paused ?? false));
+    const record = this.#find(action.domain);
+    const { hypercalls } = this.#near;
+    switch (action.action) {
+      case 'destroy': await this.#destroy(record); return undefined;
+      case 'shutdown': await this.#control(record, 'poweroff'); break;
+      case 'reboot': await this.#control(record, 'reboot'); break;
+      case 'pause': checked(hypercalls.domainPause(record.domid), 'pausing'); break;
+      case 'unpause': checked(hypercalls.domainUnpause(record.domid), 'unpausing'); break;
+      case 'rename': await this.#rename(record, action.name); break;
+      case 'sysrq': await this.#near.store.write(`${domainPath(record.domid)}/control/sysrq`, action.key); break;
+    }
+    return this.view(record);
+  }
+
+  /** Domain-0 first, then the rest by domid. */
+  async list(): Promise<DomainView[]> {
+    return Promise.all([this.#dom0View(), ...[...this.#records.values()].sort((a, b) => a.domid - b.domid).map(record => this.view(record))]);
+  }
+
+  async describe(ref: DomainRef): Promise<DomainView> {
+    return this.#isDom0(ref) ? this.#dom0View() : this.view(this.#find(ref));
+  }
+
+  /** The configuration the domain was made from. */
+  config(ref: DomainRef): DomainConfig { return this.#find(ref).config; }
+
+  domid(ref: DomainRef): number { return this.#isDom0(ref) ? 0 : this.#find(ref).domid; }
+
+  /** Resolves when the domain shuts down or is destroyed. */
+  waitEnd(ref: DomainRef, signal?: AbortSignal): Promise<DomainEnd> {
+    const record = this.#find(ref);
+    if (record.end) return Promise.resolve(record.end);
+    return new Promise((resolve, reject) => {
+      record.waiters.add(resolve);
+      signal?.addEventListener('abort', () => { record.waiters.delete(resolve); reject(new ToolstackError('no-answer', 'waiting was given up')); }, { once: true });
+    });
+  }
+
+  /** Asks every guest to power off, then destroys what is left after `graceMs`. */
+  async shutdownAll(graceMs: number): Promise<void> {
+    this.#closing = true;
+    const running = [...this.#records.values()];
+    const timeout = AbortSignal.timeout(Math.max(1, graceMs));
+    await Promise.all(running.filter(r => r.state === 'running').map(async record => {
+      this.#near.hypercalls.domainUnpause(record.domid);
+      const ended = this.waitEnd(record.domid, timeout).catch(() => undefined);
+      await this.#near.store.write(`${domainPath(record.domid)}/control/shutdown`, 'poweroff');
+      await ended;
+    }));
+    await this.destroyAll();
+  }
+
+  async destroyAll(): Promise<void> {
+    this.#closing = true;
+    await Promise.all([...this.#records.values()].map(record => this.#destroy(record).catch(error => this.#near.log.error({ domid: record.domid, error: messageOf(error) }, 'destroy failed'))));
+  }
+
+  async #create(config: DomainConfig, paused: boolean): Promise<DomainRecord> {
+    if (this.#closing) throw new ToolstackError('domain-busy', 'the host is shutting down');
+    checkConfig(config);
+    if (this.#names.has(config.name) || config.name === DOM0_NAME) throw new ToolstackError('domain-exists', `Domain with name "${config.name}" already exists.`);
+    this.#names.set(config.name, -1);
+    let record: DomainRecord;
+    try {
+      if ([...this.#records.values()].some(r => r.config.uuid === config.uuid)) throw new ToolstackError('domain-exists', `Domain with UUID ${config.uuid} already exists: give another uuid or none.`);
+      record = await createDomain(this.#near, config);
+    } catch (error) { this.#names.delete(config.name); throw error; }
+    this.#records.set(record.domid, record);
+    this.#names.set(config.name, record.domid);
+    this.#near.log.info({ domid: record.domid, name: config.name }, 'domain created');
+    if (!paused) checked(this.#near.hypercalls.domainUnpause(record.domid), 'starting the domain');
+    return record;
+  }
+
+  /** Whoever asks while it is under way waits for the same end. */
+  #destroy(record: DomainRecord): Promise<void> {
+    record.state = 'destroying';
+    return record.destroyed ??= this.#tearDown(record);
+  }
+
+  async #tearDown(record: DomainRecord): Promise<void> {
+    const { hypercalls, store, consoles, log } = this.#near;
+    const step = async (what: string, run: () => unknown): Promise<void> => {
+      try { await run(); } catch (error) { log.error({ domid: record.domid, what, error: messageOf(error) }, 'destroying a domain'); }
+    };
+    hypercalls.domainPause(record.domid);
+    await step('disks', () => this.#closeDisks(record));
+    await step('console', () => consoles.close(record.domid));
+    await step('xenstore ring', () => store.release(record.domid));
+    await step('memory', async () => checked(await hypercalls.domainDestroy(record.domid), 'domain_destroy'));
+    await step('xenstore nodes', () => removeNodes(store, record.domid, record.config.uuid));
+    this.#records.delete(record.domid);
+    if (this.#names.get(record.config.name) === record.domid) this.#names.delete(record.config.name);
+    log.info({ domid: record.domid, name: record.config.name }, 'domain destroyed');
+    endDomain(record, { kind: 'destroyed' });
+  }
+
+  async #closeDisks(record: DomainRecord): Promise<void> {
+    const disks = record.disks;
+    record.disks = [];
+    await Promise.all(disks.map(({ disk }) => disk.close()));
+  }
+
+  async #rename(record: DomainRecord, name: string): Promise<void> {
+    checkConfig({ ...record.config, name });
+    if (name === '') throw new ToolstackError('bad-name', 'the new name is empty');
+    if (this.#names.has(name)) throw new ToolstackError('domain-exists', `Domain with name "${name}" already exists.`);
+    const { store } = this.#near;
+    this.#names.delete(record.config.name);
+    this.#names.set(name, record.domid);
+    record.config = { ...record.config, name };
+    await store.write(`${domainPath(record.domid)}/name`, name);
+    await store.write(`${vmPath(record.config.uuid)}/name`, name);
+  }
+
+  /** Writes control/shutdown and waits until the guest has emptied it. */
+  async #control(record: DomainRecord, request: 'poweroff' | 'reboot'): Promise<void> {
+    const { store } = this.#near, path = `${domainPath(record.domid)}/control/shutdown`;
+    const limitMs = this.#near.acknowledgeMs ?? ACKNOWLEDGE_MS;
+    if (record.state !== 'running') throw new ToolstackError('domain-not-running', `domain ${record.domid} has already shut down: use xl destroy`);
+    let done: (acknowledged: boolean) => void = () => {};
+    const acknowledged = new Promise<boolean>(resolve => { done = resolve; });
+    const ended = (): void => done(true);
+    record.waiters.add(ended);
+    await store.write(path, request);
+    const unwatch = await store.watch(path, async () => { if ((await store.read(path)) === '') done(true); });
+    const timer = setTimeout(() => done(false), limitMs);
+    try {
+      if (await acknowledged) return;
+      await store.write(path, '');
+      throw new ToolstackError('no-answer', "guest didn't acknowledge control request: it may still be booting, be paused or have no driver for it; xl destroy ends it");
+    } finally { clearTimeout(timer); unwatch(); record.waiters.delete(ended); }
+  }
+
+  #scan(): void {
+    for (const record of [...this.#records.values()]) {
+      if (record.state !== 'running') continue;
+      const info = this.#near.hypercalls.domainInfo(record.domid);
+      if (typeof info === 'number') continue;
+      if (!info.shutdown && !info.crashed) continue;
+      record.state = 'ended';
+      const reason = info.crashed ? SHUTDOWN_crash : info.shutdownReason;
+      void this.#ended(record, reason).catch(error => this.#near.log.error({ domid: record.domid, error: messageOf(error) }, 'handling the end of a domain'));
+    }
+  }
+
+  async #ended(record: DomainRecord, reason: number): Promise<void> {
+    const { log, nowMs } = this.#near;
+    const action = this.#closing ? 'destroy' : actionFor(record.config, reason);
+    log.info({ domid: record.domid, name: record.config.name, reason, action }, 'domain has shut down');
+    const config = record.config, ranMs = nowMs() - record.createdMs;
+    endDomain(record, { kind: 'shutdown', reason });
+    if (action === 'preserve') { await this.#closeDisks(record); return; }
+    if (action === 'rename-restart') { await this.#closeDisks(record); await this.#setAside(record); }
+    else await this.#destroy(record);
+    if (action === 'destroy') return;
+    if (ranMs < RESTART_HOLD_MS) {
+      log.warn({ name: config.name, ranMs }, 'the domain ended soon after its start: restarting it after a pause');
+      await new Promise(resolve => setTimeout(resolve, RESTART_HOLD_MS));
+    }
+    if (this.#closing) return;
+    await this.#create(config, false);
+  }
+
+  /** rename-restart: the old domain stays under another name and UUID. */
+  async #setAside(record: DomainRecord): Promise<void> {
+    const stamp = new Date(this.#near.nowMs()).toISOString().replace(/[-:]/g, '').replace(/\d\d\.\d+Z$/, 'Z');
+    await this.#rename(record, `${record.config.name}-${stamp}`);
+    const old = vmPath(record.config.uuid);
+    record.config = { ...record.config, uuid: randomUUID() };
+    const { store } = this.#near, fresh = vmPath(record.config.uuid);
+    for (const [key, value] of [['name', record.config.name], ['uuid', record.config.uuid]] as const) await store.write(`${fresh}/${key}`, value);
+    await store.write(`${domainPath(record.domid)}/vm`, fresh);
+    await store.remove(old);
+  }
+
+  #isDom0(ref: DomainRef): boolean { return ref === 0 || ref === '0' || ref === DOM0_NAME; }
+
+  #find(ref: DomainRef): DomainRecord {
+    if (this.#isDom0(ref)) throw new ToolstackError('dom0-refused', 'Domain-0 is the host itself');
+    const domid = typeof ref === 'number' || /^\d+$/.test(ref) ? Number(ref) : this.#names.get(ref);
+    const record = domid === undefined ? undefined : this.#records.get(domid);
+    if (!record) throw new ToolstackError('domain-not-found', `${ref} is an invalid domain identifier`);
+    return record;
+  }
+
+  async view(record: DomainRecord): Promise<DomainView> {
+    const info = this.#near.hypercalls.domainInfo(record.domid);
+    const disks = await Promise.all(record.disks.map(disk => this.#diskView(record, disk)));
+    const { name, uuid, weight, cap, maxVcpus, maxMemKib } = record.config;
+    const uptimeSec = Math.max(0, (this.#near.nowMs() - record.createdMs) / 1000);
+    if (typeof info === 'number') return {
+      domid: record.domid, name, uuid, memKib: 0, maxMemKib, vcpus: maxVcpus, vcpusOnline: 0, running: false, blocked: false, paused: false,
+      shutdown: false, crashed: false, dying: true, cpuTimeSec: 0, uptimeSec, weight, cap, disks,
+    };
+    return { ...stateOf(info), domid: record.domid, name, uuid, uptimeSec, weight, cap, disks };
+  }
+
+  async #diskView(record: DomainRecord, { devid, config, disk }: DomainRecord['disks'][number]): Promise<DiskView> {
+    const { store } = this.#near, front = vbdFrontendPath(record.domid, devid), backendPath = vbdBackendPath(record.domid, devid);
+    const number = async (path: string): Promise<number> => { const text = await store.read(path); return text === undefined || text === '' ? -1 : Number(text); };
+    return {
+      devid, vdev: config.vdev, target: config.target, readOnly: config.readOnly, backendPath, counters: disk.info(),
+      state: await number(`${front}/state`), eventChannel: await number(`${front}/event-channel`),
+      ringRef: await number(`${front}/ring-ref`).then(async ref => ref >= 0 ? ref : number(`${front}/ring-ref0`)),
+    };
+  }
+
+  async #dom0View(): Promise<DomainView> {
+    const { hypercalls } = this.#near;
+    const info = hypercalls.domainInfo(0 as Domid);
+    const usage = process.cpuUsage(), memKib = Math.round(process.memoryUsage.rss() / 1024);
+    const base = typeof info === 'number'
+      ? { running: true, blocked: false, paused: false, shutdown: false, crashed: false, dying: false, memKib, maxMemKib: memKib, vcpus: 1, vcpusOnline: 1, cpuTimeSec: (usage.user + usage.system) / 1e6 }
+      : { ...stateOf(info), memKib: info.memKib || memKib, maxMemKib: info.maxMemKib || memKib };
+    return { ...base, running: true, blocked: false, domid: 0, name: DOM0_NAME, uuid: DOM0_UUID, uptimeSec: (this.#near.nowMs() - this.#startedMs) / 1000, weight: 256, cap: 0, disks: [] };
+  }
+}
+
+function stateOf(info: DomainInfo): Omit<DomainView, 'domid' | 'name' | 'uuid' | 'uptimeSec' | 'weight' | 'cap' | 'disks'> {
+  const shutdown = info.shutdown || info.crashed;
+  return {
+    running: info.running && !shutdown, blocked: info.blocked && !shutdown, paused: info.paused && !shutdown,
+    shutdown: info.shutdown && !info.crashed, crashed: info.crashed || (info.shutdown && info.shutdownReason === SHUTDOWN_crash), dying: info.dying,
+    ...(shutdown ? { shutdownReason: info.crashed ? SHUTDOWN_crash : info.shutdownReason } : {}),
+    memKib: info.memKib, maxMemKib: info.maxMemKib, vcpus: info.vcpus, vcpusOnline: info.vcpusOnline, cpuTimeSec: Number(info.cpuTimeNs) / 1e9,
+  };
+}
+
+/** The configured action for a shutdown reason; core dumps are not made. */
+export function actionFor(config: DomainConfig, reason: number): 'destroy' | 'restart' | 'rename-restart' | 'preserve' {
+  const wanted: EventAction = reason === SHUTDOWN_poweroff ? config.onPoweroff : reason === SHUTDOWN_reboot ? config.onReboot
+    : reason === SHUTDOWN_crash ? config.onCrash : reason === SHUTDOWN_watchdog ? config.onWatchdog
+      : reason === SHUTDOWN_soft_reset ? config.onSoftReset : reason === SHUTDOWN_suspend ? 'preserve' : 'destroy';
+  switch (wanted) {
+    case 'coredump-destroy': return 'destroy';
+    case 'coredump-restart': case 'soft-reset': return 'restart';
+    default: return wanted;
+  }
+}

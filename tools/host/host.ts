@@ -1,0 +1,57 @@
+// `xenolith host`: one process that runs the hypervisor and its control domain until it is told to end.
+import { rmSync } from 'node:fs';
+import { makeRunFolder, runFolder, type RunFolder } from '../../dom0/api/run-folder.ts';
+import type { Dom0Message, Dom0Options } from '../../dom0/options.ts';
+import { startHypervisor } from '../../hypervisor/boot/main.ts';
+import { Client } from '../xl/client.ts';
+import { answers } from './ensure-host.ts';
+import { moduleUrl } from './entry.ts';
+import { HostRunsError, takeHostLock } from './host-lock.ts';
+
+/** Threads for file input and output: every disk may have several requests under way. */
+const IO_THREADS = '16';
+const USAGE = 'Usage: xenolith host\n\nRuns the host in the foreground. Ctrl-C (or SIGTERM) shuts the guests down in order, a second one ends at once.\n';
+
+/** @returns the exit code */
+export async function runHost(argv: readonly string[]): Promise<number> {
+  if (argv.length > 0) { process.stdout.write(USAGE); return argv[0] === '--help' || argv[0] === '-h' ? 0 : 2; }
+  // Read by libuv when its pool starts, which no file access has done yet in this process's threads.
+  process.env['UV_THREADPOOL_SIZE'] ??= IO_THREADS;
+  const folder = runFolder();
+  await makeRunFolder(folder);
+  if (await answers(folder.socket)) throw new HostRunsError(0, folder.socket);
+  const unlock = await takeHostLock(folder.lock);
+  try {
+    rmSync(folder.socket, { force: true });
+    return await serve(folder);
+  } finally {
+    rmSync(folder.socket, { force: true });
+    rmSync(folder.xenstoreSocket, { force: true });
+    await unlock();
+  }
+}
+
+async function serve(folder: RunFolder): Promise<number> {
+  const options: Dom0Options = { runDir: folder.dir, hostPid: process.pid };
+  let finish: (code: number) => void = () => {};
+  const finished = new Promise<number>(resolve => { finish = resolve; });
+  const hypervisor = await startHypervisor({
+    dom0Module: moduleUrl('dom0/index'), dom0Data: options,
+    onDom0Message: (message: unknown) => {
+      const { kind } = message as Dom0Message;
+      if (kind === 'ready') process.stderr.write(`xenolith: host ready, xl talks to ${folder.socket}\n`);
+      if (kind === 'finished') finish(0);
+    },
+    onDom0Exit: (code: number) => { process.stderr.write(`xenolith: the control domain ended (${code})\n`); finish(1); },
+  });
+  let signals = 0;
+  const client = new Client(folder.socket);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {
+    if (++signals > 1) { finish(1); return; }
+    process.stderr.write(`xenolith: ${signal}: shutting the guests down; once more ends at once\n`);
+    client.shutdownHost(false).catch(() => finish(1));
+  });
+  const code = await finished;
+  await hypervisor.stop();
+  return code;
+}

@@ -1,0 +1,31 @@
+// The `xenolith` command.
+import { runHost } from './host.ts';
+import { start } from './start.ts';
+import { parseStartOptions, START_USAGE, UsageError } from './start-options.ts';
+
+interface HostCommand { readonly name: string; readonly summary: string; readonly run: (argv: readonly string[]) => Promise<number> }
+
+const COMMANDS: readonly HostCommand[] = [
+  { name: 'start', summary: 'boot a domain with Debian\'s kernel and attach its console', run: runStart },
+  { name: 'host', summary: 'run the host in the foreground; Ctrl-C shuts the guests down, twice ends at once', run: argv => runHost(argv) },
+  { name: 'help', summary: 'this help', run: async () => { process.stdout.write(usage()); return 0; } },
+];
+
+const usage = (): string => `Usage: xenolith <command> [options]\n\n${COMMANDS.map(c => `  ${c.name.padEnd(8)} ${c.summary}`).join('\n')}\n\nDomains are managed with xl: "xl help".\n`;
+
+async function runStart(argv: readonly string[]): Promise<number> {
+  const options = parseStartOptions(argv);
+  if (options.help) { process.stdout.write(START_USAGE); return 0; }
+  return start(options);
+}
+
+const [name, ...argv] = process.argv.slice(2);
+const command = COMMANDS.find(c => c.name === (name === undefined || name === '--help' || name === '-h' ? 'help' : name));
+if (!command) { process.stderr.write(`xenolith: there is no command "${name}"\n\n${usage()}`); process.exit(2); }
+process.stdout.on('error', error => { if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0); throw error; });
+try {
+  process.exitCode = await command.run(argv);
+} catch (error) {
+  process.stderr.write(`xenolith: ${error instanceof Error ? error.message : String(error)}\n${error instanceof UsageError ? `\n${START_USAGE}` : ''}`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}

@@ -30,9 +30,9 @@ interface Compiled {
   readonly handlers: Int32Array;
 }
 
-const KIND_INDEX: Record<AddressKind, number> = { reg: 0, bd: 1, bis: 2, seg: 3, a32: 4 };
+const KIND_INDEX: Record<AddressKind, number> = { reg: 0, bd: 1, bis: 2, seg: 3, a32: 4, abs: 5 };
 const bitsIndex = (b: number): number => b === 16 ? 0 : b === 64 ? 2 : 1;
-const formKey = (bits: number, kind: number, extra: number): number => (bitsIndex(bits) * 5 + kind) * 3 + extra;
+const formKey = (bits: number, kind: number, extra: number): number => (bitsIndex(bits) * 6 + kind) * 3 + extra;
 
 const sizeBits = (size: string, bits: Bits): Bits => size === 'b' ? 8 : size === 'w' ? 16 : size === 'd' ? 32 : size === 'q' ? 64 : size === 'x' ? 128
   : size === 'z' ? (bits === 64 ? 32 : bits) : bits;
@@ -80,7 +80,7 @@ function compile(row: Row): Compiled {
     d64: row.flags.includes('d64'), f64: row.flags.includes('f64'), lockable: row.flags.includes('lock'), ends: ENDS.has(row.mnemonic),
     memoryLetter: has('EMWQO'), registerLetter: has('EWQ') && want !== 'mem', immediate: operands.find(o => 'IJ1'.includes(o.letter) && o.letter),
     privileged: row.flags.find(f => f.startsWith('name:'))?.slice(5), width: row.flags.find(f => f.startsWith('width:'))?.slice(6) ?? '',
-    handlers: new Int32Array(3 * 5 * 3).fill(-1),
+    handlers: new Int32Array(3 * 6 * 3).fill(-1),
   };
 }
 
@@ -104,7 +104,7 @@ for (const c of compiled) {
   const sizes: readonly Bits[] = !c.sized ? [fixedBits(c)] : c.operands.some(o => o.size === 'y') ? [32, 64] : OPERATION_BITS;
   const isLoop = c.row.mnemonic.startsWith('loop') || c.row.mnemonic === 'jrcxz' || c.row.mnemonic === 'xlat';
   for (const bits of sizes) {
-    const kinds: AddressKind[] = c.string || isLoop ? ['bd', 'a32'] : c.memoryLetter && c.want !== 'reg' ? [...(c.registerLetter ? ['reg' as const] : []), ...MEMORY_KINDS] : ['reg'];
+    const kinds: AddressKind[] = c.operands.some(o => o.letter === 'O') ? ['abs', 'a32'] : c.string || isLoop ? ['bd', 'a32'] : c.memoryLetter && c.want !== 'reg' ? [...(c.registerLetter ? ['reg' as const] : []), ...MEMORY_KINDS] : ['reg'];
     for (const address of kinds) {
       const memory = address !== 'reg';
       const operands = operandForms(c, bits, memory);
@@ -258,18 +258,17 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       case 'O': {
         const wide = !compat && !addr, n = wide ? 8 : 4;
         if (p + n > max) return short();
-        kind = compat || addr ? 'a32' : segment >= 4 ? 'seg' : 'bd';
+        kind = wide ? 'abs' : 'a32';
         d.base = d.index = SLOT.zero;
         d.segment = segment >= 4 ? SEGMENT_SLOT[segment]! : compat ? SEGMENT_SLOT[segment >= 0 ? segment : 3]! : SLOT.zero;
-        d.disp = read32(bytes, p);
-        if (wide && read32(bytes, p + 4) !== d.disp >> 31) { undefinedInstruction(d, offset, p + 8 - at); return true; } // see CAVEATS
+        if (wide) d.imm64 = read64(bytes, p); else d.disp = read32(bytes, p);
         p += n;
         break;
       }
       case 'I': case 'J': {
         const n = size === 'b' ? 1 : size === 'w' ? 2 : size === 'v' ? bits / 8 : bits === 16 ? 2 : 4;
         if (p + n > max) return short();
-        if (n === 8) d.imm64 = BigInt.asIntN(64, BigInt(read32(bytes, p + 4)) << 32n | BigInt(read32(bytes, p) >>> 0));
+        if (n === 8) d.imm64 = read64(bytes, p);
         else {
           const v = n === 1 ? bytes[p]! << 24 >> 24 : n === 2 ? (bytes[p]! | bytes[p + 1]! << 8) << 16 >> 16 : read32(bytes, p);
           if (c.row.mnemonic === 'enter' && size === 'b') d.c = v & 0xff;
@@ -329,6 +328,8 @@ function fixedBitsOf(c: Compiled): Bits {
 }
 const isPrefix = (b: number): boolean => b === 0x66 || b === 0x67 || b === 0xf0 || b === 0xf2 || b === 0xf3 || b === 0x64 || b === 0x65 || b === 0x2e || b === 0x36 || b === 0x3e || b === 0x26 || (b & 0xf0) === 0x40;
 const read32 = (bytes: Uint8Array, p: number): number => bytes[p]! | bytes[p + 1]! << 8 | bytes[p + 2]! << 16 | bytes[p + 3]! << 24;
+
+const read64 = (bytes: Uint8Array, p: number): bigint => BigInt.asIntN(64, BigInt(read32(bytes, p + 4)) << 32n | BigInt(read32(bytes, p) >>> 0));
 
 function undefinedInstruction(d: Decoded, offset: number, length: number): void {
   d.handler = SPECIAL.undefined;

@@ -11,8 +11,8 @@ import {
 
 /** Operand width in bits. */
 export type Bits = 8 | 16 | 32 | 64 | 128;
-/** How a memory operand's address is formed: none (register), base+disp, base+index*scale+disp, with segment, 32-bit. */
-export type AddressKind = 'reg' | 'bd' | 'bis' | 'seg' | 'a32';
+/** How a memory operand's address is formed: none (register), base+disp, base+index*scale+disp, with segment, 32-bit, 64-bit immediate. */
+export type AddressKind = 'reg' | 'bd' | 'bis' | 'seg' | 'a32' | 'abs';
 export type OperandClass = 'gpr' | 'xmm' | 'mmx' | 'imm' | 'mem' | 'sreg' | 'sys' | 'rel';
 export type Access = 'r' | 'w' | 'rw' | 'addr';
 
@@ -184,6 +184,7 @@ export class Insn {
       case 'bis': return base.add(indexed()).add(disp);
       case 'seg': return base.add(indexed()).add(disp).add(segment());
       case 'a32': return base.add(indexed()).add(disp).and(MASK[32]).add(segment()).and(select(this.state32(S.compat), i64(MASK[32]), i64(-1n)));
+      case 'abs': return this.imm64().add(segment());
       default: throw new Error(`${this.form.mnemonic}: no memory operand`);
     }
   }

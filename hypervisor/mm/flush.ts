@@ -1,0 +1,51 @@
+// Dropping cached translations, on this vCPU and on its siblings.
+import type { VcpuContext } from '../domain/vcpu-context.ts';
+import type { Space } from './space.ts';
+import { createSpace, noteFullFlush } from './space.ts';
+
+/**
+ * Makes other vCPUs of the domain drop translations (all of them, or those of one page) and returns when they have:
+ * a vCPU that is not running guest code must do it before it does. `vcpus` is a bit mask without the caller.
+ * After a full flush the vCPU's thread calls noteFullFlush(space, vcpu).
+ */
+export type RemoteFlush = (ctx: VcpuContext, vcpus: bigint, va: bigint | undefined) => void;
+
+let remoteFlush: RemoteFlush = () => {};
+/** Filled by the scheduler's side (attention words), once per thread. */
+export function setRemoteFlush(hook: RemoteFlush): void { remoteFlush = hook; }
+
+const spaces = new WeakMap<VcpuContext, Space>();
+
+/** The memory of a vCPU's domain, with this vCPU's processor behind flushAll. */
+export function spaceOf(ctx: VcpuContext): Space {
+  let space = spaces.get(ctx);
+  if (space === undefined) {
+    space = createSpace(ctx.processor.bytes.buffer, ctx.layout, ctx.slot);
+    space.flushAll = () => flushAllVcpus(ctx);
+    spaces.set(ctx, space);
+  }
+  return space;
+}
+
+export function flushLocal(ctx: VcpuContext): void {
+  ctx.processor.flushTlb();
+  noteFullFlush(spaceOf(ctx), ctx.vcpuId);
+}
+
+const siblings = (ctx: VcpuContext): bigint => ((1n << BigInt(ctx.layout.vcpus)) - 1n) & ~(1n << BigInt(ctx.vcpuId));
+
+/** Full flush of the vCPUs in `mask` (bit n: vCPU n), the caller among them if its bit is set. */
+export function flushMask(ctx: VcpuContext, mask: bigint): void {
+  if ((mask & (1n << BigInt(ctx.vcpuId))) !== 0n) flushLocal(ctx);
+  const others = mask & siblings(ctx);
+  if (others !== 0n) remoteFlush(ctx, others, undefined);
+}
+
+export function flushPageMask(ctx: VcpuContext, mask: bigint, va: bigint): void {
+  if ((mask & (1n << BigInt(ctx.vcpuId))) !== 0n) ctx.processor.flushPage(va);
+  const others = mask & siblings(ctx);
+  if (others !== 0n) remoteFlush(ctx, others, va);
+}
+
+export const ALL_VCPUS = 0xffff_ffff_ffff_ffffn;
+export const flushAllVcpus = (ctx: VcpuContext): void => flushMask(ctx, ALL_VCPUS);

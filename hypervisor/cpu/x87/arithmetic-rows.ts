@@ -26,28 +26,33 @@ const EFLAGS_OF = [EFLAGS.CF, EFLAGS.ZF, 0, EFLAGS.CF | EFLAGS.PF | EFLAGS.ZF] a
 
 const ZERO: Unpacked = { kind: KIND.zero, sign: 0, exponent: 0, significand: 0n };
 
-/** Relation of ST(0) to b, exceptions raised; undefined when an unmasked one stops the compare. */
-function relate(step: X87Step, b: Unpacked | undefined, quiet: boolean): number | undefined {
+/**
+ * Relation of ST(0) to b, exceptions raised. Its flags are set whatever the exceptions; an unmasked one only keeps
+ * the stack as it is (`popping` false).
+ */
+function relate(step: X87Step, b: Unpacked | undefined, quiet: boolean): { relation: number; popping: boolean } {
   const { state } = step;
-  if (b === undefined || state.isEmpty(0)) return step.underflow() ? 2 : undefined;
+  if (b === undefined || state.isEmpty(0)) return { relation: 2, popping: step.underflow() };
   const { relation, flags } = compare80(state.readUnpacked(0), b, quiet);
-  return step.accept(flags, false) ? relation : undefined;
+  return { relation, popping: step.accept(flags, false) };
 }
 
 function compare(step: X87Step, b: Unpacked | undefined, quiet: boolean, pops: number): void {
-  const relation = relate(step, b, quiet);
-  if (relation === undefined) return;
+  const { relation, popping } = relate(step, b, quiet);
   step.state.conditions(CONDITION[relation + 1]!);
-  for (let n = 0; n < pops; n++) step.state.pop();
+  for (let n = 0; popping && n < pops; n++) step.state.pop();
 }
 
 const register = (step: X87Step, i: number): Unpacked | undefined => (step.state.isEmpty(i) ? undefined : step.state.readUnpacked(i));
 
+/** FCOMI and its kin: C1 stays as it was but for a stack fault. */
 function compareFlags(step: X87Step, quiet: boolean, pops: number): void {
-  const relation = relate(step, register(step, step.i), quiet);
-  if (relation === undefined) return;
+  const { state } = step;
+  const b = register(step, step.i), c1 = state.status & SW.C1;
+  const { relation, popping } = relate(step, b, quiet);
+  if (b && !state.isEmpty(0)) state.status |= c1;
   step.newEflags = EFLAGS_OF[relation + 1]!;
-  for (let n = 0; n < pops; n++) step.state.pop();
+  for (let n = 0; popping && n < pops; n++) state.pop();
 }
 
 const OPERATIONS: readonly (readonly [string, BinaryOperation | undefined])[] = [
@@ -102,7 +107,6 @@ function conditionalMove(name: string, holds: (eflags: number) => boolean): X87R
   return row(`${name}_st0_sti`, (step) => {
     const { state } = step;
     if (state.isEmpty(0) || state.isEmpty(step.i)) { step.underflowInto(0); return; }
-    state.c1 = false;
     if (holds(step.eflags)) state.write(0, state.read(step.i));
   });
 }

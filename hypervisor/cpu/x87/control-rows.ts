@@ -40,5 +40,5 @@ export const historic = control('fneni_fndisi_fnsetpm', false, () => {});
 export const fnop = row('fnop', () => {});
 export const fincstp = row('fincstp', ({ state }) => { state.top = state.top + 1; state.c1 = false; });
 export const fdecstp = row('fdecstp', ({ state }) => { state.top = state.top - 1; state.c1 = false; });
-export const ffree = row('ffree_sti', ({ state, i }) => state.free(i));
-export const ffreep = row('ffreep_sti', ({ state, i }) => { state.free(i); state.pop(); });
+export const ffree = row('ffree_sti', ({ state, i }) => { state.free(i); state.c1 = false; });
+export const ffreep = row('ffreep_sti', ({ state, i }) => { state.free(i); state.pop(); state.c1 = false; });

@@ -12,7 +12,7 @@ import type { X87Row } from './row.ts';
 import { X87Step } from './step.ts';
 import type { X87State } from './state.ts';
 import { ONE, zero } from './state.ts';
-import { fabs, fbld, fbstp, fchs, fild, fist, fisttp, fld_m32, fld_m64, fld_m80, fld_sti, fst_m32, fst_m64, fst_sti, fstp_m80, fxam, fxch, pushConstant } from './transfer-rows.ts';
+import { fabs, fbld, fbstp, fchs, fild, fist, fisttp, fld_m32, fld_m64, fld_m80, fld_sti, fst_m32, fst_m64, fst_sti, fstp_m80, fstpnce, fxam, fxch, pushConstant } from './transfer-rows.ts';
 import { CONSTANTS, loadConstant } from './transcendental.ts';
 
 type Cell = X87Row | undefined;
@@ -41,7 +41,7 @@ const fstp = fst_sti(true);
 const REGISTER: readonly (readonly (readonly Cell[])[])[] = [
   arithmeticToTop.map(all),
   [
-    all(fld_sti), all(fxch), only(0, fnop), all(fstp),
+    all(fld_sti), all(fxch), only(0, fnop), all(fstpnce),
     [fchs, fabs, NONE, NONE, ftst, fxam, NONE, NONE],
     [pushConstant('fld1', () => ONE), constant('l2t'), constant('l2e'), constant('pi'), constant('lg2'), constant('ln2'), pushConstant('fldz', () => zero(0)), NONE],
     [f2xm1, fyl2x, fptan, fpatan, fxtract, fprem1, fdecstp, fincstp],

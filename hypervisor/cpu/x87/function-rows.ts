@@ -39,11 +39,13 @@ export const fscale = row('fscale', (step) => {
 
 const remainderRow = (name: string, nearest: boolean): X87Row => row(name, (step) => {
   const { state } = step;
+  clearC2(step);
   if (state.isEmpty(0) || state.isEmpty(1)) { step.underflowInto(0); return; }
   const outcome = remainder(state.readUnpacked(0), state.readUnpacked(1), nearest, step.environment);
   if (!step.commit(0, outcome)) return;
-  state.conditions(outcome.conditions & ~SW.C1);
-  state.c1 = (outcome.conditions & SW.C1) !== 0;
+  const conditions = outcome.conditions ?? (state.status & (SW.C0 | SW.C3));
+  state.conditions(conditions & ~SW.C1);
+  state.c1 = (conditions & SW.C1) !== 0;
 });
 export const fprem = remainderRow('fprem', false);
 export const fprem1 = remainderRow('fprem1', true);
@@ -51,19 +53,21 @@ export const fprem1 = remainderRow('fprem1', true);
 /** FSIN, FCOS: C2 tells that the argument was out of range and nothing was done. */
 const circular = (name: string, quarter: 0 | 1): X87Row => row(name, (step) => {
   const { state } = step;
+  clearC2(step);
   if (state.isEmpty(0)) { step.underflowInto(0); return; }
   const outcome = sine(state.readUnpacked(0), quarter, step.environment);
-  clearC2(step, outcome === undefined);
   if (outcome) step.commit(0, outcome);
+  else outOfRange(step);
 });
 export const fsin = circular('fsin', 0);
 export const fcos = circular('fcos', 1);
 
-function clearC2(step: X87Step, outOfRange: boolean): void {
-  const { state } = step;
-  state.status = outOfRange ? state.status | SW.C2 : state.status & ~SW.C2;
-  if (outOfRange) state.c1 = false;
+function outOfRange({ state }: X87Step): void {
+  state.status |= SW.C2;
+  state.c1 = false;
 }
+/** A stack fault leaves C2 clear as well: there is nothing more to reduce. */
+const clearC2 = ({ state }: X87Step): void => { state.status &= ~SW.C2; };
 
 /** Checks the two stack conditions of an instruction that replaces ST(0) and pushes. False: it is done. */
 function roomForPair(step: X87Step): boolean {
@@ -78,23 +82,23 @@ function roomForPair(step: X87Step): boolean {
 }
 
 export const fsincos = row('fsincos', (step) => {
+  clearC2(step);
   if (!roomForPair(step)) return;
   const { state } = step;
   const x = state.readUnpacked(0);
   const sin = sine(x, 0, step.environment), cos = sine(x, 1, step.environment);
-  clearC2(step, !sin);
-  if (!sin || !cos) return;
+  if (!sin || !cos) { outOfRange(step); return; }
   // The pair is one instruction: flags of both, C1 of the one computed last.
   if (step.commit(0, { ...sin, flags: sin.flags | cos.flags, up: cos.up })) state.push(cos.value);
 });
 
 export const fptan = row('fptan', (step) => {
+  clearC2(step);
   if (!roomForPair(step)) return;
   const { state } = step;
   const x = state.readUnpacked(0);
   const tan = tangent(x, step.environment);
-  clearC2(step, !tan);
-  if (!tan) return;
+  if (!tan) { outOfRange(step); return; }
   const number = !isNaNKind(x) && x.kind !== KIND.unsupported && x.kind !== KIND.infinity;
   if (step.commit(0, tan)) state.push(number ? ONE : tan.value);
 });

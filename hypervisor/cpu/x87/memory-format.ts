@@ -37,15 +37,13 @@ export function narrow(v: Unpacked, bits: 32 | 64, env: Environment): Stored {
   if (v.kind === KIND.infinity) return { value: sign | infinite, flags: 0, up: false };
   const r = round(v.sign, v.exponent, v.significand, target, env.mode);
   if (r.exponent > target.maximum) {
+    // Unmasked, nothing is stored, so nothing is inexact.
+    if (!(env.masks & OE)) return { value: 0n, flags: OE, up: false };
     const toInfinity = overflowsToInfinity(v.sign, env.mode);
-    const precision = env.masks & OE || r.inexact ? PE : 0;
-    return { value: sign | (toInfinity ? infinite : infinite - 1n), flags: OE | precision, up: env.masks & OE ? toInfinity : r.up };
+    return { value: sign | (toInfinity ? infinite : infinite - 1n), flags: OE | PE, up: toInfinity };
   }
   const value = sign | ((BigInt(r.exponent - target.minimum) << BigInt(fraction)) + r.significand);
-  if (r.tiny && !(env.masks & UE)) {
-    const free = round(v.sign, v.exponent, v.significand, target, env.mode, true);
-    return { value, flags: UE | (free.inexact ? PE : 0), up: free.up };
-  }
+  if (r.tiny && !(env.masks & UE)) return { value, flags: UE, up: false };
   return { value, flags: (r.inexact ? PE : 0) | (r.tiny && r.inexact ? UE : 0), up: r.up };
 }
 

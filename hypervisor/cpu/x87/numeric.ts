@@ -36,24 +36,21 @@ export function finish(v: Exact, env: Environment, flags: number): Outcome {
   const r = round(v.sign, v.exponent, v.significand, target, mode);
   const inexact = r.inexact ? PE : 0;
   if (r.exponent > target.maximum) {
-    if (!(env.masks & OE)) return { value: wrapped(v, env, -WRAP), flags: flags | OE | inexact, up: r.up };
+    if (!(env.masks & OE)) return wrapped(v, env, -WRAP, flags | OE);
     const toInfinity = overflowsToInfinity(v.sign, mode);
     const value = toInfinity ? infinity80(v.sign) : f80((v.sign << 15) | 0x7ffe, mask(target.precision) << BigInt(64 - target.precision));
     return { value, flags: flags | OE | PE, up: toInfinity };
   }
-  if (r.tiny && !(env.masks & UE)) {
-    const free = round(v.sign, v.exponent, v.significand, target, mode, true);
-    return { value: wrapped(v, env, WRAP), flags: flags | UE | (free.inexact ? PE : 0), up: free.up };
-  }
+  if (r.tiny && !(env.masks & UE)) return wrapped(v, env, WRAP, flags | UE);
   return { value: pack(v.sign, r, target.precision), flags: flags | inexact | (r.tiny && r.inexact ? UE : 0), up: r.up };
 }
 
-/** The bias-adjusted result of an unmasked overflow or underflow; out of range even so, infinity or zero. */
-function wrapped(v: Exact, env: Environment, by: number): F80 {
+/** The bias-adjusted result of an unmasked overflow or underflow; out of range even so (FSCALE), infinity or zero. */
+function wrapped(v: Exact, env: Environment, by: number, flags: number): Outcome {
   const r = round(v.sign, v.exponent + by, v.significand, env.target, env.mode);
-  if (r.exponent > env.target.maximum) return infinity80(v.sign);
-  if (r.tiny) return zero(v.sign);
-  return pack(v.sign, r, env.target.precision);
+  if (r.exponent > env.target.maximum) return { value: infinity80(v.sign), flags: flags | PE, up: true };
+  if (r.tiny) return { value: zero(v.sign), flags: flags | PE, up: false };
+  return { value: pack(v.sign, r, env.target.precision), flags: r.inexact ? flags | PE : flags, up: r.up };
 }
 
 export const quieted = (v: Unpacked): F80 => f80((v.sign << 15) | 0x7fff, v.significand | QUIET_BIT);
@@ -114,7 +111,7 @@ export const divide80: BinaryOperation = (a, b, env) => {
   const flags = denormalFlag(a, b), sign = a.sign ^ b.sign;
   if (a.kind === KIND.infinity) return b.kind === KIND.infinity ? invalid() : exactly(infinity80(sign), flags);
   if (b.kind === KIND.infinity) return exactly(zero(sign), flags);
-  if (b.kind === KIND.zero) return a.kind === KIND.zero ? invalid() : exactly(infinity80(sign), flags | ZE);
+  if (b.kind === KIND.zero) return a.kind === KIND.zero ? invalid() : exactly(infinity80(sign), ZE);
   if (a.kind === KIND.zero) return exactly(zero(sign), flags);
   return finish(divideExact(a, b), env, flags);
 };

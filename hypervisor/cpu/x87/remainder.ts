@@ -19,8 +19,8 @@ const full = (env: Environment): Environment => ({ ...env, target: TARGET_80 });
 /** The finite operand itself, as a register value. */
 const same = (v: Unpacked, env: Environment, flags: number): Outcome => (v.kind === KIND.zero ? exactly(zero(v.sign), flags) : finish(v, full(env), flags));
 
-/** conditions: C0, C1, C2, C3 for the status word. */
-export interface Remainder extends Outcome { conditions: number }
+/** conditions: C0, C1, C2, C3 for the status word; undefined: C0 and C3 keep what they had, C1 and C2 become 0. */
+export interface Remainder extends Outcome { conditions: number | undefined }
 
 /** The three low quotient bits: Q2 in C0, Q1 in C3, Q0 in C1. */
 const quotientBits = (q: bigint): number => (q & 4n ? SW.C0 : 0) | (q & 2n ? SW.C3 : 0) | (q & 1n ? SW.C1 : 0);
@@ -28,8 +28,8 @@ const quotientBits = (q: bigint): number => (q & 4n ? SW.C0 : 0) | (q & 2n ? SW.
 /** FPREM (truncated quotient) or FPREM1 (nearest): up to 63 quotient bits at once, else a partial step and C2. */
 export function remainder(a: Unpacked, b: Unpacked, nearest: boolean, env: Environment): Remainder {
   const special = notNumbers(a, b);
-  if (special) return { ...special, conditions: 0 };
-  if (a.kind === KIND.infinity || b.kind === KIND.zero) return { ...invalid(), conditions: 0 };
+  if (special) return { ...special, conditions: undefined };
+  if (a.kind === KIND.infinity || b.kind === KIND.zero) return { ...invalid(), conditions: undefined };
   const flags = denormalFlag(a, b);
   if (a.kind === KIND.zero || b.kind === KIND.infinity) return { ...same(a, env, flags), conditions: 0 };
   const distance = leading(a) - leading(b);

@@ -1,6 +1,6 @@
 // One x87 instruction being carried out: its operands, the state it changes, and how outcomes are committed.
 
-import { IE } from '../softfloat/flags.ts';
+import { BEFORE, DE, IE } from '../softfloat/flags.ts';
 import type { Unpacked } from '../softfloat/unpacked.ts';
 import { SW } from './layout.ts';
 import { blocks } from './numeric.ts';
@@ -50,7 +50,8 @@ export class X87Step {
   accept(flags: number, up: boolean): boolean {
     const allowed = !blocks(flags, this.environment.masks);
     this.state.c1 = up && allowed;
-    this.state.raise(flags);
+    // An operation that is not carried out has no result to overflow, underflow or be inexact.
+    this.state.raise(allowed ? flags : flags & BEFORE);
     return allowed;
   }
   /** Delivers a result to ST(i). */
@@ -71,13 +72,18 @@ export class X87Step {
     return this.state.raise(IE | SW.SF) === 0;
   }
 
-  /** Pushes a loaded value; `flags` are those its conversion raised. */
+  /**
+   * Pushes a loaded value; `flags` are those its conversion raised. A denormal (DE) is exact in a register, so it is
+   * loaded even where its exception is unmasked.
+   */
   load(value: F80, flags = 0): void {
     if (!this.state.isEmpty(7)) {
       if (this.overflow()) this.state.push(INDEFINITE);
       return;
     }
-    if (this.accept(flags, false)) this.state.push(value);
+    if (!this.accept(flags & ~DE, false)) return;
+    this.state.raise(flags & DE);
+    this.state.push(value);
   }
 
   /** ST(i) := operation(ST(i), b). */

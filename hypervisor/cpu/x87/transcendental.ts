@@ -1,7 +1,7 @@
 // The x87 elementary functions. Each takes operands apart by kind as the processor's tables say, and leaves the
 // finite cases to fixed-point.ts. Results are rounded to 64 bits by the rounding mode, whatever precision control.
 
-import { DE, IE, PE, ZE } from '../softfloat/flags.ts';
+import { DE, IE, PE, UE, ZE } from '../softfloat/flags.ts';
 import { bitLength } from '../softfloat/bits.ts';
 import type { Exact } from '../softfloat/exact.ts';
 import { compareFinite, multiplyExact } from '../softfloat/exact.ts';
@@ -48,8 +48,8 @@ export function f2xm1(x: Unpacked, env: Environment): Outcome {
 
 function beyondOne(x: Unpacked, env: Environment): Outcome {
   const one = compareFinite({ ...x, sign: 0 }, { kind: KIND.normal, sign: 0, exponent: 0, significand: 1n }) === 0;
-  if (one) return exactly(x.sign ? f80(0xbffe, ONE.significand) : ONE);
-  return finish(x, full(env), 0);
+  if (one) return exactly(x.sign ? f80(0xbffe, ONE.significand) : ONE, PE);
+  return finish(x, full(env), PE);
 }
 
 /** y * log2(x) for finite positive x and finite non-zero y. */
@@ -60,7 +60,9 @@ function logarithmTimes(y: Unpacked, x: Unpacked, env: Environment, flags: numbe
   if (m === fixed.UNIT) {
     if (e === 0) return exactly(zero(y.sign), flags);
     const power: Unpacked = { kind: KIND.normal, sign: e < 0 ? 1 : 0, exponent: 0, significand: BigInt(Math.abs(e)) };
-    return finish(multiplyExact(y, power), full(env), flags);
+    // Processors take every logarithm for inexact, this one too.
+    const product = finish(multiplyExact(y, power), full(env), flags | PE);
+    return (product.value.se & 0x7fff) === 0 ? { ...product, flags: product.flags | UE } : product;
   }
   let scaled = m;
   if (m > (fixed.UNIT * 3n) / 2n - fixed.UNIT / 12n) { scaled = m >> 1n; e++; }
@@ -79,7 +81,7 @@ export function fyl2x(y: Unpacked, x: Unpacked, env: Environment): Outcome {
   if (x.kind === KIND.infinity) return y.kind === KIND.zero ? invalid() : exactly(infinity80(y.sign), flags);
   if (x.kind === KIND.zero) {
     if (y.kind === KIND.zero) return invalid();
-    return exactly(infinity80(y.sign ^ 1), y.kind === KIND.infinity ? flags : flags | ZE);
+    return exactly(infinity80(y.sign ^ 1), y.kind === KIND.infinity ? flags : ZE);
   }
   const above = compareWithOne(x);
   if (y.kind === KIND.infinity) return above === 0 ? invalid() : exactly(infinity80(y.sign ^ (above < 0 ? 1 : 0)), flags);

@@ -37,8 +37,7 @@ export const fbld = row('fbld_m80', (step) => step.load(fromDecimal(step.operand
 
 export const fld_sti = row('fld_sti', (step) => {
   const { state } = step;
-  // A full stack is looked at before the operand: overflow hides underflow.
-  if (!state.isEmpty(7)) { if (step.overflow()) state.push(INDEFINITE); return; }
+  // An empty operand hides a full stack.
   if (state.isEmpty(step.i)) { if (step.underflow()) state.push(INDEFINITE); return; }
   step.load(state.read(step.i));
 });
@@ -99,6 +98,14 @@ export const fst_sti = (pop: boolean): X87Row => row(pop ? 'fstp_sti' : 'fst_sti
     state.write(step.i, state.read(0));
   }
   if (pop) state.pop();
+});
+
+/** D9 D8+i, not in the manuals: FSTP that pops an empty ST(0) without an exception, and then stores nothing. */
+export const fstpnce = row('fstpnce_sti', (step) => {
+  const { state } = step;
+  state.c1 = false;
+  if (!state.isEmpty(0)) state.write(step.i, state.read(0));
+  state.pop();
 });
 
 export const fxch = row('fxch_sti', (step) => {

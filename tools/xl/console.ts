@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Client } from './client.ts';
 
 const ESCAPE = 0x1d; // Ctrl-]
+const CLOSE_LIMIT_MS = 500;
 
 export interface ConsoleIo { readonly input: NodeJS.ReadStream; readonly output: NodeJS.WritableStream }
 export type ConsoleEnd = 'left' | 'domain-ended';
@@ -22,7 +23,10 @@ export function runConsole(stream: Duplex, { input, output }: ConsoleIo): Promis
       input.off('data', onInput);
       if (raw) input.setRawMode(false);
       input.pause();
-      stream.destroy();
+      stream.removeAllListeners('data');
+      // What was typed before the escape still has to arrive.
+      stream.end(() => stream.destroy());
+      setTimeout(() => stream.destroy(), CLOSE_LIMIT_MS).unref();
       resolve(end);
     };
     const onInput = (data: Buffer): void => {

@@ -47,15 +47,17 @@ export interface Layout {
   readonly mappings: readonly Mapping[];
 }
 
-/** Hands out frames in order and says which part of the domain did not fit. */
+/** Hands out frames in order, beyond the end too: so the sentence about what does not fit can say how much is needed. */
 class FrameAllocator {
   next = 0;
+  /** The first part that did not fit. */
+  tooLarge: string | null = null;
   readonly total: number;
   constructor(total: number) { this.total = total; }
   take(pages: number, what: string): Segment {
-    if (pages > this.total - this.next) throw tooSmall(this.total, this.next + pages, what);
     const pfn = this.next;
     this.next += pages;
+    if (this.next > this.total) this.tooLarge ??= what;
     return { pfn, pages };
   }
 }
@@ -100,6 +102,7 @@ export function planLayout(params: XenParams, totalPages: number, ramdiskBytes: 
     p2m = frames.take(p2mPages + tablePages, 'list of frames');
     mappings.push({ from, to, pfn: p2m.pfn, tablesPfn: p2m.pfn + p2mPages, tablePages });
   }
+  if (frames.tooLarge !== null) throw tooSmall(totalPages, frames.next, frames.tooLarge);
   return {
     totalPages, kernel, ramdisk, p2m, startInfoPfn: startInfo.pfn, xenstorePfn: startInfo.pfn + 1, consolePfn: startInfo.pfn + 2,
     pageTables, bootStackPfn: bootStack.pfn, mappedEnd, p2mVirt, p2mApart: params.initP2m !== null, mappings,

@@ -6,11 +6,12 @@ import { readDeb } from '../../tools/image/deb.ts';
 import { defaultCacheDir, PackageCache } from '../../tools/image/packages.ts';
 
 export const CLOUD_KERNEL = { meta: 'linux-image-cloud-amd64', prefix: 'linux-image-', path: /^boot\/vmlinuz-/ };
-export const GENERIC_KERNEL = { meta: 'linux-image-amd64', prefix: 'linux-image-', path: /^boot\/vmlinuz-/ };
+/** 70 MB: fetched only with XENOLITH_LARGE_DOWNLOADS set, then cached like the rest. */
+export const GENERIC_KERNEL = { meta: 'linux-image-amd64', prefix: 'linux-image-', path: /^boot\/vmlinuz-/, large: true };
 export const GRUB_XEN = { name: 'grub-xen-host', path: /^usr\/lib\/grub-xen\/grub-x86_64-xen\.bin$/ };
 export const BUSYBOX = { name: 'busybox-static', path: /^(usr\/)?bin\/busybox$/ };
 
-export type GuestSource = ({ readonly name: string } | { readonly meta: string; readonly prefix: string }) & { readonly path: RegExp };
+export type GuestSource = ({ readonly name: string } | { readonly meta: string; readonly prefix: string }) & { readonly path: RegExp; readonly large?: boolean };
 
 /** Says on stderr why a test does not run. Set XENOLITH_NO_DOWNLOAD to keep tests off the network. */
 function skip(what: string, why: string): null {
@@ -24,11 +25,11 @@ export async function guestFile(source: GuestSource): Promise<string | null> {
   const dir = join(defaultCacheDir(), 'guests'), target = join(dir, `${what}-${source.path.source.replace(/\W+/g, '_')}`);
   if (existsSync(target)) return target;
   if (process.env['XENOLITH_NO_DOWNLOAD']) return skip(what, 'not in the cache folder, and XENOLITH_NO_DOWNLOAD is set');
+  if (source.large === true && !process.env['XENOLITH_LARGE_DOWNLOADS']) return skip(what, 'a large package; set XENOLITH_LARGE_DOWNLOADS to fetch it once');
   try {
     const packages = new PackageCache(defaultCacheDir());
-    const name = 'name' in source ? source.name : await packages.dependency(source.meta, source.prefix);
-    if (name === null) return skip(what, 'apt does not know the package');
-    for (const entry of readDeb(readFileSync(await packages.fetch(name)))) {
+    const deb = 'name' in source ? await packages.fetch(source.name) : await packages.fetchDependency(source.meta, source.prefix);
+    for (const entry of readDeb(readFileSync(deb))) {
       if (entry.type !== 'file' || !source.path.test(entry.path)) continue;
       mkdirSync(dir, { recursive: true });
       const partial = `${target}.${process.pid}`;
@@ -36,7 +37,7 @@ export async function guestFile(source: GuestSource): Promise<string | null> {
       renameSync(partial, target);
       return target;
     }
-    return skip(what, `the package ${name} has no ${source.path}`);
+    return skip(what, `${deb} has no ${source.path}`);
   } catch (error) {
     return skip(what, (error as Error).message);
   }

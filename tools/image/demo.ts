@@ -2,7 +2,7 @@
 // person's own kernel, ramdisk or both.
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { readDeb } from './deb.ts';
 import { ImageError, type OnProgress } from './image-error.ts';
 import { INITRD_VERSION, makeExecArchive, makeInitrd, WANTED_MODULES } from './initrd.ts';
@@ -71,10 +71,8 @@ async function debianDemo(options: DemoOptions): Promise<Prepared> {
   if (have !== null) return have;
   try {
     const packages = new PackageCache(options.cacheDir, onProgress);
-    const name = await packages.dependency(META_PACKAGE, 'linux-image-');
-    if (name === null) throw new ImageError(`apt does not know Debian's kernel package ${META_PACKAGE}.`);
-    const kernelDeb = await packages.fetch(name), busyboxDeb = await packages.fetch('busybox-static');
-    onProgress({ stage: 'unpack', detail: name });
+    const kernelDeb = await packages.fetchDependency(META_PACKAGE, 'linux-image-'), busyboxDeb = await packages.fetch('busybox-static');
+    onProgress({ stage: 'unpack', detail: basename(kernelDeb).replace(/_.*/, '') });
     const kernel = unpackKernel(kernelDeb);
     onProgress({ stage: 'initrd', detail: 'initrd' });
     const initrd = makeInitrd(busyboxOf(busyboxDeb), closeModules(kernel.modules, WANTED_MODULES));

@@ -69,6 +69,20 @@ export class PackageCache {
     return await ask();
   }
 
+  /** Path of the newest package a meta package stands for. @throws ImageError */
+  async fetchDependency(meta: string, prefix: string): Promise<string> {
+    const name = await this.dependency(meta, prefix);
+    if (name === null) throw new ImageError(`apt does not know the Debian package ${meta}.`);
+    try {
+      return await this.fetch(name);
+    } catch (error) {
+      // Lists that are too old name versions that are gone; by now fetch has tried fresh ones.
+      const fresh = await this.dependency(meta, prefix);
+      if (fresh === null || fresh === name) throw error;
+      return await this.fetch(fresh);
+    }
+  }
+
   /** Path of the package's file, downloaded if it is not cached. @throws ImageError saying why not */
   async fetch(name: string): Promise<string> {
     const have = this.cached(name);
@@ -83,17 +97,21 @@ export class PackageCache {
   /** Downloads into a folder of its own first, so that the cache never holds half a file. */
   private async download(name: string): Promise<string | Run> {
     this.onProgress({ stage: 'download', detail: name, fraction: 0 });
+    let told = 0;
     const partial = join(this.dir, `.partial-${process.pid}-${name}`);
     mkdirSync(partial, { recursive: true });
     try {
       const r = await run('apt-get', [...this.aptOptions, '-q', '-o', 'APT::Status-Fd=3', 'download', name], partial, (line) => {
         const percent = /^dlstatus:[^:]*:([\d.]+):/.exec(line);
-        if (percent) this.onProgress({ stage: 'download', detail: name, fraction: Number(percent[1]) / 100 });
+        const fraction = Number(percent?.[1] ?? 0) / 100;
+        if (fraction - told < 0.005) return;
+        told = fraction;
+        this.onProgress({ stage: 'download', detail: name, fraction });
       });
       const file = readdirSync(partial).find((f) => f.endsWith('.deb'));
       if (r.status !== 0 || file === undefined) return r;
       renameSync(join(partial, file), join(this.dir, file));
-      this.onProgress({ stage: 'download', detail: name, fraction: 1 });
+      if (told < 1) this.onProgress({ stage: 'download', detail: name, fraction: 1 });
       return join(this.dir, file);
     } finally {
       rmSync(partial, { recursive: true, force: true });

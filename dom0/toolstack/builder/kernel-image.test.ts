@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { CLOUD_KERNEL, GRUB_XEN, guestFile } from '../../../test/guests/packages.ts';
+import { CLOUD_KERNEL, GENERIC_KERNEL, GRUB_XEN, guestFile } from '../../../test/guests/packages.ts';
 import { BuilderError, type BuilderErrorCode } from './builder-error.ts';
 import { parseKernel } from './kernel-image.ts';
 import { loadKernel } from './kernel-loader.ts';
@@ -86,9 +86,7 @@ describe('refusals', () => {
 });
 
 describe('real kernels', async () => {
-  const cloud = await guestFile(CLOUD_KERNEL), grub = await guestFile(GRUB_XEN);
-  // 70 MB of package: only where it has been fetched before, or asked for.
-  const generic = process.env['XENOLITH_GENERIC_KERNEL'] ?? null;
+  const cloud = await guestFile(CLOUD_KERNEL), grub = await guestFile(GRUB_XEN), generic = await guestFile(GENERIC_KERNEL);
 
   it.skipIf(cloud === null)('Debian cloud (LZ4)', async () => {
     const k = await loadKernel(cloud!);

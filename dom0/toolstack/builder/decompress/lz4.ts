@@ -10,7 +10,8 @@ const u32 = (b: Uint8Array, at: number): number => (b[at]! | b[at + 1]! << 8 | b
 /** Unpacks a legacy LZ4 frame. Up to four bytes after the last block are ignored. */
 export function unlz4Legacy(input: Uint8Array, limits: DecompressLimits): Uint8Array {
   if (input.length < 8 || u32(input, 0) !== MAGIC) throw new DecompressError('the LZ4 header is damaged');
-  const out = new Output(limits);
+  // Room for a whole block is asked for each time, so the last one would grow an output of the exact size.
+  const out = new Output({ maxBytes: limits.maxBytes, expectedBytes: (limits.expectedBytes ?? 0) + BLOCK_BYTES });
   let at = 4;
   while (input.length - at > 4) {
     const size = u32(input, at);

@@ -1,0 +1,67 @@
+// Constants and layouts transcribed from Xen's public headers (memory.h), which carry the MIT licence:
+// Copyright (c) 2002-2023, K A Fraser, Keir Fraser and the Xen contributors. Permission is hereby granted, free of
+// charge, to any person obtaining a copy of this software and associated documentation files, to deal in the Software
+// without restriction. The Software is provided "as is", without warranty of any kind.
+
+export const XENMEM_increase_reservation = 0;
+export const XENMEM_decrease_reservation = 1;
+export const XENMEM_populate_physmap = 6;
+export const XENMEMF_populate_on_demand = 0x10000;
+export const XENMEMF_exact_node_request = 0x20000;
+export const XENMEMF_vnode = 0x40000;
+export const XENMEM_exchange = 11;
+export const XENMEM_maximum_ram_page = 2;
+export const XENMEM_current_reservation = 3;
+export const XENMEM_maximum_reservation = 4;
+export const XENMEM_maximum_gpfn = 14;
+export const XENMEM_machphys_mfn_list = 5;
+export const XENMEM_machphys_compat_mfn_list = 25;
+export const XENMEM_machphys_mapping = 12;
+export const XENMEM_add_to_physmap = 7;
+export const XENMEM_add_to_physmap_batch = 23;
+export const XENMEM_add_to_physmap_range = 23;
+export const XENMEM_remove_from_physmap = 15;
+export const XENMEM_memory_map = 9;
+export const XENMEM_machine_memory_map = 10;
+export const XENMEM_set_memory_map = 13;
+export const XENMEM_set_pod_target = 16;
+export const XENMEM_get_pod_target = 17;
+export const XENMEM_get_sharing_freed_pages = 18;
+export const XENMEM_get_sharing_shared_pages = 19;
+export const XENMEM_paging_op = 20;
+export const XENMEM_paging_op_nominate = 0;
+export const XENMEM_paging_op_evict = 1;
+export const XENMEM_paging_op_prep = 2;
+export const XENMEM_access_op = 21;
+export const XENMEM_access_op_set_access = 0;
+export const XENMEM_access_op_get_access = 1;
+export const XENMEM_access_op_set_access_multi = 4;
+export const XENMEM_sharing_op = 22;
+export const XENMEM_sharing_op_nominate_gfn = 0;
+export const XENMEM_sharing_op_nominate_gref = 1;
+export const XENMEM_sharing_op_share = 2;
+export const XENMEM_sharing_op_debug_gfn = 3;
+export const XENMEM_sharing_op_debug_mfn = 4;
+export const XENMEM_sharing_op_debug_gref = 5;
+export const XENMEM_sharing_op_add_physmap = 6;
+export const XENMEM_sharing_op_audit = 7;
+export const XENMEM_sharing_op_range_share = 8;
+export const XENMEM_sharing_op_fork = 9;
+export const XENMEM_sharing_op_fork_reset = 10;
+export const XENMEM_SHARING_OP_S_HANDLE_INVALID = -10;
+export const XENMEM_SHARING_OP_C_HANDLE_INVALID = -9;
+export const XENMEM_FORK_WITH_IOMMU_ALLOWED = 1;
+export const XENMEM_FORK_BLOCK_INTERRUPTS = 2;
+export const XENMEM_FORK_RESET_STATE = 4;
+export const XENMEM_FORK_RESET_MEMORY = 8;
+export const XENMEM_claim_pages = 24;
+export const XENMEM_reserved_device_memory_map = 27;
+export const XENMEM_RDM_ALL = 1;
+export const XENMEM_acquire_resource = 28;
+export const XENMEM_resource_ioreq_server = 0;
+export const XENMEM_resource_grant_table = 1;
+export const XENMEM_resource_vmtrace_buf = 2;
+export const XENMEM_resource_grant_table_id_shared = 0;
+export const XENMEM_resource_grant_table_id_status = 1;
+export const XENMEM_resource_ioreq_server_frame_bufioreq = 0;
+export const XENMEM_get_vnumainfo = 26;

@@ -1,0 +1,324 @@
+// Makes one case: an encoding of a recipe's row, and registers and memory steered so that it mostly succeeds.
+import { decode, forms, newDecoded, SPECIAL, SPECIAL_COUNT, type Decoded } from '../../../hypervisor/cpu/decode.ts';
+import type { Form } from '../../../hypervisor/cpu/insn.ts';
+import { CASE, CASE_WORDS, CODE, CS32, CS64, FS_BASE, GS_BASE, REGIONS, REGION_BYTES, WINDOW, WORD } from './layout.ts';
+import { hardPool, Random } from './random.ts';
+import { isBranch, type Recipe } from './rows.ts';
+
+export interface Meta {
+  recipe: Recipe;
+  /** Length of the instruction; place of its bytes in the code image. */
+  length: number; at: number;
+  /** Ends by the trap flag (else by the INT3 behind it). */
+  step: boolean;
+  compat: boolean;
+  /** Undefined when it decodes to #UD. */
+  form: Form | undefined; formIndex: number;
+  decoded: Decoded;
+  /** Flags that its last instruction leaves undefined; -1: work it out from the recipe (masks.ts). */
+  undefinedFlags: number;
+  /** Memory operand's displacement is unsteered. */
+  wild: boolean;
+}
+export const newMeta = (recipe: Recipe): Meta => ({ recipe, length: 0, at: 0, step: true, compat: false, form: undefined, formIndex: -1, decoded: newDecoded(), undefinedFlags: -1, wild: false });
+
+const DEFAULT_FX = new Uint32Array(128);
+DEFAULT_FX[0] = 0x37f;
+DEFAULT_FX[6] = 0x1f80;
+DEFAULT_FX[7] = 0xffff;
+const FLAG_BITS = 0x8d5;
+const MASK64 = (1n << 64n) - 1n;
+const POOL_BYTES = 1 << 18;
+
+interface Place { window: number; focus: number }
+
+export class CaseMaker {
+  readonly r: Random;
+  private readonly pool: Uint8Array;
+  private readonly pool32: Uint32Array;
+  private words: Uint32Array = new Uint32Array(0);
+  private base = 0;
+  private compat = false;
+
+  constructor(seed: number) {
+    this.r = new Random(seed);
+    this.pool = hardPool(this.r, POOL_BYTES);
+    this.pool32 = new Uint32Array(this.pool.buffer);
+  }
+
+  // ---- state of the case
+  /** Starts a case at words[base]: random everything. */
+  begin(words: Uint32Array, base: number, compat: boolean, fp: boolean): void {
+    const { r } = this;
+    this.words = words; this.base = base; this.compat = compat;
+    words.fill(0, base, base + WORD.gpr);
+    words[base + WORD.trap] = compat ? CS32 : CS64;
+    for (let n = 0; n < 16; n++) r.hard64(words, base + WORD.gpr + 2 * n);
+    words.set(DEFAULT_FX, base + WORD.fx);
+    if (fp) this.floatingPoint();
+    for (const d of [0, 1]) { const at = r.below(POOL_BYTES / 4 - WINDOW); words.set(this.pool32.subarray(at, at + WINDOW / 4), base + WORD.data + d * WINDOW / 4); }
+    words[base + WORD.rflags] = 0x202 | r.u32() & FLAG_BITS | (r.chance(0.25) ? 0x400 : 0);
+    words[base + WORD.rflags + 1] = 0;
+  }
+  /** Random XMM, MXCSR and x87 state. */
+  private floatingPoint(): void {
+    const { r, words, base } = this, fx = base + WORD.fx;
+    for (let x = 0; x < 16; x++) { const at = r.below(POOL_BYTES / 16) * 4; words.set(this.pool32.subarray(at, at + 4), fx + 40 + 4 * x); }
+    // Rounding, FTZ, DAZ, sticky flags; exceptions unmasked now and then.
+    words[fx + 6] = r.u32() & 0xe07f | (r.chance(0.85) ? 0x1f80 : r.u32() & 0x1f80);
+    for (let s = 0; s < 8; s++) {
+      const o = fx + 8 + 4 * s;
+      r.hard64(words, o);
+      switch (r.below(8)) {
+        case 0: words[o + 2] = r.u32() & 0xffff; break;
+        case 1: words[o] = words[o + 1] = 0; words[o + 2] = r.below(2) << 15; break;
+        case 2: words[o + 1]! |= 0x80000000; words[o + 2] = 0x7fff | r.below(2) << 15; break;
+        case 3: words[o] = 0; words[o + 1] = r.pick([0x80000000, 0xc0000000]); words[o + 2] = 0x7fff | r.below(2) << 15; break;
+        case 4: words[o + 1]! &= 0x7fffffff; words[o + 2] = r.below(2) << 15; break;
+        default: words[o + 1]! |= 0x80000000; words[o + 2] = 0x3fff + r.range(-70, 70) | r.below(2) << 15;
+      }
+    }
+    const top = r.below(8), used = r.chance(0.5) ? 0xff : r.chance(0.5) ? 0 : r.below(256);
+    words[fx] = r.pick([0x37f, 0x27f, 0x7f, 0x37f]) | r.below(4) << 10 | (top << 11 | (r.below(16) & 7) << 8 | r.below(2) << 14) << 16;
+    if (r.chance(0.1)) words[fx] = words[fx]! & ~0x3f | r.below(64);
+    if (r.chance(0.3)) words[fx] = words[fx]! | (r.below(128) & ~(r.chance(0.9) ? 0 : 64)) << 16;
+    this.pendingBits();
+    words[fx + 1] = used;
+  }
+  /** ES and B follow from unmasked exception flags. */
+  private pendingBits(): void {
+    const fx = this.base + WORD.fx, w = this.words[fx]!, pending = (w >>> 16 & ~w & 0x3f) !== 0;
+    this.words[fx] = (w & 0x7f7fffff) | (pending ? 0x80800000 : 0);
+  }
+  private set(n: number, lo: number, hi = 0): void { this.words[this.base + WORD.gpr + 2 * n] = lo; this.words[this.base + WORD.gpr + 2 * n + 1] = hi; }
+  private setBig(n: number, v: bigint): void { this.set(n, Number(v & 0xffffffffn), Number(v >> 32n & 0xffffffffn)); }
+  private lo(n: number): number { return this.words[this.base + WORD.gpr + 2 * n]!; }
+  private getBig(n: number): bigint { return BigInt(this.words[this.base + WORD.gpr + 2 * n + 1]!) << 32n | BigInt(this.lo(n)); }
+  private setWindow(i: number, p: Place): Place { this.words[this.base + WORD.window + 2 * i] = p.window; this.words[this.base + WORD.window + 2 * i + 1] = 0; return p; }
+  /** 32 bits of window content at an address (which may lie outside: then nothing). */
+  private poke(i: number, at: number, bytes: readonly number[]): void {
+    const start = at - this.words[this.base + WORD.window + 2 * i]!, data = new Uint8Array(this.words.buffer, this.words.byteOffset + this.base * 4 + CASE.data + i * WINDOW, WINDOW);
+    bytes.forEach((b, k) => { if (start + k >= 0 && start + k < WINDOW) data[start + k] = b; });
+  }
+  private poke64(i: number, at: number, lo: number, hi: number): void { this.poke(i, at, [lo, lo >>> 8, lo >>> 16, lo >>> 24, hi, hi >>> 8, hi >>> 16, hi >>> 24].map(b => b & 255)); }
+
+  /** Places both windows for a case that touches no memory. */
+  quietWindows(): void { for (const i of [0, 1]) this.setWindow(i, { window: REGIONS[i]! + 4096 + 512, focus: 0 }); }
+
+  /** Where an operand goes: inside a page, across pages, into the hole, into the read-only page. */
+  place(region: number, writable = false): Place {
+    const { r } = this, start = REGIONS[region]!, a = start + 4096, b = a + 4096, end = start + REGION_BYTES, k = r.below(100);
+    if (k < 62 || writable && k >= 90) { const window = a + 16 * r.below((4096 - WINDOW) / 16); return { window, focus: r.chance(0.55) ? window + 64 + 16 * r.below(8) : window + 64 + r.below(128) }; }
+    if (k < 82) return { window: b - 128, focus: r.chance(0.75) ? b - r.below(20) : b - 128 + 16 * r.below(14) };
+    if (k < 90) return { window: end - WINDOW, focus: r.chance(0.8) ? end - r.below(24) : end - 16 * r.below(6) };
+    if (k < 94) { const window = start + 16 * r.below((4096 - WINDOW) / 16); return { window, focus: window + 64 + r.below(128) }; }
+    if (k < 97) return { window: a - 128, focus: a - r.below(20) };
+    return { window: start, focus: start - r.below(12) };
+  }
+
+  // ---- encoding
+  /** One case of a recipe into words[base] and code[at]; `rip` is where code[at] will stand. */
+  make(recipe: Recipe, words: Uint32Array, base: number, code: Uint8Array, at: number, compat: boolean, meta: Meta): void {
+    const { r } = this, m = recipe.mnemonic, fp = recipe.operands.some(o => 'VWUPQN'.includes(o.letter)) || m === 'x87' || /fx|mxcsr|emms/.test(m);
+    this.begin(words, base, compat, fp);
+    const rip = CODE + at, writable = isBranch(m), p0 = this.setWindow(0, this.place(0, writable)), p1 = this.setWindow(1, this.place(1, writable));
+    this.implicit(recipe, p0, p1);
+
+    let p = at;
+    const emit = (b: number): void => { code[p++] = b & 255; };
+    // Prefixes.
+    const free = recipe.freePrefixes, branch = isBranch(m);
+    const sizedVector = recipe.map === 1 && recipe.opcode === 0xb8 || recipe.map === 2 && recipe.prefix === 0xf2 || recipe.map === 1 && (recipe.opcode === 0xbc || recipe.opcode === 0xbd);
+    const opsize = recipe.prefix !== 0x66 && (free && !branch && m !== 'bswap' || sizedVector) && r.chance(0.22);
+    const addr = !compat && r.chance(recipe.memory || recipe.string ? 0.08 : 0.02) || !compat && /^(loop|jrcxz|xlat)/.test(m) && r.chance(0.3);
+    let segment = r.chance(recipe.memory || recipe.string ? 0.08 : 0.02) ? r.pick(compat ? [0x26, 0x2e, 0x36, 0x3e] : [0x64, 0x65, 0x64, 0x65, 0x2e, 0x36]) : 0;
+    if (compat && segment === 0x2e && !recipe.memory) segment = 0;
+    if (compat && segment === 0x2e) segment = 0x3e; // code segments are not writable
+    const segmentBase = segment === 0x64 ? FS_BASE : segment === 0x65 ? GS_BASE : 0;
+    if (segmentBase && (recipe.string || m === 'xlat')) { const n = m === 'xlat' ? 3 : 6; this.set(n, this.lo(n) - segmentBase); }
+    if (addr && recipe.string && r.chance(0.7)) for (const n of [1, 6, 7]) words[base + WORD.gpr + 2 * n + 1] = r.u32();
+    let rep = 0;
+    if (recipe.string) rep = r.pick([0, 0xf3, 0xf2, 0xf3]);
+    else if (free && recipe.map === 0 && !recipe.lockable && r.chance(0.03)) rep = r.pick([0xf2, 0xf3]);
+    const wantsRegister = recipe.register && (!recipe.memory || r.chance(0.4));
+    const lock = recipe.lockable && !wantsRegister ? r.chance(0.25) : m !== 'privileged' && m !== 'x87' && r.chance(0.005);
+    const order = [opsize ? 0x66 : 0, addr ? 0x67 : 0, segment, lock ? 0xf0 : 0, rep].filter(Boolean);
+    if (r.chance(0.3)) order.sort(() => r.chance(0.5) ? 1 : -1);
+    order.forEach(emit);
+    if (recipe.prefix) emit(recipe.prefix);
+    let rex = 0;
+    if (!compat && (r.chance(0.6) || m === 'movabs')) {
+      rex = 0x40 | (r.chance(0.45) ? 8 : 0) | r.below(8);
+      if (r.chance(0.3)) rex &= ~7;
+    }
+    if (rex) emit(rex);
+    if (recipe.map) { emit(0x0f); if (recipe.map > 1) emit(recipe.map === 2 ? 0x38 : 0x3a); }
+    emit(recipe.opcode);
+    const bits = !compat && rex & 8 ? 64 : opsize ? 16 : 32;
+    meta.wild = false;
+
+    // ModRM and what follows.
+    let patch = -1, target = p0.focus - segmentBase;
+    let reg = r.below(8);
+    if (recipe.second >= 0) emit(recipe.second);
+    else if (recipe.modrm) {
+      if (recipe.extension >= 0) reg = recipe.extension;
+      else if (recipe.operands.some(o => o.letter === 'S')) reg = r.below(6);
+      if (m === 'privileged' && recipe.map === 1 && recipe.opcode >= 0x20 && recipe.opcode <= 0x23) { reg = recipe.opcode & 1 ? r.below(4) : r.pick([0, 2, 3, 4]); if (rex) { code[p - 3] = rex & ~7; } }
+      if (wantsRegister || !recipe.memory) {
+        const rm = r.below(8);
+        emit(0xc0 | reg << 3 | rm);
+        this.registerOperand(m, rm | (rex & 1) << 3);
+      } else patch = this.memoryOperand(emit, reg, rex, addr, compat, target, meta, () => p);
+    }
+    const g = reg | (rex & 4) << 1;
+    if (/^bt/.test(m) && recipe.operands.some(o => o.letter === 'G') && patch !== -2 && !wantsRegister && r.chance(0.95)) {
+      // The bit offset moves the operand: keep it near, unless the register forms the address.
+      if (!this.addressRegisters.includes(g)) { const v = r.range(-400, 400); this.set(g, v, v >> 31); }
+    }
+
+    // Immediates.
+    for (const { letter, size } of recipe.operands) {
+      if (letter === 'I' || letter === 'J') {
+        let n = size === 'b' ? 1 : size === 'w' ? 2 : size === 'v' ? bits / 8 : bits === 16 ? 2 : 4;
+        if (letter === 'J' && size === 'z') n = 4;
+        if (recipe.row.flags.some(f => f === 'd64') && size === 'z' && opsize) n = 2;
+        if (m === 'enter') { if (size === 'b') emit(0); else { const v = r.below(1024); emit(v); emit(v >> 8); } continue; }
+        if (letter === 'J' && n === 4) { const v = r.range(-0x10000000, 0x10000000); emit(v); emit(v >> 8); emit(v >> 16); emit(v >> 24); continue; }
+        const v = new Uint32Array(2);
+        r.hard64(v, 0);
+        if (n === 1 && r.chance(0.3)) v[0] = r.below(72);
+        for (let k = 0; k < n; k++) emit(k < 4 ? v[0]! >>> 8 * k : v[1]! >>> 8 * (k - 4));
+      } else if (letter === 'O') {
+        if (compat) target &= -1;
+        const wide = !compat && !addr;
+        emit(target); emit(target >> 8); emit(target >> 16); emit(target >> 24);
+        if (wide) { const s = target < 0 ? 255 : 0; emit(s); emit(s); emit(s); emit(s); }
+      }
+    }
+    const length = p - at;
+    if (patch >= 0) { const d = target - (rip + length); for (let k = 0; k < 4; k++) code[patch + k] = d >> 8 * k & 255; }
+
+    meta.recipe = recipe; meta.at = at; meta.length = length; meta.compat = compat; meta.undefinedFlags = -1;
+    decode(code, at, at + 15, rip & 4095, compat, meta.decoded);
+    meta.formIndex = meta.decoded.handler - SPECIAL_COUNT;
+    meta.form = meta.decoded.handler === SPECIAL.undefined ? undefined : forms[meta.formIndex];
+    const repeats = recipe.string && rep !== 0;
+    meta.step = !repeats && (branch || /^(popf|int3|into|privileged|ud|bound)$/.test(m) || r.chance(0.8));
+    words[base + WORD.rip] = rip; words[base + WORD.rip + 1] = 0;
+    if (meta.step) words[base + WORD.rflags]! |= 0x100;
+    if (compat) for (let n = 0; n < 16; n++) words[base + WORD.gpr + 2 * n + 1] = 0;
+  }
+
+  /** Registers that the last memory operand's address was formed from. */
+  private addressRegisters: number[] = [];
+
+  /** ModRM, SIB and displacement; returns where a RIP-relative displacement awaits its value, or -1. */
+  private memoryOperand(emit: (b: number) => void, reg: number, rex: number, addr: boolean, compat: boolean, target: number, meta: Meta, here: () => number): number {
+    const { r } = this, b8 = (rex & 1) << 3, x8 = (rex & 2) << 2, k = r.below(100);
+    this.addressRegisters = [];
+    const wild = r.chance(0.02);
+    meta.wild = wild;
+    const disp32 = (v: number): void => { emit(v); emit(v >> 8); emit(v >> 16); emit(v >> 24); };
+    const put = (n: number, v: bigint): void => {
+      if (wild) return;
+      if (compat) v &= 0xffffffffn;
+      else if (addr) v = v & 0xffffffffn | BigInt(r.chance(0.5) ? r.u32() : 0) << 32n;
+      this.setBig(n, v & MASK64);
+      this.addressRegisters.push(n);
+    };
+    const displacement = (): { mod: number; d: number } => { const mod = r.below(3); return { mod, d: mod === 0 ? 0 : mod === 1 ? r.range(-128, 127) : r.chance(0.5) ? r.range(-300, 300) : r.u32() | 0 }; };
+    const emitDisp = (mod: number, d: number): void => { if (mod === 1) emit(d); else if (mod === 2) disp32(d); };
+    if (k < 8) {
+      emit(reg << 3 | 5);
+      const at = here();
+      disp32(compat ? target : wild ? r.u32() : 0);
+      return compat || wild ? -1 : at;
+    }
+    if (k < 12) { emit(reg << 3 | 4); emit(0x25 | (x8 ? 0 : r.below(4) << 6)); if (x8) { this.set(12, 0); this.addressRegisters.push(12); } disp32(target); return -1; }
+    let { mod, d } = displacement();
+    if (k < 52) {
+      let rm = r.below(8);
+      if (rm === 4) rm = 3;
+      if (rm === 5 && mod === 0) { mod = 1; d = r.range(-128, 127); }
+      emit(mod << 6 | reg << 3 | rm);
+      emitDisp(mod, d);
+      put(rm | b8, BigInt(target - d));
+      return -1;
+    }
+    const scale = r.below(4);
+    if (k < 58) { // index and displacement alone
+      let index = r.below(8);
+      if (index === 4 && !x8) index = 1;
+      const n = index | x8;
+      emit(reg << 3 | 4);
+      emit(scale << 6 | index << 3 | 5);
+      const v = r.chance(0.5) ? r.range(-1000, 1000) : r.range(-0x4000000, 0x4000000);
+      put(n, BigInt(v));
+      disp32(target - v * (1 << scale));
+      return -1;
+    }
+    let baseReg = r.below(8);
+    if (baseReg === 5 && mod === 0) { mod = 1; d = r.range(-128, 127); }
+    const index = k < 64 && !x8 ? 4 : r.below(8), n = index | x8, bn = baseReg | b8;
+    emit(mod << 6 | reg << 3 | 4);
+    emit(scale << 6 | index << 3 | baseReg);
+    emitDisp(mod, d);
+    if (n === 4) put(bn, BigInt(target - d));
+    else if (n === bn) put(bn, BigInt(Math.floor((target - d) / (1 + (1 << scale)))));
+    else {
+      const iv = compat || r.chance(0.7) ? BigInt(r.range(-200, 200)) : BigInt.asIntN(64, this.getBig(n));
+      put(n, iv);
+      put(bn, BigInt(target - d) - (iv << BigInt(scale)));
+    }
+    return -1;
+  }
+
+  private codeTarget(): number { return CODE + this.r.below(0x20000); }
+  private registerOperand(m: string, n: number): void {
+    if (m === 'jmp_rm' || m === 'call_rm') { if (m === 'jmp_rm' || n !== 4) this.set(n, this.codeTarget()); }
+  }
+
+  /** Steers what the instruction uses without naming it. */
+  private implicit(recipe: Recipe, p0: Place, p1: Place): void {
+    const { r, words, base } = this, m = recipe.mnemonic;
+    if (/^(push|pop|call|ret|enter)/.test(m) && m !== 'popcnt' || m === 'pushf' || m === 'popf') {
+      this.set(4, p1.focus);
+      if (/^ret/.test(m)) this.poke64(1, p1.focus, this.codeTarget(), 0);
+      if (m === 'popf') { const f = r.u32() & ~0x100; this.poke64(1, p1.focus, f, r.u32()); }
+    } else if (m === 'leave') this.set(5, p1.focus);
+    if (m === 'jmp_rm' || m === 'call_rm') this.poke64(0, p0.focus, this.codeTarget(), 0);
+    if (recipe.string) {
+      this.set(6, p0.focus, 0);
+      this.set(7, r.chance(0.2) ? p0.focus + r.range(-24, 24) : p1.focus);
+      const k = r.below(100);
+      if (k < 88) this.set(1, r.below(k < 50 ? 12 : 60)); else if (k < 94) this.set(1, r.below(3000)); else if (k < 97) this.set(1, 0); else this.set(1, 0x10000, 0);
+      if (/scas|cmps/.test(m)) {
+        const data = base + WORD.data;
+        if (m === 'cmps' && r.chance(0.7)) { const shift = (p1.focus - words[base + WORD.window + 2]!) - (p0.focus - words[base + WORD.window]!); this.copyWindow(shift); if (r.chance(0.6)) this.poke(1, p1.focus + r.range(-30, 30), [r.below(256)]); }
+        if (m === 'scas' && r.chance(0.7)) { const b = r.below(256) * 0x01010101; words.fill(b, data + WINDOW / 4, data + WINDOW / 2); if (r.chance(0.5)) this.set(0, b, b); this.poke(1, p1.focus + r.range(-30, 30), [r.below(256)]); }
+      }
+      return;
+    }
+    if (m === 'xlat') { const v = p0.focus - (this.lo(0) & 255); this.set(3, v); }
+    if (/^(div|idiv)$/.test(m)) {
+      const k = r.below(5);
+      if (k === 0) this.set(2, 0, 0); else if (k === 1) { const s = words[base + WORD.gpr + 1]! | 0; this.set(2, s >> 31, s >> 31); } else if (k === 2) { const s = this.lo(0) | 0; this.set(2, s >> 31, s >> 31); } else if (k === 3) this.set(2, r.below(300), 0);
+      if (recipe.opcode === 0xf6 && r.chance(0.5)) this.set(0, r.pick([r.below(0x4000), r.below(256), 0x8000, 0xff80, r.below(65536)]));
+    }
+    if (recipe.operands.some(o => o.letter === 'C') && r.chance(0.6)) this.set(1, r.below(70), 0);
+    if (m === 'cmpxchg' && r.chance(0.5)) this.poke64(0, p0.focus, this.lo(0), words[base + WORD.gpr + 1]!);
+    if (m === 'cmpxchg8b' && r.chance(0.6)) {
+      const wide = r.chance(0.5);
+      this.poke64(0, p0.focus, this.lo(0), wide ? words[base + WORD.gpr + 1]! : this.lo(2));
+      if (wide) this.poke64(0, p0.focus + 8, this.lo(2), words[base + WORD.gpr + 5]!);
+    }
+    if (/^(loop|jrcxz)/.test(m)) { if (r.chance(0.6)) this.set(1, r.below(3), r.chance(0.2) ? r.u32() : 0); }
+  }
+  /** Makes window 1 hold what window 0 holds, `shift` bytes further on. */
+  private copyWindow(shift: number): void {
+    const bytes = new Uint8Array(this.words.buffer, this.words.byteOffset + this.base * 4 + CASE.data, 2 * WINDOW);
+    for (let i = 0; i < WINDOW; i++) { const from = i - shift; if (from >= 0 && from < WINDOW) bytes[WINDOW + i] = bytes[from]!; }
+  }
+}
+export { CASE_WORDS };

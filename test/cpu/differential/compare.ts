@@ -1,0 +1,48 @@
+// Lays two outcomes of a case side by side.
+import type { Meta } from './cases.ts';
+import { TRAP } from './guest.ts';
+import { CASE_WORDS, WORD } from './layout.ts';
+import { COMPARED, FX_MASK, undefinedFlags, undefinedResult } from './masks.ts';
+import { nameOf } from './rows.ts';
+
+const WITH_ERROR_CODE = 1 << 8 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 17;
+/** Privileged for us, but executed by the host at CPL 3. */
+const HOST_RUNS = new Set(['rdtsc', 'rdtscp', 'cpuid', 'xgetbv']);
+
+/** Names of what differs ('' for nothing): also the key under which differences are gathered. */
+export function difference(meta: Meta, input: Uint32Array, ours: Uint32Array, host: Uint32Array, index: number): string {
+  const b = index * CASE_WORDS;
+  let trap = host[b]!;
+  const found: string[] = [];
+  if (ours[b] === TRAP.privileged) {
+    const name = nameOf(meta.recipe), length = ours[b + WORD.error]!;
+    if (HOST_RUNS.has(name) ? trap === 1 && host[b + WORD.rip]! === input[b + WORD.rip]! + length : trap === 13 && host[b + WORD.error] === 0) return '';
+    return 'privileged';
+  }
+  if (undefinedResult(meta, input, b) && trap === ours[b]) return '';
+  if (trap !== ours[b]) found.push('trap');
+  else if (trap < 32 && WITH_ERROR_CODE >>> trap & 1) {
+    let error = host[b + WORD.error]!, high = host[b + WORD.cr2 + 1]!;
+    // Linux does not tell user programs whether a kernel page is mapped.
+    if (trap === 14 && high >= 0x8000) error = error & ~1 | ours[b + WORD.error]! & 1;
+    if (error !== ours[b + WORD.error]) found.push('error');
+    if (trap === 14 && (host[b + WORD.cr2] !== ours[b + WORD.cr2] || high !== ours[b + WORD.cr2 + 1])) found.push('cr2');
+  }
+  if (host[b + WORD.rip] !== ours[b + WORD.rip] || host[b + WORD.rip + 1] !== ours[b + WORD.rip + 1]) found.push('rip');
+  const flags = (host[b + WORD.rflags]! ^ ours[b + WORD.rflags]!) & COMPARED;
+  if (flags && flags & ~(trap === 1 || trap === 3 ? undefinedFlags(meta, input, b) : 0)) found.push('flags');
+  for (let n = 0; n < 16; n++) { const o = b + WORD.gpr + 2 * n; if (host[o] !== ours[o] || host[o + 1] !== ours[o + 1]) { found.push('register'); break; } }
+  const fx = b + WORD.fx;
+  for (let i = 0; i < 104; i++) if ((host[fx + i]! ^ ours[fx + i]!) & FX_MASK[i]!) { found.push(i >= 40 ? 'xmm' : i >= 8 ? 'st' : i === 6 ? 'mxcsr' : i === 1 ? 'ftw' : 'fcw/fsw'); break; }
+  const data = b + WORD.data;
+  for (let i = 0; i < 128; i++) if (host[data + i] !== ours[data + i] && !pushedTrapFlag(meta, input, ours, host, b, i)) { found.push('memory'); break; }
+  if (host[b + WORD.window] !== ours[b + WORD.window]) found.push('stray stores');
+  return found.join(' ');
+}
+
+/** PUSHF under the trap flag pushes it. */
+function pushedTrapFlag(meta: Meta, input: Uint32Array, ours: Uint32Array, host: Uint32Array, b: number, word: number): boolean {
+  if (meta.recipe.mnemonic !== 'pushf') return false;
+  const at = ours[b + WORD.gpr + 8]! + 1 - (word < 64 ? input[b + WORD.window]! : input[b + WORD.window + 2]!) - (word < 64 ? 0 : -256);
+  return at >> 2 === word && ((host[b + WORD.data + word]! ^ ours[b + WORD.data + word]!) & ~(1 << (at & 3) * 8)) === 0;
+}

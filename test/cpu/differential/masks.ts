@@ -1,0 +1,62 @@
+// What the architecture leaves undefined, per mnemonic: flags, and a few results. Everything else must be equal.
+import { WORD } from './layout.ts';
+import type { Meta } from './cases.ts';
+
+const CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800;
+export const ARITHMETIC = CF | PF | AF | ZF | SF | OF;
+/** RFLAGS bits compared at all: not TF (ends the case), RF (set in fault frames), VIF, VIP. */
+export const COMPARED = ARITHMETIC | 0x200 | 0x400 | 0x3000 | 0x4000 | 0x40000 | 0x200000;
+
+/** The shift count an instruction uses, before it is reduced for rotates through carry. */
+export function shiftCount(meta: Meta, input: Uint32Array, base: number): number {
+  const last = meta.recipe.operands.at(-1)!, bits = meta.form?.bits ?? 32;
+  const raw = last.letter === '1' ? 1 : last.letter === 'C' ? input[base + WORD.gpr + 2]! & 255 : meta.decoded.imm & 255;
+  return raw & (bits === 64 ? 63 : 31);
+}
+
+/** Undefined flags for a known shift count. */
+export function undefinedAfterShift(m: string, bits: number, n: number): number {
+  if (n === 0) return 0;
+  switch (m) {
+    case 'shl': case 'shr': case 'sar': return AF | (n !== 1 ? OF : 0) | (m !== 'sar' && n >= bits ? CF : 0);
+    case 'shld': case 'shrd': return n > bits ? ARITHMETIC : AF | (n !== 1 ? OF : 0);
+    default: return n !== 1 ? OF : 0;
+  }
+}
+
+/** Flags an instruction leaves undefined, shifts aside. */
+export function undefinedAfter(m: string): number {
+  switch (m) {
+    case 'and': case 'or': case 'xor': case 'test': return AF;
+    case 'mul': case 'imul1': case 'imul': case 'imul3': return SF | ZF | AF | PF;
+    case 'div': case 'idiv': return ARITHMETIC;
+    case 'bsf': case 'bsr': return CF | OF | SF | AF | PF;
+    case 'bt': case 'bts': case 'btr': case 'btc': return OF | SF | AF | PF;
+    case 'daa': case 'das': return OF;
+    case 'aaa': case 'aas': return OF | SF | ZF | PF;
+    case 'aam': case 'aad': return OF | AF | CF;
+    default: return 0;
+  }
+}
+export const isShift = (m: string): boolean => /^(shl|shr|sar|rol|ror|rcl|rcr|shld|shrd)$/.test(m);
+
+export function undefinedFlags(meta: Meta, input: Uint32Array, base: number): number {
+  if (meta.undefinedFlags >= 0) return meta.undefinedFlags;
+  const m = meta.recipe.mnemonic;
+  return isShift(m) ? undefinedAfterShift(m, meta.form?.bits ?? 32, shiftCount(meta, input, base)) : undefinedAfter(m);
+}
+
+/** 16-bit double shifts by more than 16: nothing about the outcome is defined. */
+export const undefinedResult = (meta: Meta, input: Uint32Array, base: number): boolean =>
+  /^sh[lr]d$/.test(meta.recipe.mnemonic) && meta.form?.bits === 16 && shiftCount(meta, input, base) > 16;
+
+/** Bits of FXSAVE words that are compared: not the last-instruction pointers (the maker's choice), not reserved bytes. */
+export const FX_MASK: Uint32Array = (() => {
+  const mask = new Uint32Array(128);
+  mask[0] = 0xffffffff;
+  mask[1] = 0xff;
+  mask[6] = 0xffffffff;
+  for (let s = 0; s < 8; s++) { mask[8 + 4 * s] = mask[9 + 4 * s] = 0xffffffff; mask[10 + 4 * s] = 0xffff; }
+  for (let i = 40; i < 104; i++) mask[i] = 0xffffffff;
+  return mask;
+})();

@@ -1,7 +1,7 @@
 // What `npm start` boots: Debian's cloud kernel and the demo's initrd, made once and kept in the cache folder; or the
 // person's own kernel, ramdisk or both.
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { readDeb } from './deb.ts';
 import { ImageError, type OnProgress } from './image-error.ts';
@@ -59,9 +59,23 @@ export async function prepareDemo(options: DemoOptions): Promise<Demo> {
 /** The initrd with the command's archive behind it, in a file of this run. */
 function withCommand(cacheDir: string, initrd: string, command: string): Pick<Demo, 'ramdiskPath' | 'mark' | 'cleanup'> {
   const mark = `xenolith ${randomBytes(12).toString('hex')}`;
+  sweep(cacheDir);
   const path = join(cacheDir, `exec-${process.pid}-${randomBytes(4).toString('hex')}.img`);
   writeFileSync(path, Buffer.concat([readFileSync(initrd), makeExecArchive(command, mark)]), { mode: 0o600 });
   return { ramdiskPath: path, mark, cleanup: () => rmSync(path, { force: true }) };
+}
+
+/** Removes what runs left that could not clean up after themselves. */
+function sweep(cacheDir: string): void {
+  for (const file of readdirSync(cacheDir)) {
+    const pid = /^exec-(\d+)-[0-9a-f]+\.img$/.exec(file)?.[1];
+    if (pid === undefined) continue;
+    try {
+      process.kill(Number(pid), 0);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ESRCH') rmSync(join(cacheDir, file), { force: true });
+    }
+  }
 }
 
 async function debianDemo(options: DemoOptions): Promise<Prepared> {

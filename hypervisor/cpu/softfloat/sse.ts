@@ -102,7 +102,7 @@ function divide(fmt: SseFormat, a: Unpacked, b: Unpacked, mxcsr: number, flags: 
   const sign = a.sign ^ b.sign;
   if (a.kind === KIND.infinity) return b.kind === KIND.infinity ? { value: defaultNaN(fmt), flags: IE } : { value: infinity(fmt, sign), flags };
   if (b.kind === KIND.infinity) return { value: withSign(fmt, sign, 0n), flags };
-  if (b.kind === KIND.zero) return a.kind === KIND.zero ? { value: defaultNaN(fmt), flags: IE } : { value: infinity(fmt, sign), flags: flags | ZE };
+  if (b.kind === KIND.zero) return a.kind === KIND.zero ? { value: defaultNaN(fmt), flags: IE } : { value: infinity(fmt, sign), flags: ZE };
   if (a.kind === KIND.zero) return { value: withSign(fmt, sign, 0n), flags };
   return packSse(fmt, divideExact(a, b), mxcsr, flags);
 }

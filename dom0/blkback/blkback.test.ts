@@ -1,0 +1,224 @@
+import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { domid } from '../../hypervisor/public/types.ts';
+import {
+  BLKIF_OP_DISCARD, BLKIF_OP_FLUSH_DISKCACHE, BLKIF_OP_READ, BLKIF_OP_WRITE, BLKIF_OP_WRITE_BARRIER, BLKIF_RSP_EOPNOTSUPP, BLKIF_RSP_ERROR, BLKIF_RSP_OKAY,
+} from './blkif.ts';
+import { ImageDisk, type Disk } from './device.ts';
+import { encodeIndirect, encodeRequest, encodeSegments, FakeGuest, FakeRing } from './fake-frontend.ts';
+import { GrantCache } from './grants.ts';
+import { BlkRing } from './ring.ts';
+import { parseIndirect, parseRequest } from './request.ts';
+
+const DISK_BYTES = 1024 * 1024;
+let dir: string, path: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'blkback-'));
+  path = join(dir, 'disk.img');
+  await writeFile(path, Uint8Array.from({ length: DISK_BYTES }, (_, i) => (i >> 9) & 0xff));
+});
+afterEach(() => rm(dir, { recursive: true }));
+
+const openDisk = (options: Partial<Parameters<typeof ImageDisk.open>[0]> = {}) => ImageDisk.open({ path, readOnly: false, discard: true, owner: 'test', ...options });
+function harness(disk: Disk, persistent = false) {
+  const guest = new FakeGuest(), ring = new FakeRing(), complaints: string[] = [];
+  let events = 0;
+  const blk = new BlkRing({ ring, disk, dom: domid(5), persistent, hypercalls: guest.hypercalls, notify: () => { events++; }, complain: what => complaints.push(what) });
+  const answered = async (count: number) => { while (ring.answers.length < count || ring.pushes === 0) await new Promise(r => setTimeout(r, 1)); };
+  return { guest, ring, blk, complaints, answered, events: () => events };
+}
+
+describe('a disk over a ring', () => {
+  test('reads go into the granted frame, and only there', async () => {
+    const disk = await openDisk(), { guest, ring, blk, answered, events } = harness(disk);
+    const page = guest.grant(7, 0xee);
+    ring.requests.push(encodeRequest(BLKIF_OP_READ, 42, 3, [{ gref: 7, first: 2, last: 4 }]));
+    blk.kick();
+    await answered(1);
+    expect(ring.answers).toEqual([{ id: 42n, operation: BLKIF_OP_READ, status: BLKIF_RSP_OKAY }]);
+    expect([page[1023], page[1024], page[1536], page[2048], page[2559], page[2560]]).toEqual([0xee, 3, 4, 5, 5, 0xee]);
+    expect(guest.wrote).toEqual([7]);
+    expect(guest.mappedCount).toBe(0);
+    expect(events()).toBe(1);
+    await blk.stop(); await disk.close();
+  });
+
+  test('writes over several frames, then a flush', async () => {
+    const disk = await openDisk(), { guest, ring, blk, answered } = harness(disk);
+    for (let ref = 1; ref <= 11; ref++) guest.grant(ref, 0x80 + ref);
+    ring.requests.push(encodeRequest(BLKIF_OP_WRITE, 1, 16, Array.from({ length: 11 }, (_, i) => ({ gref: i + 1 }))), encodeRequest(BLKIF_OP_FLUSH_DISKCACHE, 2, 0));
+    blk.kick();
+    await answered(2);
+    expect(ring.answers.map(a => a.status)).toEqual([0, 0]);
+    const bytes = await readFile(path);
+    expect(bytes[16 * 512 - 1]).toBe(15);
+    for (let i = 0; i < 11; i++) expect(bytes[16 * 512 + 4096 * i]).toBe(0x81 + i);
+    expect(bytes[16 * 512 + 11 * 4096]).toBe((16 + 88) & 0xff);
+    expect(blk.metrics).toMatchObject({ wr_req: 1, wr_sect: 88, f_req: 1, in_flight: 0, errors: 0 });
+    await blk.stop(); await disk.close();
+  });
+
+  test('indirect segments, copied before they are used', async () => {
+    const disk = await openDisk(), { guest, ring, blk, answered } = harness(disk);
+    const page = guest.grant(100);
+    encodeSegments(page, 0, Array.from({ length: 20 }, (_, i) => ({ gref: i + 1 })));
+    for (let ref = 1; ref <= 20; ref++) guest.grant(ref);
+    ring.requests.push(encodeIndirect(BLKIF_OP_READ, 9, 8, 20, [100]));
+    blk.kick();
+    page.fill(0xff);
+    await answered(1);
+    expect(ring.answers).toEqual([{ id: 9n, operation: 6, status: 0 }]);
+    expect(guest.frames.get(20)![0]).toBe((8 + 19 * 8) & 0xff);
+    await blk.stop(); await disk.close();
+  });
+
+  test('persistent grants stay mapped, up to a bound, and go at the end', async () => {
+    const disk = await openDisk(), { guest, ring, blk, answered } = harness(disk, true);
+    guest.grant(1);
+    for (let i = 0; i < 5; i++) ring.requests.push(encodeRequest(i % 2 ? BLKIF_OP_WRITE : BLKIF_OP_READ, i, 0, [{ gref: 1 }]));
+    blk.kick();
+    await answered(5);
+    expect([guest.mapCalls, guest.mappedCount]).toEqual([1, 1]);
+    await blk.stop();
+    expect(guest.mappedCount).toBe(0);
+    await disk.close();
+
+    const other = new FakeGuest(), cache = new GrantCache(other.hypercalls, domid(1), true, 3);
+    for (let ref = 0; ref < 5; ref++) other.grant(ref);
+    const held = [0, 1].map(ref => cache.borrow(ref as never, false) as never);
+    for (const ref of [2, 3, 4]) cache.giveBack(cache.borrow(ref as never, false) as never);
+    expect(cache.keptCount).toBe(3);
+    expect([0, 1, 2, 3, 4].map(ref => other.mapped.get(ref))).toEqual([1, 1, 0, 0, 1]);
+    held.forEach(frame => cache.giveBack(frame));
+    cache.clear();
+    expect(other.mappedCount).toBe(0);
+  });
+
+  test('a barrier keeps what is before it before, and what is after it after', async () => {
+    const order: string[] = [], gates: (() => void)[] = [];
+    const slow: Disk = {
+      sectors: 1000, physicalSectorBytes: 512, readOnly: false, discard: false, discardGranularityBytes: 4096,
+      read: async () => {}, discardRange: async () => {}, close: async () => {},
+      write: (_, at) => new Promise(resolve => { order.push(`start ${at / 512}`); gates.push(() => { order.push(`end ${at / 512}`); resolve(); }); }),
+      flush: async () => { order.push('flush'); },
+    };
+    const { guest, ring, blk, answered } = harness(slow);
+    guest.grant(1);
+    const write = (op: number, id: number) => encodeRequest(op, id, id, [{ gref: 1, first: 0, last: 0 }]);
+    ring.requests.push(write(BLKIF_OP_WRITE, 1), write(BLKIF_OP_WRITE, 2), write(BLKIF_OP_WRITE_BARRIER, 3), write(BLKIF_OP_WRITE, 4));
+    blk.kick();
+    for (let done = 0; done < 4; ) { await new Promise(r => setTimeout(r, 1)); const gate = gates.pop(); if (gate) { gate(); done++; } }
+    await answered(4);
+    expect(order).toEqual(['start 1', 'start 2', 'end 2', 'end 1', 'flush', 'start 3', 'end 3', 'flush', 'start 4', 'end 4']);
+    await blk.stop();
+  });
+
+  test('stop waits for requests in flight', async () => {
+    let release = (): void => {};
+    const slow: Disk = { sectors: 8, physicalSectorBytes: 512, readOnly: false, discard: false, discardGranularityBytes: 4096, read: () => new Promise(r => { release = r; }), write: async () => {}, flush: async () => {}, discardRange: async () => {}, close: async () => {} };
+    const { guest, ring, blk } = harness(slow);
+    guest.grant(1);
+    ring.requests.push(encodeRequest(BLKIF_OP_READ, 1, 0, [{ gref: 1 }]));
+    blk.kick();
+    let stopped = false;
+    const stopping = blk.stop().then(() => { stopped = true; });
+    await new Promise(r => setTimeout(r, 5));
+    expect([stopped, guest.mappedCount]).toEqual([false, 1]);
+    release();
+    await stopping;
+    expect(guest.mappedCount).toBe(0);
+  });
+
+  test('discard gives blocks back', async () => {
+    const disk = await openDisk(), { ring, blk, answered } = harness(disk);
+    const entry = encodeRequest(BLKIF_OP_DISCARD, 3, 8);
+    new DataView(entry.buffer).setBigUint64(24, 1024n, true);
+    const before = (await stat(path)).blocks;
+    ring.requests.push(entry);
+    blk.kick();
+    await answered(1);
+    expect(ring.answers[0]).toEqual({ id: 3n, operation: BLKIF_OP_DISCARD, status: 0 });
+    expect((await stat(path)).blocks).toBeLessThan(before);
+    expect((await stat(path)).size).toBe(DISK_BYTES);
+    await blk.stop(); await disk.close();
+  });
+});
+
+describe('hostile requests', () => {
+  const limits = { sectors: 2048, readOnly: false, discard: true };
+  const refused = (entry: Uint8Array, disk = limits) => { const r = parseRequest(entry, disk); return r.kind === 'refused' ? r.status : r.kind; };
+  test('are refused', () => {
+    expect(refused(encodeRequest(BLKIF_OP_READ, 1, 0))).toBe(BLKIF_RSP_ERROR);
+    expect(refused(encodeRequest(BLKIF_OP_READ, 1, 2041, [{ gref: 1 }]))).toBe(BLKIF_RSP_ERROR);
+    expect(refused(encodeRequest(BLKIF_OP_READ, 1, 2 ** 52, [{ gref: 1 }]))).toBe(BLKIF_RSP_ERROR);
+    expect(refused(encodeRequest(BLKIF_OP_READ, 1, 0, [{ gref: 1, first: 5, last: 4 }]))).toBe(BLKIF_RSP_ERROR);
+    expect(refused(encodeRequest(BLKIF_OP_READ, 1, 0, [{ gref: 1, first: 0, last: 8 }]))).toBe(BLKIF_RSP_ERROR);
+    expect(refused(encodeRequest(BLKIF_OP_WRITE, 1, 0, [{ gref: 1 }]), { ...limits, readOnly: true })).toBe(BLKIF_RSP_ERROR);
+    expect(refused(encodeRequest(BLKIF_OP_DISCARD, 1, 0), { ...limits, discard: false })).toBe(BLKIF_RSP_EOPNOTSUPP);
+    expect(refused(encodeRequest(4, 1, 0))).toBe(BLKIF_RSP_EOPNOTSUPP);
+    expect(refused(encodeRequest(200, 1, 0))).toBe(BLKIF_RSP_EOPNOTSUPP);
+    const many = encodeRequest(BLKIF_OP_READ, 1, 0, [{ gref: 1 }]); many[1] = 12;
+    expect(refused(many)).toBe(BLKIF_RSP_ERROR);
+    expect(refused(encodeIndirect(BLKIF_OP_READ, 1, 0, 257, [1]))).toBe(BLKIF_RSP_ERROR);
+    expect(refused(encodeIndirect(BLKIF_OP_WRITE_BARRIER, 1, 0, 1, [1]))).toBe(BLKIF_RSP_ERROR);
+  });
+
+  test('random bytes: everything accepted lies on the disk', () => {
+    let seed = 1;
+    const random = (): number => { seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0; return seed >>> 24; };
+    for (let i = 0; i < 20000; i++) {
+      const entry = Uint8Array.from({ length: 112 }, random);
+      entry[0] = random() % 8;
+      if (random() < 200) { entry[1]! %= 12; entry.fill(0, 18, 24); }
+      let request = parseRequest(entry, limits);
+      if (request.kind === 'indirect') request = parseIndirect(request, request.pages.map(() => Uint8Array.from({ length: 4096 }, random)), limits);
+      if (request.kind === 'transfer' || request.kind === 'discard') {
+        expect(request.sector + request.sectorCount).toBeLessThanOrEqual(limits.sectors);
+        if (request.kind === 'transfer') for (const s of request.segments) expect(s.sectorCount >= 1 && s.firstSector + s.sectorCount <= 8).toBe(true);
+      }
+    }
+  });
+
+  test('bad grants and a broken ring end in an error, not in a crash', async () => {
+    const disk = await openDisk(), { ring, blk, guest, answered, complaints } = harness(disk);
+    guest.grant(1);
+    ring.requests.push(encodeRequest(BLKIF_OP_READ, 1, 0, [{ gref: 1 }, { gref: 99 }]), encodeIndirect(BLKIF_OP_READ, 2, 0, 3, [98]));
+    blk.kick();
+    await answered(2);
+    expect(ring.answers.map(a => a.status)).toEqual([BLKIF_RSP_ERROR, BLKIF_RSP_ERROR]);
+    expect(guest.mappedCount).toBe(0);
+    ring.take = () => { throw new Error('req_prod 99 is 99 ahead'); };
+    blk.kick(); blk.kick();
+    expect(complaints.filter(c => c.includes('broken'))).toHaveLength(1);
+    await blk.stop(); await disk.close();
+  });
+});
+
+describe('images', () => {
+  test('one writer, or many readers', async () => {
+    const writer = await openDisk({ owner: 'domain "a"' });
+    await expect(openDisk()).rejects.toThrow('already used read-write by domain "a"');
+    await expect(openDisk({ readOnly: true })).rejects.toThrow('already used');
+    await writer.close();
+    const readers = await Promise.all([openDisk({ readOnly: true }), openDisk({ readOnly: true })]);
+    await expect(openDisk()).rejects.toThrow('already used read-only');
+    await Promise.all(readers.map(r => r.close()));
+    await (await openDisk()).close();
+  });
+  test('what cannot be a disk is refused with its name', async () => {
+    await expect(openDisk({ path: '/nonexistent.img' })).rejects.toThrow('failed to stat: /nonexistent.img: No such file or directory');
+    await expect(openDisk({ path: dir, readOnly: true })).rejects.toThrow('neither a file nor a block device');
+    await (await open(join(dir, 'empty'), 'w')).close();
+    await expect(openDisk({ path: join(dir, 'empty') })).rejects.toThrow('is empty');
+  });
+  test('what lies past the end of a file that shrank reads as zero', async () => {
+    const disk = await openDisk({ readOnly: true });
+    await writeFile(path, new Uint8Array(1000).fill(7));
+    const page = new Uint8Array(new SharedArrayBuffer(4096)).fill(9);
+    await disk.read([page.subarray(0, 512), page.subarray(512, 4096)], 0);
+    expect([page[999], page[1000], page[4095]]).toEqual([7, 0, 0]);
+    await disk.close();
+  });
+});

@@ -1,0 +1,214 @@
+// The request loop of one virtual disk: takes requests off the ring, runs them at bounded depth, answers in any order.
+// Invariants: every request taken is answered exactly once, or dropped after stop(); frames borrowed for a request
+// are given back before its answer is counted; #inFlight is 0 when stop() resolves.
+import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
+import type { Domid, GrantRef } from '../../hypervisor/public/types.ts';
+import {
+  BLKIF_OP_FLUSH_DISKCACHE, BLKIF_OP_READ, BLKIF_OP_WRITE_BARRIER, BLKIF_RSP_ERROR, BLKIF_RSP_OKAY, RESPONSE,
+  RESPONSE_BYTES, SECTOR_BYTES, type BlkifStatus,
+} from './blkif.ts';
+import type { Disk } from './device.ts';
+import { GrantCache, type BorrowedFrame } from './grants.ts';
+import { newMetrics, type BlkbackMetrics } from './metrics.ts';
+import { parseIndirect, parseRequest, type BlkRequest, type BlkSegment } from './request.ts';
+
+/** The back end of a shared ring as this file uses it. */
+export interface BackRing {
+  /** A private copy of the next request, or undefined. @throws if the frontend's indexes make no sense */
+  take(): Uint8Array | undefined;
+  /** After take() gave undefined: asks for an event on the next request. @returns true if one came meanwhile */
+  finalCheck(): boolean;
+  /** Puts one response; push() makes it visible. */
+  respond(response: Uint8Array): void;
+  /** @returns true if the frontend wants an event */
+  push(): boolean;
+}
+
+export interface BlkRingOptions {
+  readonly ring: BackRing; readonly disk: Disk; readonly dom: Domid; readonly persistent: boolean;
+  readonly hypercalls: Pick<Dom0Hypercalls, 'gnttabMap' | 'gnttabUnmap' | 'gnttabWrote'>;
+  notify(): void;
+  /** A sentence for xl dmesg about a frontend that misbehaves. */
+  complain(what: string): void;
+}
+
+type Transfer = BlkRequest & { kind: 'transfer' };
+
+/** Requests run against the disk at once; more stay in the ring. */
+const DEPTH = 64;
+/** A hostile frontend may not fill the log. */
+const MAX_COMPLAINTS = 10;
+
+export class BlkRing {
+  readonly metrics: BlkbackMetrics = newMetrics();
+  readonly #o: BlkRingOptions;
+  readonly #grants: GrantCache;
+  #inFlight = 0;
+  #barrier = false;
+  #stopped = false;
+  #broken = false;
+  #complaints = 0;
+  #pushPending = false;
+  #idle: (() => void)[] = [];
+  readonly #response = new Uint8Array(RESPONSE_BYTES);
+
+  constructor(options: BlkRingOptions) {
+    this.#o = options;
+    this.#grants = new GrantCache(options.hypercalls, options.dom, options.persistent);
+  }
+
+  /** Event from the frontend. */
+  kick(): void {
+    if (this.#stopped || this.#broken) return;
+    try { this.#pump(); } catch (error) {
+      this.#broken = true;
+      this.#complain(`ring is broken (${error instanceof Error ? error.message : String(error)}); no more requests are taken`);
+    }
+  }
+
+  /** Takes no more requests, waits for those in flight, unmaps everything. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#whenIdle(0);
+    this.#grants.clear();
+  }
+
+  #pump(): void {
+    for (;;) {
+      while (!this.#barrier && this.#inFlight < DEPTH && !this.#stopped) {
+        const entry = this.#o.ring.take();
+        if (!entry) break;
+        this.#start(parseRequest(entry, this.#o.disk));
+      }
+      if (this.#inFlight >= DEPTH) { this.metrics.oo_req++; return; }
+      if (this.#barrier || this.#stopped || !this.#o.ring.finalCheck()) return;
+    }
+  }
+
+  #start(request: BlkRequest): void {
+    this.#inFlight++;
+    this.metrics.in_flight = this.#inFlight;
+    void this.#run(request).then(status => this.#finish(request, status), error => {
+      this.#complain(`request ${request.operation} failed: ${error instanceof Error ? error.message : String(error)}`);
+      this.#finish(request, BLKIF_RSP_ERROR);
+    });
+  }
+
+  async #run(request: BlkRequest): Promise<BlkifStatus> {
+    switch (request.kind) {
+      case 'refused': this.#complain(`request refused: ${request.reason}`); return request.status;
+      case 'discard':
+        this.metrics.ds_req++;
+        await this.#o.disk.discardRange(request.sector * SECTOR_BYTES, request.sectorCount * SECTOR_BYTES);
+        return BLKIF_RSP_OKAY;
+      case 'indirect': {
+        const pages = this.#copyPages(request.pages);
+        if (!pages) return BLKIF_RSP_ERROR;
+        const direct = parseIndirect(request, pages, this.#o.disk);
+        return direct.kind === 'transfer' ? this.#transfer(direct) : this.#run(direct);
+      }
+      case 'transfer': return request.op === BLKIF_OP_WRITE_BARRIER ? this.#runBarrier(request) : this.#transfer(request);
+    }
+  }
+
+  /** All before it is done and stable, then it, then it is stable too, and only then what comes after. */
+  async #runBarrier(request: Transfer): Promise<BlkifStatus> {
+    this.#barrier = true;
+    try {
+      await this.#whenIdle(1);
+      await this.#o.disk.flush();
+      const status = await this.#transfer(request);
+      if (status === BLKIF_RSP_OKAY && request.sectorCount > 0) await this.#o.disk.flush();
+      return status;
+    } finally { this.#barrier = false; }
+  }
+
+  async #transfer(request: Transfer): Promise<BlkifStatus> {
+    const { disk, hypercalls } = this.#o, reading = request.op === BLKIF_OP_READ;
+    if (request.op === BLKIF_OP_FLUSH_DISKCACHE) { this.metrics.f_req++; await disk.flush(); }
+    if (request.sectorCount === 0) return BLKIF_RSP_OKAY;
+    const frames = this.#borrow(request.segments, !reading);
+    if (!frames) return BLKIF_RSP_ERROR;
+    try {
+      const views = request.segments.map((s, i) => frames[i]!.mapping.bytes.subarray(s.firstSector * SECTOR_BYTES, (s.firstSector + s.sectorCount) * SECTOR_BYTES));
+      const position = request.sector * SECTOR_BYTES;
+      if (reading) {
+        this.metrics.rd_req++; this.metrics.rd_sect += request.sectorCount;
+        await disk.read(views, position);
+      } else {
+        this.metrics.wr_req++; this.metrics.wr_sect += request.sectorCount;
+        await disk.write(views, position);
+      }
+      return BLKIF_RSP_OKAY;
+    } finally {
+      // Even a failed read may have written part of a frame.
+      if (reading) for (const frame of frames) hypercalls.gnttabWrote(frame.mapping);
+      for (const frame of frames) this.#grants.giveBack(frame);
+    }
+  }
+
+  #borrow(segments: readonly BlkSegment[], readOnly: boolean): BorrowedFrame[] | undefined {
+    const frames: BorrowedFrame[] = [];
+    for (const { gref } of segments) {
+      const frame = this.#grants.borrow(gref, readOnly);
+      if (typeof frame === 'number') {
+        this.#complain(`grant ${gref} cannot be mapped (error ${frame})`);
+        for (const done of frames) this.#grants.giveBack(done);
+        return undefined;
+      }
+      frames.push(frame);
+    }
+    this.metrics.persistent_grants = this.#grants.keptCount;
+    return frames;
+  }
+
+  /** Private copies of the pages that hold indirect segments: the frontend may change them at any time. */
+  #copyPages(refs: readonly GrantRef[]): Uint8Array[] | undefined {
+    const pages: Uint8Array[] = [];
+    for (const ref of refs) {
+      const frame = this.#grants.borrow(ref, true);
+      if (typeof frame === 'number') { this.#complain(`indirect page ${ref} cannot be mapped (error ${frame})`); return undefined; }
+      pages.push(Uint8Array.from(frame.mapping.bytes));
+      this.#grants.giveBack(frame);
+    }
+    return pages;
+  }
+
+  #finish(request: BlkRequest, status: BlkifStatus): void {
+    this.#inFlight--;
+    this.metrics.in_flight = this.#inFlight;
+    if (status !== BLKIF_RSP_OKAY) this.metrics.errors++;
+    if (!this.#broken) this.#respond(request, status);
+    const waiting = this.#idle;
+    this.#idle = [];
+    for (const check of waiting) check();
+    if (!this.#stopped) this.kick();
+  }
+
+  #respond(request: BlkRequest, status: BlkifStatus): void {
+    const data = new DataView(this.#response.buffer);
+    data.setBigUint64(RESPONSE.id, request.id, true);
+    data.setUint8(RESPONSE.operation, request.operation);
+    data.setInt16(RESPONSE.status, status, true);
+    this.#o.ring.respond(this.#response);
+    // Answers that become ready together share one event.
+    if (this.#pushPending) return;
+    this.#pushPending = true;
+    queueMicrotask(() => {
+      this.#pushPending = false;
+      if (this.#o.ring.push()) this.#o.notify();
+    });
+  }
+
+  /** Resolves once at most `count` requests are in flight. */
+  #whenIdle(count: number): Promise<void> {
+    return new Promise(resolve => {
+      const check = (): void => { if (this.#inFlight <= count) resolve(); else this.#idle.push(check); };
+      check();
+    });
+  }
+
+  #complain(what: string): void {
+    if (this.#complaints++ < MAX_COMPLAINTS) this.#o.complain(what);
+  }
+}

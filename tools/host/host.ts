@@ -6,7 +6,7 @@ import { startHypervisor } from '../../hypervisor/boot/main.ts';
 import { Client } from '../xl/client.ts';
 import { answers } from './ensure-host.ts';
 import { moduleUrl } from './entry.ts';
-import { HostRunsError, takeHostLock } from './host-lock.ts';
+import { HostRunsError, lockHolder, takeHostLock } from './host-lock.ts';
 
 /** Threads for file input and output: every disk may have several requests under way. */
 const IO_THREADS = '16';
@@ -19,7 +19,7 @@ export async function runHost(argv: readonly string[]): Promise<number> {
   process.env['UV_THREADPOOL_SIZE'] ??= IO_THREADS;
   const folder = runFolder();
   await makeRunFolder(folder);
-  if (await answers(folder.socket)) throw new HostRunsError(0, folder.socket);
+  if (await answers(folder.socket)) throw new HostRunsError(await lockHolder(folder.lock) ?? 0, folder.socket);
   const unlock = await takeHostLock(folder.lock);
   try {
     rmSync(folder.socket, { force: true });

@@ -7,7 +7,8 @@ interface HostCommand { readonly name: string; readonly summary: string; readonl
 
 const COMMANDS: readonly HostCommand[] = [
   { name: 'start', summary: 'boot a domain with Debian\'s kernel and attach its console', run: runStart },
-  { name: 'host', summary: 'run the host in the foreground; Ctrl-C shuts the guests down, twice ends at once', run: argv => runHost(argv) },
+  // Threads of guests that would not end must not hold the process.
+  { name: 'host', summary: 'run the host in the foreground; Ctrl-C shuts the guests down, twice ends at once', run: async argv => process.exit(await runHost(argv)) },
   { name: 'help', summary: 'this help', run: async () => { process.stdout.write(usage()); return 0; } },
 ];
 

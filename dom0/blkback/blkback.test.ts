@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { domid } from '../../hypervisor/public/types.ts';
 import {
   BLKIF_OP_DISCARD, BLKIF_OP_FLUSH_DISKCACHE, BLKIF_OP_READ, BLKIF_OP_WRITE, BLKIF_OP_WRITE_BARRIER, BLKIF_RSP_EOPNOTSUPP, BLKIF_RSP_ERROR, BLKIF_RSP_OKAY,
-} from './blkif.ts';
+} from '../../hypervisor/public/io/blkif.ts';
 import { ImageDisk, type Disk } from './device.ts';
 import { encodeIndirect, encodeRequest, encodeSegments, FakeGuest, FakeRing } from './fake-frontend.ts';
 import { GrantCache } from './grants.ts';

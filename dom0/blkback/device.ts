@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { constants, fdatasync, read, readv, writev } from 'node:fs';
 import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { SECTOR_BYTES } from './blkif.ts';
+import { SECTOR_BYTES } from '../../hypervisor/public/io/blkif.ts';
 import { foreignWriter, ImageBusyError, lockImage } from './image-lock.ts';
 
 export interface DiskOptions {

@@ -1,7 +1,7 @@
 // A blkfront for tests: guest frames, grants and a ring in ordinary memory.
 import { grantRef, mfn, type Domid, type GrantRef } from '../../hypervisor/public/types.ts';
 import type { GrantMapping } from '../../hypervisor/public/dom0-hypercalls.ts';
-import { REQUEST, REQUEST_BYTES, REQUEST_INDIRECT, RESPONSE, SEGMENT } from './blkif.ts';
+import { blkif_request, REQUEST_BYTES, blkif_request_indirect, blkif_response, blkif_request_segment } from '../../hypervisor/public/io/blkif.ts';
 import type { BackRing } from './ring.ts';
 
 const PAGE = 4096;
@@ -44,38 +44,38 @@ export class FakeRing implements BackRing {
   finalCheck(): boolean { return this.requests.length > 0; }
   respond(bytes: Uint8Array): void {
     const d = new DataView(bytes.buffer, bytes.byteOffset);
-    this.answers.push({ id: d.getBigUint64(RESPONSE.id, true), operation: d.getUint8(RESPONSE.operation), status: d.getInt16(RESPONSE.status, true) });
+    this.answers.push({ id: d.getBigUint64(blkif_response.id, true), operation: d.getUint8(blkif_response.operation), status: d.getInt16(blkif_response.status, true) });
   }
   push(): boolean { this.pushes++; return true; }
 }
 
 export function encodeRequest(operation: number, id: number, sector: number, segments: readonly SegmentSpec[] = []): Uint8Array {
   const entry = new Uint8Array(REQUEST_BYTES), d = new DataView(entry.buffer);
-  d.setUint8(REQUEST.operation, operation);
-  d.setUint8(REQUEST.nr_segments, segments.length);
-  d.setBigUint64(REQUEST.id, BigInt(id), true);
-  d.setBigUint64(REQUEST.sector_number, BigInt(sector), true);
-  encodeSegments(entry, REQUEST.seg, segments);
+  d.setUint8(blkif_request.operation, operation);
+  d.setUint8(blkif_request.nr_segments, segments.length);
+  d.setBigUint64(blkif_request.id, BigInt(id), true);
+  d.setBigUint64(blkif_request.sector_number, BigInt(sector), true);
+  encodeSegments(entry, blkif_request.seg, segments);
   return entry;
 }
 
 export function encodeSegments(into: Uint8Array, at: number, segments: readonly SegmentSpec[]): void {
   const d = new DataView(into.buffer, into.byteOffset);
   for (const { gref, first = 0, last = 7 } of segments) {
-    d.setUint32(at + SEGMENT.gref, gref, true);
-    d.setUint8(at + SEGMENT.first_sect, first);
-    d.setUint8(at + SEGMENT.last_sect, last);
-    at += SEGMENT.bytes;
+    d.setUint32(at + blkif_request_segment.gref, gref, true);
+    d.setUint8(at + blkif_request_segment.first_sect, first);
+    d.setUint8(at + blkif_request_segment.last_sect, last);
+    at += blkif_request_segment.bytes;
   }
 }
 
 export function encodeIndirect(op: number, id: number, sector: number, count: number, pages: readonly number[]): Uint8Array {
   const entry = new Uint8Array(REQUEST_BYTES), d = new DataView(entry.buffer);
   d.setUint8(0, 6);
-  d.setUint8(REQUEST_INDIRECT.indirect_op, op);
-  d.setUint16(REQUEST_INDIRECT.nr_segments, count, true);
-  d.setBigUint64(REQUEST_INDIRECT.id, BigInt(id), true);
-  d.setBigUint64(REQUEST_INDIRECT.sector_number, BigInt(sector), true);
-  pages.forEach((ref, i) => d.setUint32(REQUEST_INDIRECT.indirect_grefs + 4 * i, grantRef(ref), true));
+  d.setUint8(blkif_request_indirect.indirect_op, op);
+  d.setUint16(blkif_request_indirect.nr_segments, count, true);
+  d.setBigUint64(blkif_request_indirect.id, BigInt(id), true);
+  d.setBigUint64(blkif_request_indirect.sector_number, BigInt(sector), true);
+  pages.forEach((ref, i) => d.setUint32(blkif_request_indirect.indirect_grefs + 4 * i, grantRef(ref), true));
   return entry;
 }

@@ -2,20 +2,19 @@
 // (io/xenbus.h, the diagram in io/blkif.h) and runs a ring while both ends are connected.
 // Invariant: steps on one device run one after the other (#queue); pages are mapped exactly while #link is set.
 import type { Dom0Hypercalls, GrantMapping } from '../../hypervisor/public/dom0-hypercalls.ts';
+import { XenbusStateClosed, XenbusStateClosing, XenbusStateConnected, XenbusStateInitialised, XenbusStateInitialising, XenbusStateInitWait } from '../../hypervisor/public/io/xenbus.ts';
 import { evtchnPort, grantRef, type Domid, type EvtchnPort } from '../../hypervisor/public/types.ts';
 import type { DiskConfig } from '../toolstack/config/schema.ts';
 import { messageOf, ToolstackError } from '../toolstack/errors.ts';
 import type { DiskBackend, OpenDisk } from '../toolstack/ports.ts';
 import type { XenStore } from '../xenstore/client.ts';
-import { VDISK_CDROM, VDISK_READONLY, SECTOR_BYTES } from './blkif.ts';
+import { VDISK_CDROM, VDISK_READONLY, SECTOR_BYTES } from '../../hypervisor/public/io/blkif.ts';
 import { ImageDisk, type Disk } from './device.ts';
 import { newMetrics, type BlkbackMetrics } from './metrics.ts';
 import { MAX_INDIRECT_SEGMENTS } from './request.ts';
 import { BlkRing } from './ring.ts';
 import { SharedRing } from './shared-ring.ts';
 
-/** enum xenbus_state, io/xenbus.h */
-const XenbusStateInitialising = 1, XenbusStateInitWait = 2, XenbusStateInitialised = 3, XenbusStateConnected = 4, XenbusStateClosing = 5, XenbusStateClosed = 6;
 export const MAX_RING_PAGE_ORDER = 4;
 
 export interface BlkbackNeighbours {

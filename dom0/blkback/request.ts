@@ -3,9 +3,9 @@ import { grantRef, type GrantRef } from '../../hypervisor/public/types.ts';
 import {
   BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST, BLKIF_MAX_SEGMENTS_PER_REQUEST, BLKIF_OP_DISCARD, BLKIF_OP_FLUSH_DISKCACHE,
   BLKIF_OP_INDIRECT, BLKIF_OP_READ, BLKIF_OP_WRITE, BLKIF_OP_WRITE_BARRIER, BLKIF_RSP_EOPNOTSUPP, BLKIF_RSP_ERROR,
-  REQUEST, REQUEST_BYTES, REQUEST_DISCARD, REQUEST_INDIRECT, SECTORS_PER_PAGE, SEGMENT, SEGMENTS_PER_INDIRECT_PAGE,
+  blkif_request, REQUEST_BYTES, blkif_request_discard, blkif_request_indirect, SECTORS_PER_PAGE, blkif_request_segment, SEGMENTS_PER_INDIRECT_PAGE,
   type BlkifStatus,
-} from './blkif.ts';
+} from '../../hypervisor/public/io/blkif.ts';
 
 /** Advertised as feature-max-indirect-segments. */
 export const MAX_INDIRECT_SEGMENTS = 256;
@@ -35,29 +35,29 @@ const u64 = (data: DataView, at: number): number => {
 export function parseRequest(entry: Uint8Array, disk: DiskLimits): BlkRequest {
   if (entry.byteLength < REQUEST_BYTES) throw new RangeError('a ring slot has 112 bytes');
   const data = view(entry);
-  const operation = data.getUint8(REQUEST.operation), id = data.getBigUint64(REQUEST.id, true);
+  const operation = data.getUint8(blkif_request.operation), id = data.getBigUint64(blkif_request.id, true);
   const refused = (status: BlkifStatus, reason: string): BlkRequest => ({ kind: 'refused', id, operation, status, reason });
   switch (operation) {
     case BLKIF_OP_READ: case BLKIF_OP_WRITE: case BLKIF_OP_WRITE_BARRIER: case BLKIF_OP_FLUSH_DISKCACHE: {
-      const count = data.getUint8(REQUEST.nr_segments);
+      const count = data.getUint8(blkif_request.nr_segments);
       if (count > BLKIF_MAX_SEGMENTS_PER_REQUEST) return refused(BLKIF_RSP_ERROR, `${count} segments`);
-      const segments = readSegments(data, REQUEST.seg, count);
-      return transfer({ id, operation }, operation, u64(data, REQUEST.sector_number), segments, disk);
+      const segments = readSegments(data, blkif_request.seg, count);
+      return transfer({ id, operation }, operation, u64(data, blkif_request.sector_number), segments, disk);
     }
     case BLKIF_OP_DISCARD: {
       if (!disk.discard) return refused(BLKIF_RSP_EOPNOTSUPP, 'discard is off');
       if (disk.readOnly) return refused(BLKIF_RSP_ERROR, 'discard on a read-only disk');
-      const sector = u64(data, REQUEST_DISCARD.sector_number), sectorCount = u64(data, REQUEST_DISCARD.nr_sectors);
+      const sector = u64(data, blkif_request_discard.sector_number), sectorCount = u64(data, blkif_request_discard.nr_sectors);
       if (!(sector + sectorCount <= disk.sectors)) return refused(BLKIF_RSP_ERROR, 'discard past the end');
       return { kind: 'discard', id, operation, sector, sectorCount };
     }
     case BLKIF_OP_INDIRECT: {
-      const op = data.getUint8(REQUEST_INDIRECT.indirect_op), segmentCount = data.getUint16(REQUEST_INDIRECT.nr_segments, true);
+      const op = data.getUint8(blkif_request_indirect.indirect_op), segmentCount = data.getUint16(blkif_request_indirect.nr_segments, true);
       if (op !== BLKIF_OP_READ && op !== BLKIF_OP_WRITE) return refused(BLKIF_RSP_ERROR, `indirect operation ${op}`);
       if (segmentCount === 0 || segmentCount > MAX_INDIRECT_SEGMENTS) return refused(BLKIF_RSP_ERROR, `${segmentCount} indirect segments`);
       const pageCount = Math.min(Math.ceil(segmentCount / SEGMENTS_PER_INDIRECT_PAGE), BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST);
-      const pages = Array.from({ length: pageCount }, (_, i) => grantRef(data.getUint32(REQUEST_INDIRECT.indirect_grefs + 4 * i, true)));
-      return { kind: 'indirect', id, operation, op, sector: u64(data, REQUEST_INDIRECT.sector_number), segmentCount, pages };
+      const pages = Array.from({ length: pageCount }, (_, i) => grantRef(data.getUint32(blkif_request_indirect.indirect_grefs + 4 * i, true)));
+      return { kind: 'indirect', id, operation, op, sector: u64(data, blkif_request_indirect.sector_number), segmentCount, pages };
     }
     default: return refused(BLKIF_RSP_EOPNOTSUPP, `operation ${operation}`);
   }
@@ -72,10 +72,10 @@ export function parseIndirect(request: BlkRequest & { kind: 'indirect' }, pages:
 
 function readSegments(data: DataView, at: number, count: number): BlkSegment[] {
   const segments: BlkSegment[] = [];
-  for (let i = 0; i < count; i++, at += SEGMENT.bytes) {
-    const first = data.getUint8(at + SEGMENT.first_sect), last = data.getUint8(at + SEGMENT.last_sect);
+  for (let i = 0; i < count; i++, at += blkif_request_segment.bytes) {
+    const first = data.getUint8(at + blkif_request_segment.first_sect), last = data.getUint8(at + blkif_request_segment.last_sect);
     const sane = first <= last && last < SECTORS_PER_PAGE;
-    segments.push({ gref: grantRef(data.getUint32(at + SEGMENT.gref, true)), firstSector: first, sectorCount: sane ? last - first + 1 : 0 });
+    segments.push({ gref: grantRef(data.getUint32(at + blkif_request_segment.gref, true)), firstSector: first, sectorCount: sane ? last - first + 1 : 0 });
   }
   return segments;
 }

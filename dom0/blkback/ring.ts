@@ -4,9 +4,9 @@
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import type { Domid, GrantRef } from '../../hypervisor/public/types.ts';
 import {
-  BLKIF_OP_FLUSH_DISKCACHE, BLKIF_OP_READ, BLKIF_OP_WRITE_BARRIER, BLKIF_RSP_ERROR, BLKIF_RSP_OKAY, RESPONSE,
+  BLKIF_OP_FLUSH_DISKCACHE, BLKIF_OP_READ, BLKIF_OP_WRITE_BARRIER, BLKIF_RSP_ERROR, BLKIF_RSP_OKAY, blkif_response,
   RESPONSE_BYTES, SECTOR_BYTES, type BlkifStatus,
-} from './blkif.ts';
+} from '../../hypervisor/public/io/blkif.ts';
 import type { Disk } from './device.ts';
 import { GrantCache, type BorrowedFrame } from './grants.ts';
 import { newMetrics, type BlkbackMetrics } from './metrics.ts';
@@ -187,9 +187,9 @@ export class BlkRing {
 
   #respond(request: BlkRequest, status: BlkifStatus): void {
     const data = new DataView(this.#response.buffer);
-    data.setBigUint64(RESPONSE.id, request.id, true);
-    data.setUint8(RESPONSE.operation, request.operation);
-    data.setInt16(RESPONSE.status, status, true);
+    data.setBigUint64(blkif_response.id, request.id, true);
+    data.setUint8(blkif_response.operation, request.operation);
+    data.setInt16(blkif_response.status, status, true);
     this.#o.ring.respond(this.#response);
     // Answers that become ready together share one event.
     if (this.#pushPending) return;

@@ -1,10 +1,12 @@
 // The back end of a blkif ring in granted pages (io/ring.h), one page or several. Indexes are free-running u32.
 // Entries of a multi-page ring may straddle two pages, which need not be neighbours.
-import { REQUEST_BYTES } from './blkif.ts';
+import { REQUEST_BYTES } from '../../hypervisor/public/io/blkif.ts';
+import { sring } from '../../hypervisor/public/io/ring.ts';
 import type { BackRing } from './ring.ts';
 
-/** Byte offsets in the shared page: req_prod [GST], req_event [BACK], rsp_prod [BACK], rsp_event [GST]; entries follow. */
-const REQ_PROD = 0, REQ_EVENT = 1, RSP_PROD = 2, RSP_EVENT = 3, HEADER_BYTES = 64;
+/** Word indexes of the shared header's fields. */
+const REQ_PROD = sring.req_prod / 4, REQ_EVENT = sring.req_event / 4, RSP_PROD = sring.rsp_prod / 4, RSP_EVENT = sring.rsp_event / 4;
+const HEADER_BYTES = sring.ring;
 const PAGE_BYTES = 4096;
 
 /** __RING_SIZE: entries that fit, rounded down to a power of two. */

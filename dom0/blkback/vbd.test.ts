@@ -6,7 +6,7 @@ import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts'
 import { domid, type EvtchnPort } from '../../hypervisor/public/types.ts';
 import { FakeStore } from '../toolstack/fakes.ts';
 import type { XenStore } from '../xenstore/client.ts';
-import { BLKIF_OP_READ, REQUEST_BYTES } from './blkif.ts';
+import { BLKIF_OP_READ, REQUEST_BYTES } from '../../hypervisor/public/io/blkif.ts';
 import { encodeRequest, FakeGuest } from './fake-frontend.ts';
 import { Blkback } from './index.ts';
 import { ringEntries, SharedRing } from './shared-ring.ts';

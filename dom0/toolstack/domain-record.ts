@@ -3,9 +3,6 @@ import type { Domid } from '../../hypervisor/public/types.ts';
 import type { DiskConfig, DomainConfig } from './config/schema.ts';
 import type { OpenDisk } from './ports.ts';
 
-/** public/sched.h SHUTDOWN_* */
-export const SHUTDOWN_poweroff = 0, SHUTDOWN_reboot = 1, SHUTDOWN_suspend = 2, SHUTDOWN_crash = 3, SHUTDOWN_watchdog = 4, SHUTDOWN_soft_reset = 5;
-
 export type DomainEnd =
   /** The guest shut down; reason is SHUTDOWN_*. */
   | { readonly kind: 'shutdown'; readonly reason: number }

@@ -3,14 +3,12 @@
 // while its domain exists in the hypervisor. All of it runs on Dom0's thread, interleaved only at awaits.
 import { randomUUID } from 'node:crypto';
 import type { DomainInfo } from '../../hypervisor/public/dom0-hypercalls.ts';
+import { SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_reboot, SHUTDOWN_soft_reset, SHUTDOWN_suspend, SHUTDOWN_watchdog } from '../../hypervisor/public/sched.ts';
 import type { Domid } from '../../hypervisor/public/types.ts';
 import type { Action, DiskView, DomainRef, DomainView } from './action.ts';
 import type { DomainConfig, EventAction } from './config/schema.ts';
 import { checkConfig, createDomain, removeNodes, type Neighbours } from './create.ts';
-import {
-  endDomain, SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_reboot, SHUTDOWN_soft_reset, SHUTDOWN_suspend, SHUTDOWN_watchdog,
-  type DomainEnd, type DomainRecord,
-} from './domain-record.ts';
+import { endDomain, type DomainEnd, type DomainRecord } from './domain-record.ts';
 import { checked, messageOf, ToolstackError } from './errors.ts';
 import { domainPath, vbdBackendPath, vbdFrontendPath, vmPath } from './store-tree.ts';
 

@@ -1,5 +1,6 @@
-// Constants and layouts of io/blkif.h (MIT, Copyright (c) 2003-2004 Keir Fraser, 2012 Spectra Logic Corporation),
-// 64-bit native form. Sector quantities are in 512-byte units whatever the disk's own sector size is, as Linux has it.
+// public/io/blkif.h: the block device protocol, 64-bit native form. Sector quantities are in 512-byte units whatever
+// the disk's own sector size is, unless the frontend negotiates otherwise.
+// Transcribed from Xen's public headers, which are MIT-licensed (SPDX-License-Identifier: MIT).
 
 export const BLKIF_OP_READ = 0;
 export const BLKIF_OP_WRITE = 1;
@@ -27,13 +28,13 @@ export const REQUEST_BYTES = 112;
 export const RESPONSE_BYTES = 16;
 
 /** Byte offsets in struct blkif_request, [GST]. */
-export const REQUEST = { operation: 0, nr_segments: 1, handle: 2, id: 8, sector_number: 16, seg: 24 } as const;
+export const blkif_request = { operation: 0, nr_segments: 1, handle: 2, id: 8, sector_number: 16, seg: 24 } as const;
 /** Byte offsets in struct blkif_request_discard, [GST]. */
-export const REQUEST_DISCARD = { flag: 1, id: 8, sector_number: 16, nr_sectors: 24 } as const;
+export const blkif_request_discard = { flag: 1, id: 8, sector_number: 16, nr_sectors: 24 } as const;
 /** Byte offsets in struct blkif_request_indirect, [GST]. */
-export const REQUEST_INDIRECT = { indirect_op: 1, nr_segments: 2, id: 8, sector_number: 16, handle: 24, indirect_grefs: 28 } as const;
+export const blkif_request_indirect = { indirect_op: 1, nr_segments: 2, id: 8, sector_number: 16, handle: 24, indirect_grefs: 28 } as const;
 /** struct blkif_request_segment, 8 bytes, [GST]. */
-export const SEGMENT = { bytes: 8, gref: 0, first_sect: 4, last_sect: 5 } as const;
+export const blkif_request_segment = { bytes: 8, gref: 0, first_sect: 4, last_sect: 5 } as const;
 /** Byte offsets in struct blkif_response, [BACK]. */
-export const RESPONSE = { id: 0, operation: 8, status: 10 } as const;
-export const SEGMENTS_PER_INDIRECT_PAGE = 4096 / SEGMENT.bytes;
+export const blkif_response = { id: 0, operation: 8, status: 10 } as const;
+export const SEGMENTS_PER_INDIRECT_PAGE = 4096 / blkif_request_segment.bytes;

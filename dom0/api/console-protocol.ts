@@ -1,0 +1,2 @@
+/** The `Upgrade` token under which an HTTP connection becomes a console's byte stream. */
+export const CONSOLE_PROTOCOL = 'xenolith-console';

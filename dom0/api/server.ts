@@ -1,0 +1,33 @@
+// The HTTP API on a Unix socket. One file per resource.
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { HostView } from '../toolstack/action.ts';
+import type { Consoles } from '../toolstack/ports.ts';
+import type { Toolstack } from '../toolstack/toolstack.ts';
+import { serveConsoles } from './consoles.ts';
+import { domainRoutes } from './domains.ts';
+import { hostRoutes } from './host.ts';
+import { BadRequest, sendProblem } from './problem.ts';
+
+/** What the routes act on. */
+export interface ApiContext {
+  readonly toolstack: Toolstack;
+  readonly consoles: Consoles;
+  readonly host: HostControl;
+}
+export interface HostControl {
+  view(): HostView;
+  dmesg(clear: boolean): string;
+  debugKeys(keys: string): void;
+  /** Ends the host after the reply: guests are shut down first, unless `now`. */
+  shutdown(now: boolean): void;
+}
+
+export function createApi(context: ApiContext): FastifyInstance {
+  const api = Fastify({ logger: false, bodyLimit: 1024 * 1024, forceCloseConnections: true });
+  api.setErrorHandler((error, _request, reply) => { void sendProblem(reply, error); });
+  api.setNotFoundHandler((request, reply) => { void sendProblem(reply, new BadRequest('no-such-resource', `there is no ${request.method} ${request.url}`, 404)); });
+  hostRoutes(api, context);
+  domainRoutes(api, context);
+  serveConsoles(api.server, context);
+  return api;
+}

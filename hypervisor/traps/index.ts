@@ -11,6 +11,7 @@ import { handleSyscall, handleSysenter } from './syscall.ts';
 import { setTaskSwitched } from './task-switched.ts';
 
 export { initialContext } from './context.ts';
+export { loadGuestContext, VCPU_GUEST_CONTEXT_BYTES } from './guest-context.ts';
 export { dumpRegisters } from './dump.ts';
 
 /** ud2, "xen", cpuid: the form by which a PV guest asks for the hypervisor's answer. */

@@ -3,10 +3,10 @@
 import { ACCESS, VIEW } from '../cpu/processor-api.ts';
 import { PAGE_BYTES } from '../cpu/layout.ts';
 import type { VcpuContext } from '../domain/vcpu-context.ts';
+import { FIRST_RESERVED_GDT_ENTRY } from '../mm/gdt.ts';
 import { _SEGMENT_CODE, _SEGMENT_DPL, _SEGMENT_L, _SEGMENT_P, _SEGMENT_S, checkDescriptor } from '../mm/descriptors.ts';
 
 export const FLAT_RING3_CS32 = 0xe023, FLAT_RING3_CS64 = 0xe033, FLAT_RING3_SS64 = 0xe02b;
-export const FIRST_RESERVED_GDT_ENTRY = 7168;
 
 /** Xen's part of every GDT, by selector without RPL. */
 const XEN_DESCRIPTORS: ReadonlyMap<number, bigint> = new Map([

@@ -8,10 +8,10 @@ import { allocateSharedFrames } from '../mm/frames.ts';
 import { newUserBasePointer } from '../mm/base-pointer.ts';
 import { pinTable } from '../mm/page-tables.ts';
 import { withPageLock } from '../mm/space.ts';
-import { deliverPending, dumpRegisters, handleExit, initialContext } from './index.ts';
+import { VCPU_GUEST_CONTEXT_BYTES, deliverPending, dumpRegisters, handleExit, initialContext, loadGuestContext } from './index.ts';
 import { iret } from './iret.ts';
 import { lookupDescriptor } from './segments.ts';
-import { installGdt } from '../hypercall/set_gdt.ts';
+import { installGdt } from '../mm/gdt.ts';
 import { writeHypercallPage } from '../public/hypercall-page.ts';
 
 const HANDLER = 0xffff_ffff_8100_1000n;
@@ -41,6 +41,7 @@ beforeEach(() => {
   for (const vector of [0, 1, 3, 6, 7, 13, 14, 0x80]) Object.assign(ctx.pv.traps[vector]!, { address: HANDLER + BigInt(vector) });
 });
 
+const typeCountOf = (n: number): number => g.space.words[(g.space.layout.frameTable >>> 2) + g.frames[n]! * 4]! & 0x3ff_ffff;
 const stack = (at: bigint, n: number): bigint => g.ctx.processor.read64(at + BigInt(n * 8))!;
 const mask = (): number => g.ctx.processor.bytes[g.ctx.vcpuInfo + MASK]!;
 const setMask = (value: number): void => { g.ctx.processor.bytes[g.ctx.vcpuInfo + MASK] = value; };
@@ -411,6 +412,29 @@ describe('descriptors and contexts', () => {
     expect(fresh.ctx.processor.gpr[6]).toBe(0x3000n);
     expect(fresh.ctx.processor.bytes[fresh.ctx.vcpuInfo + 1]).toBe(1);
     expect(dumpRegisters(fresh.ctx).join('\n')).toContain('rsi: 0000000000003000');
+  });
+
+  it('brings a second vCPU up from the image a kernel gives', () => {
+    const image = new DataView(new ArrayBuffer(VCPU_GUEST_CONTEXT_BYTES));
+    const put = (at: number, value: bigint): void => image.setBigUint64(at, value, true);
+    put(512, 4n); // VGCF_in_kernel
+    put(648, 0x1111n); put(656, 0xe030n); put(664, 0x1000n); put(672, 0x2222n); put(680, 0xe028n);
+    put(624, 0x77n); // rsi
+    put(720 + 14 * 16, 14n | (4n << 8n)); put(720 + 14 * 16 + 8, HANDLER);
+    put(4976, 0x3333n); put(5112, HANDLER); put(5152, 0xffff_8880_0000_1000n);
+    put(4984 + 24, g.maddr(0));
+    const users = typeCountOf(0);
+    expect(loadGuestContext(g.ctx, image)).toBe(0);
+    const { processor, pv } = g.ctx;
+    expect([processor.rip, processor.gpr[RSP], processor.gpr[6], pv.kernelSp, processor.gsBase]).toEqual([0x1111n, 0x2222n, 0x77n, 0x3333n, 0xffff_8880_0000_1000n]);
+    expect([pv.iopl, processor.selectors[SEG.cs], pv.traps[14]!.masksEvents, processor.longMode]).toEqual([1, 0xe033, true, true]);
+    expect(typeCountOf(0)).toBe(users);
+    put(4984 + 24, g.maddr(20)); // not a page table
+    expect(loadGuestContext(g.ctx, image)).toBe(-22);
+    put(4984 + 24, g.maddr(0)); put(512, 0n); // user mode without user tables
+    expect(loadGuestContext(g.ctx, image)).toBe(-22);
+    put(512, 4n); put(5112, 1n << 60n);
+    expect(loadGuestContext(g.ctx, image)).toBe(-22);
   });
 
   it('writes a hypercall page with its iret stub', () => {

@@ -1,6 +1,4 @@
 // The `xenolith` command.
-import { runHost } from './host.ts';
-import { start } from './start.ts';
 import { parseStartOptions, START_USAGE, UsageError } from './start-options.ts';
 
 interface HostCommand { readonly name: string; readonly summary: string; readonly run: (argv: readonly string[]) => Promise<number> }
@@ -8,7 +6,7 @@ interface HostCommand { readonly name: string; readonly summary: string; readonl
 const COMMANDS: readonly HostCommand[] = [
   { name: 'start', summary: 'boot a domain with Debian\'s kernel and attach its console', run: runStart },
   // Threads of guests that would not end must not hold the process.
-  { name: 'host', summary: 'run the host in the foreground; Ctrl-C shuts the guests down, twice ends at once', run: async argv => process.exit(await runHost(argv)) },
+  { name: 'host', summary: 'run the host in the foreground; Ctrl-C shuts the guests down, twice ends at once', run: async argv => process.exit(await (await import('./host.ts')).runHost(argv)) },
   { name: 'help', summary: 'this help', run: async () => { process.stdout.write(usage()); return 0; } },
 ];
 
@@ -17,7 +15,7 @@ const usage = (): string => `Usage: xenolith <command> [options]\n\n${COMMANDS.m
 async function runStart(argv: readonly string[]): Promise<number> {
   const options = parseStartOptions(argv);
   if (options.help) { process.stdout.write(START_USAGE); return 0; }
-  return start(options);
+  return (await import('./start.ts')).start(options);
 }
 
 const [name, ...argv] = process.argv.slice(2);

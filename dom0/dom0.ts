@@ -1,0 +1,53 @@
+// The control domain, put together: xenstore, consoles and blkback below, the toolstack on them, the API on top.
+import { chmod } from 'node:fs/promises';
+import type { Dom0Hypercalls } from '../hypervisor/public/dom0-hypercalls.ts';
+import { runFolder } from './api/run-folder.ts';
+import { createApi } from './api/server.ts';
+import { Blkback } from './blkback/index.ts';
+import type { Dom0Message, Dom0Options } from './options.ts';
+import { hostView } from './toolstack/host-info.ts';
+import { createImageLoader } from './toolstack/image-loader.ts';
+import type { Builder, Consoles, Log } from './toolstack/ports.ts';
+import { StoreAdapter, type RingServer } from './toolstack/store-adapter.ts';
+import { dom0Nodes, writeNodes } from './toolstack/store-tree.ts';
+import { Toolstack } from './toolstack/toolstack.ts';
+import type { XenStore } from './xenstore/client.ts';
+
+export interface Dom0Parts {
+  readonly hypercalls: Dom0Hypercalls; readonly store: XenStore; readonly xenstored: RingServer; readonly consoles: Consoles; readonly log: Log;
+  readonly builder?: Builder;
+}
+
+/** How long guests have to power off when the host ends. */
+const GRACE_MS = 30_000;
+const KIB = 1024;
+
+/** Resolves once the API answers. */
+export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (message: Dom0Message) => void): Promise<void> {
+  const { hypercalls, consoles, log } = parts;
+  const store = new StoreAdapter(parts.store, parts.xenstored);
+  await writeNodes(store, dom0Nodes(Math.round(process.memoryUsage.rss() / KIB)));
+  const toolstack = new Toolstack({
+    hypercalls, store, consoles, log, builder: parts.builder ?? createImageLoader(hypercalls),
+    disks: new Blkback({ hypercalls, store: parts.store, complain: what => hypercalls.log(what) }), nowMs: () => Date.now(),
+  });
+  const api = createApi({ toolstack, consoles, host: {
+    view: () => hostView(hypercalls, options.hostPid),
+    dmesg: clear => hypercalls.readConsole(clear),
+    debugKeys: keys => { for (const key of keys) hypercalls.debugKey(key); },
+    shutdown: now => { void end(now); },
+  } });
+  let ending = false;
+  const end = async (now: boolean): Promise<void> => {
+    if (ending && !now) return;
+    ending = true;
+    await (now ? toolstack.destroyAll() : toolstack.shutdownAll(GRACE_MS));
+    await api.close();
+    post({ kind: 'finished' });
+  };
+  const { socket } = runFolder({ XENOLITH_RUNDIR: options.runDir });
+  await api.listen({ path: socket });
+  await chmod(socket, 0o600);
+  log.info({ socket }, 'ready');
+  post({ kind: 'ready' });
+}

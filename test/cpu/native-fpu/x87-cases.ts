@@ -26,6 +26,7 @@ export function allInstructions(defined: boolean): [number, number][] {
 }
 
 const RC = [0, 1, 2, 3] as const;
+const TRANSCENDENTAL = new Set(['f2xm1', 'fyl2x', 'fptan', 'fpatan', 'fyl2xp1', 'fsincos', 'fsin', 'fcos']);
 
 function randomControl(r: Random, unmasked: boolean): number {
   const masks = unmasked ? r.u32() & 0x3f : 0x3f;
@@ -85,6 +86,7 @@ export function randomCase(r: Random, options: X87Options): X87Case {
   randomRegisters(r, view);
   if (opcode === 0xd9 && (modrm === 0xf8 || modrm === 0xf5)) nearRemainder(r, view);
   if (opcode === 0xd9 && modrm === 0xfd) smallScale(r, view);
+  if (TRANSCENDENTAL.has(x87Row(opcode, modrm)?.name ?? '')) ordinaryArguments(r, view);
   if (opcode === 0xdf && (modrm === 0x36 || modrm === 0x3e)) integerRange(r, view);
   const memory = randomMemory(r, operand?.load ?? 0);
   if (opcode === 0xdf && modrm === 0x26) decimalDigits(r, memory);
@@ -105,6 +107,15 @@ function smallScale(r: Random, image: DataView): void {
   if (r.below(3) === 0) return;
   image.setUint16(56, (r.below(2) << 15) | (16383 + r.below(18) - 1), true);
   image.setBigUint64(48, image.getBigUint64(48, true) | (1n << 63n), true);
+}
+
+/** Arguments of everyday size, where the series and the reduction by pi are at work. */
+function ordinaryArguments(r: Random, image: DataView): void {
+  for (const at of [32, 48]) {
+    if (r.below(4) === 0) continue;
+    image.setUint16(at + 8, (r.below(2) << 15) | (16383 + r.pick([r.below(9) - 6, r.below(70) - 5, r.below(40) - 35])), true);
+    image.setBigUint64(at, image.getBigUint64(at, true) | (1n << 63n), true);
+  }
 }
 
 function integerRange(r: Random, image: DataView): void {
@@ -198,7 +209,6 @@ export function describeCase(c: X87Case): string {
  */
 export type Vendor = 'amd' | 'other';
 
-const TRANSCENDENTAL = new Set(['f2xm1', 'fyl2x', 'fptan', 'fpatan', 'fyl2xp1', 'fsincos', 'fsin', 'fcos']);
 const nameOf = (c: X87Case): string => x87Row(c.opcode, c.modrm)?.name ?? 'undefined';
 
 /** False: the manuals promise nothing for these operands. */

@@ -20,6 +20,8 @@ const SIZED = new Set(['cbw', 'cwd', 'pushf', 'popf', 'ret', 'ret_imm', 'retf', 
   'push_es', 'push_cs', 'push_ss', 'push_ds', 'push_fs', 'push_gs', 'pop_es', 'pop_ss', 'pop_ds', 'pop_fs', 'pop_gs']);
 const ENDS = new Set(['jmp', 'jmp_rm', 'call', 'call_rm', 'ret', 'ret_imm', 'retf', 'retf_imm', 'iret', 'call_far', 'jmp_far', 'call_far_imm', 'jmp_far_imm', 'int', 'int3', 'int1', 'ud', 'syscall', 'sysenter', 'privileged']);
 
+const STACK = /^(push|pop|call|ret|enter|leave)/;
+
 interface Operand { readonly letter: string; readonly size: string }
 interface Compiled {
   readonly row: Row; readonly map: number; readonly opcode: number; readonly prefix: number; readonly extension: number; readonly second: number;
@@ -108,7 +110,7 @@ for (const c of compiled) {
     for (const address of kinds) {
       const memory = address !== 'reg';
       const operands = operandForms(c, bits, memory);
-      const aligned = operands.some(o => o.kind === 'mem' && o.bits === 128) && !c.row.flags.includes('unaligned') && c.map > 0;
+      const aligned = operands.some(o => o.kind === 'mem' && o.bits === 128) && !c.row.flags.includes('unaligned') && c.map > 0 || c.row.mnemonic === 'cmpxchg8b' && bits === 64;
       const base: Form = { mnemonic: c.row.mnemonic, operands, address, bits, lock: false, rep: 'none', aligned, ...(definition.memoryBytes ? { memoryBytes: definition.memoryBytes(bits) } : {}) };
       const variants: Form[] = c.string ? [base, { ...base, rep: 'rep' }, { ...base, rep: 'repne' }] : c.lockable && memory ? [base, { ...base, lock: true }] : [base];
       variants.forEach((f, extra) => { c.handlers[formKey(bits, KIND_INDEX[address], extra)] = SPECIAL_COUNT + forms.push(f) - 1; });
@@ -185,6 +187,8 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       if (r.second < 0 && (r.want === 'reg' && mod !== 3 || r.want === 'mem' && mod === 3)) { if (map !== 1 || b < 0x20 || b > 0x23) continue; }
     }
     if (r.row.flags.includes('np') && (opsize || rep)) continue;
+    // 90 is XCHG with the accumulator only when REX.B makes it one of another register.
+    if (b === 0x90 && map === 0 && (r.row.operands === '') === ((rex & 1) !== 0)) continue;
     c = r;
     break;
   }
@@ -194,7 +198,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
   let bits: Bits = compat ? (opsize ? 16 : 32) : rexW ? 64 : opsize ? 16 : 32;
   if (c.prefix === 0x66 || map > 1 && c.prefix && !(map === 2 && c.row.mnemonic === 'crc32')) bits = rexW ? 64 : 32;
   if (!compat && c.f64) bits = 64;
-  else if (!compat && c.d64) bits = opsize ? 16 : 64;
+  else if (!compat && c.d64) bits = opsize && !rexW ? 16 : 64;
   let kind: AddressKind = 'reg';
   const isString = c.string;
 
@@ -236,6 +240,9 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     d.segment = segment >= 4 ? SEGMENT_SLOT[segment]! : compat ? SEGMENT_SLOT[segment >= 0 ? segment : 3]! : SLOT.zero;
     kind = compat || addr ? 'a32' : 'bd';
   } else if (c.row.mnemonic.startsWith('loop') || c.row.mnemonic === 'jrcxz') kind = compat || addr ? 'a32' : 'bd';
+
+  // Stack faults are told by the base register: instructions that use the stack unnamed say so too.
+  if (!c.modrm && STACK.test(c.row.mnemonic)) { d.base = SLOT.gpr(4); d.segment = compat ? SLOT.ssBase : SLOT.zero; }
 
   // Operands into fields.
   let field = 0;

@@ -349,6 +349,14 @@ export class Insn {
     const bytes = this.bits / 8, p = this.translate(this.stackAddress(sp), false, bytes * n);
     return Array.from({ length: n }, (_, i) => this.f.let(this.loadInt(this.f.let(p.add(i * bytes)), this.bits)));
   }
+  /** Faults when the byte the stack pointer names cannot be written. */
+  probeStack(onFault: () => void): void { this.translate(this.stackAddress(this.stackPointer()), true, 1, onFault); }
+  /** #GP(0) for a branch target that no address space has; before anything changed. */
+  canonical(target: I64): I64 {
+    const t = this.f.let(target);
+    if (this.bits === 64) this.f.if(t.shl(16).shrS(16).ne(t), () => this.protection());
+    return t;
+  }
   /** Moves the stack pointer up by bytes. */
   release(bytes: I64 | number): void { this.setStackPointer(this.stackPointer().add(bytes)); }
   pop(): I64 {

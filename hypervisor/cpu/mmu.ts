@@ -25,7 +25,7 @@ const jumpHashCode = (low: I32): I32 => low.xor(low.shrU(10)).and(JUMP_ENTRIES -
 
 export interface MmuImports { foreign: FuncRef; codeWrite: FuncRef; walk: FuncRef }
 
-function fault(f: Fn, area: number, vector: number, errorCode: I32, va: I64, rec: I32): void {
+function fault(f: Fn, area: number, vector: number | I32, errorCode: I32, va: I64, rec: I32): void {
   f.st32(area, EXIT.exception, S.exit);
   f.st32(area, vector, S.vector);
   f.st32(area, errorCode, S.errorCode);
@@ -34,11 +34,18 @@ function fault(f: Fn, area: number, vector: number, errorCode: I32, va: I64, rec
   f.ret(i32(0));
 }
 
+/** #SS for an address formed from rsp or rbp in the stack segment, else #GP. */
+function stackOrOther(f: Fn, rec: I32): I32 {
+  const base = f.let(ld8u(rec, R.base)), segment = f.let(ld8u(rec, R.segment));
+  const stack = segment.eq(SLOT.ssBase).or(segment.eq(SLOT.zero).and(base.eq(SLOT.gpr(4)).or(base.eq(SLOT.gpr(5)))));
+  return f.let(select(rec.ne(0).and(stack), i32(12), i32(13)));
+}
+
 /** Page walk for one page: returns the physical address of `va`, or 0 with the fault recorded. */
 export function walkFunction(area: number, im: MmuImports): Fn {
   const f = new Fn(TRANSLATE), va = f.param(0, 'i64').get(), kind = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get();
   const sign = va.shrS(47);
-  f.if(sign.ne(0).and(sign.ne(-1n)), () => fault(f, area, 13, i32(0), va, rec));
+  f.if(sign.ne(0).and(sign.ne(-1n)), () => fault(f, area, stackOrOther(f, rec), i32(0), va, rec));
   f.st32(area, ld32(area, S.walks).add(1), S.walks);
   const view = f.let(ld32(area, S.activeView));
   const table = f.local('i32'), entry = f.local('i64'), rights = f.local('i64'), nx = f.local('i64'), at = f.local('i32'), frame = f.local('i32');
@@ -84,6 +91,8 @@ export function walkFunction(area: number, im: MmuImports): Fn {
 export function translateFunction(area: number, im: MmuImports): Fn {
   const f = new Fn(TRANSLATE), va = f.param(0, 'i64').get(), what = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get();
   const kind = f.let(what.and(255)), bytes = f.let(what.shrU(8)), inPage = f.let(va.wrap().and(4095)), room = f.let(i32(PAGE_BYTES).sub(inPage));
+  // Segments of compatibility mode end at 4 GiB.
+  f.if(bytes.gtU(room).and(ld32(area, S.compat)).and(va.shrU(12).eq(0xfffffn)), () => fault(f, area, stackOrOther(f, rec), i32(0), va, rec));
   const first = f.call<I32>(im.walk, va, kind, rec);
   f.if(first.eqz(), () => f.ret(i32(0)));
   f.if(bytes.leU(room), () => f.ret(first));

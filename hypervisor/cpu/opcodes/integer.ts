@@ -18,7 +18,7 @@ for (let c = 0; c < 16; c++) add(
   `${hex(0x70 + c)}|j${c}|Jb|d64`, `0F ${hex(0x80 + c)}|j${c}|Jz|d64`, `0F ${hex(0x90 + c)}|set${c}|Eb`, `0F ${hex(0x40 + c)}|cmov${c}|Gv,Ev`);
 for (let r = 0; r < 8; r++) add(
   `${hex(0x50 + r)}|push|Zs|d64`, `${hex(0x58 + r)}|pop|Zs|d64`, `${hex(0xb0 + r)}|mov|Zb,Ib`, `${hex(0xb8 + r)}|movabs|Zv,Iv`,
-  `0F ${hex(0xc8 + r)}|bswap|Zy`, `${hex(0x40 + r)}|inc|Zv|i64`, `${hex(0x48 + r)}|dec|Zv|i64`, ...(r ? [`${hex(0x90 + r)}|xchg|Zv,Av`] : []));
+  `0F ${hex(0xc8 + r)}|bswap|Zy`, `${hex(0x40 + r)}|inc|Zv|i64`, `${hex(0x48 + r)}|dec|Zv|i64`, `${hex(0x90 + r)}|xchg|Zv,Av`);
 add('84|test|Eb,Gb', '85|test|Ev,Gv', 'A8|test|Ab,Ib', 'A9|test|Av,Iz', 'F6 /0|test|Eb,Ib', 'F6 /1|test|Eb,Ib', 'F7 /0|test|Ev,Iz', 'F7 /1|test|Ev,Iz',
   '86|xchg|Eb,Gb|lock', '87|xchg|Ev,Gv|lock',
   '88|mov|Eb,Gb', '89|mov|Ev,Gv', '8A|mov|Gb,Eb', '8B|mov|Gv,Ev', 'C6 /0|mov|Eb,Ib', 'C7 /0|mov|Ev,Iz',

@@ -63,9 +63,9 @@ def('cmpxchg', 'rw r rw', x => {
   const same = x.f.let(acc.eq(old));
   const kept = x.bits === 32 ? x.f.let(x.gpr(0)) : acc;
   if (x.isMemory(0) || x.bits !== 32) {
-    x.write(0, select(same, source, old));
-    // rax after a 32-bit form: untouched when equal, zero-extended when loaded.
+    // rax after a 32-bit form: untouched when equal, zero-extended when loaded. The destination last: it may be rax.
     if (x.bits === 32) x.writeWide(2, select(same, kept, old)); else x.write(2, select(same, acc, old));
+    x.write(0, select(same, source, old));
   } else {
     // A failed 32-bit register form leaves the destination's upper half alone; a good one clears it, as writes do.
     x.f.if(same, () => x.write(0, source), () => x.write(2, old));

@@ -15,11 +15,11 @@ for (let c = 0; c < 16; c++) {
   def(`cmov${c}`, 'rw r', x => x.write(0, select(x.condition(c), x.read(1), x.read(0))));
 }
 def('jmp', 'r', x => x.branch());
-def('jmp_rm', 'r', x => x.jump(x.read(0)));
+def('jmp_rm', 'r', x => x.jump(x.canonical(x.read(0))));
 def('call', 'r', x => { x.push(x.f.let(x.nextRip())); x.branch(); });
-def('call_rm', 'r', x => { const target = x.read(0); x.push(x.f.let(x.nextRip())); x.jump(target); });
-def('ret', '', x => x.jump(x.pop()));
-def('ret_imm', 'r', x => { const target = x.peek()[0]!; x.release(x.imm().add(x.bits / 8)); x.jump(target); });
+def('call_rm', 'r', x => { const target = x.canonical(x.read(0)); x.push(x.f.let(x.nextRip())); x.jump(target); });
+def('ret', '', x => { const target = x.canonical(x.peek()[0]!); x.release(x.bits / 8); x.jump(target); });
+def('ret_imm', 'r', x => { const target = x.canonical(x.peek()[0]!); x.release(x.imm().add(x.bits / 8)); x.jump(target); });
 
 const countdown = (name: string, also?: (x: Insn) => ReturnType<Insn['zf']>): void => def(name, 'r', x => {
   const wide = x.form.address === 'a32' ? 32 : 64;

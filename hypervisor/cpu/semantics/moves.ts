@@ -43,9 +43,13 @@ def('enter', 'r r', x => {
   // Nesting levels above zero serve languages nobody compiles this way any more: #UD, see CAVEATS.
   x.f.if(x.field8(19).and(31), () => x.raise(6));
   const size = x.f.let(x.imm());
+  const before = x.f.let(x.gpr(4));
   x.push(x.f.let(x.gpr(5, x.bits)));
-  x.setGpr(5, x.f.let(x.gpr(4)), x.bits);
-  x.setStackPointer(x.gpr(4).sub(size));
+  const frame = x.f.let(x.gpr(4));
+  x.setStackPointer(frame.sub(size));
+  // The new top of the stack must be writable.
+  x.probeStack(() => x.setGpr(4, before));
+  x.setGpr(5, frame, x.bits);
 });
 def('pusha', '', x => { const v = Array.from({ length: 8 }, (_, n) => x.f.let(x.gpr(n, x.bits))); x.push(...v); });
 def('popa', '', x => {
@@ -110,7 +114,6 @@ def('xlat', '', x => {
 def('cmpxchg8b', 'rw', x => {
   const { f } = x, p = x.pointer!, b = x.bits;
   if (b === 64) {
-    f.if(p.and(15).ne(0), () => x.protection());
     const low = f.let(ld64(p)), high = f.let(ld64(p, 8));
     const same = f.let(low.eq(x.gpr(0)).and(high.eq(x.gpr(2))));
     f.if(same, () => { f.st64(p, x.gpr(3)); f.st64(p, x.gpr(1), 8); }, () => { x.setGpr(0, low); x.setGpr(2, high); });

@@ -20,10 +20,17 @@ for (const name of ['lar', 'lsl']) def(name, 'rw r', x => {
   x.f.if(x.zf(), () => x.write(0, x.slot(SLOT.temp)));
 });
 for (const name of ['verr', 'verw']) def(name, 'r', x => { x.setSlot(SLOT.temp, x.read(0)); x.helper(HELPER.describe, name === 'verr' ? 2 : 3); });
-def('arpl', 'rw r', x => {
+// Only a change is a write.
+def('arpl', 'r r', x => {
   const d = x.read(0), s = x.read(1), lower = x.f.let(d.and(3n).ltU(s.and(3n)));
+  x.f.if(lower, () => {
+    const changed = x.f.let(d.and(~3n).or(s.and(3n)));
+    if (!x.isMemory(0)) { x.write(0, changed); return; }
+    const p = x.translate(x.address(), true, 2);
+    x.storeInt(p, 16, changed);
+    x.commit(p);
+  });
   x.setArithmeticFlags(x.f.let(x.arithmeticFlags().and(~64n).or(lower.extU().shl(6))));
-  x.f.if(lower, () => x.write(0, d.and(~3n).or(s.and(3n))));
 });
 ['daa', 'das', 'aaa', 'aas'].forEach((name, i) => def(name, '', x => x.helper(HELPER.decimal, i)));
 def('aam', 'r', x => {

@@ -109,7 +109,7 @@ export class CaseMaker {
   place(region: number, writable = false): Place {
     const { r } = this, start = REGIONS[region]!, a = start + 4096, b = a + 4096, end = start + REGION_BYTES, k = r.below(100);
     if (k < 62 || writable && k >= 90) { const window = a + 16 * r.below((4096 - WINDOW) / 16); return { window, focus: r.chance(0.55) ? window + 64 + 16 * r.below(8) : window + 64 + r.below(128) }; }
-    if (k < 82) return { window: b - 128, focus: r.chance(0.75) ? b - r.below(20) : b - 128 + 16 * r.below(14) };
+    if (k < 82) return { window: b - 128, focus: r.chance(0.75) ? b - r.below(20) : b - 96 + 16 * r.below(10) };
     if (k < 90) return { window: end - WINDOW, focus: r.chance(0.8) ? end - r.below(24) : end - 16 * r.below(6) };
     if (k < 94) { const window = start + 16 * r.below((4096 - WINDOW) / 16); return { window, focus: window + 64 + r.below(128) }; }
     if (k < 97) return { window: a - 128, focus: a - r.below(20) };
@@ -139,7 +139,7 @@ export class CaseMaker {
     if (addr && recipe.string && r.chance(0.7)) for (const n of [1, 6, 7]) words[base + WORD.gpr + 2 * n + 1] = r.u32();
     let rep = 0;
     if (recipe.string) rep = r.pick([0, 0xf3, 0xf2, 0xf3]);
-    else if (free && recipe.map === 0 && !recipe.lockable && r.chance(0.03)) rep = r.pick([0xf2, 0xf3]);
+    else if (free && recipe.map === 0 && !recipe.lockable && !/^loop/.test(m) && r.chance(0.03)) rep = r.pick([0xf2, 0xf3]);
     const wantsRegister = recipe.register && (!recipe.memory || r.chance(0.4));
     const lock = recipe.lockable && !wantsRegister ? r.chance(0.25) : m !== 'privileged' && m !== 'x87' && r.chance(0.005);
     const order = [opsize ? 0x66 : 0, addr ? 0x67 : 0, segment, lock ? 0xf0 : 0, rep].filter(Boolean);
@@ -182,7 +182,7 @@ export class CaseMaker {
       if (letter === 'I' || letter === 'J') {
         let n = size === 'b' ? 1 : size === 'w' ? 2 : size === 'v' ? bits / 8 : bits === 16 ? 2 : 4;
         if (letter === 'J' && size === 'z') n = 4;
-        if (recipe.row.flags.some(f => f === 'd64') && size === 'z' && opsize) n = 2;
+        if (recipe.row.flags.some(f => f === 'd64') && size === 'z' && opsize && !(rex & 8)) n = 2;
         if (m === 'enter') { if (size === 'b') emit(0); else { const v = r.below(1024); emit(v); emit(v >> 8); } continue; }
         if (letter === 'J' && n === 4) { const v = r.range(-0x10000000, 0x10000000); emit(v); emit(v >> 8); emit(v >> 16); emit(v >> 24); continue; }
         const v = new Uint32Array(2);

@@ -49,7 +49,7 @@ export function describeSample(s: Sample): string {
     const o = WORD.fx + i;
     if ((host[o]! ^ ours[o]!) & FX_MASK[i]!) { shown++; lines.push(`        ${fxName(i)}: in ${hex(input[o]!)} host ${hex(host[o]!)} ours ${hex(ours[o]!)}`); }
   }
-  if (/st|xmm|mxcsr|fsw|ftw/.test(s.what)) {
+  if (/\b(st|xmm|mxcsr|fsw|ftw)\b/.test(s.what)) {
     lines.push(`        in mxcsr ${hex(input[WORD.fx + 6]!)} fsw:fcw ${hex(input[WORD.fx]!)} ftw ${hex(input[WORD.fx + 1]!, 2)}; mem ${Array.from(input.subarray(WORD.data + 16, WORD.data + 48), v => hex(v)).join(' ')}`);
     for (let i = 0; i < 16; i += 2) lines.push(`        in xmm${i} ${[3, 2, 1, 0].map(k => hex(input[WORD.fx + 40 + 4 * i + k]!)).join('_')}  xmm${i + 1} ${[3, 2, 1, 0].map(k => hex(input[WORD.fx + 44 + 4 * i + k]!)).join('_')}`);
     for (let i = 0; i < 8; i += 2) lines.push(`        in st${i} ${hex(input[WORD.fx + 10 + 4 * i]!, 4)}_${wide(input, WORD.fx + 8 + 4 * i)}  st${i + 1} ${hex(input[WORD.fx + 14 + 4 * i]!, 4)}_${wide(input, WORD.fx + 12 + 4 * i)}`);

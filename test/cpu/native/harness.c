@@ -41,6 +41,7 @@ struct slot {
 static struct slot *volatile current;
 static u64 saved_rsp __attribute__((used));
 static u8 pristine[2 * 4096 * REGION_PAGES] __attribute__((aligned(4096)));
+static u8 own_stack[1 << 16] __attribute__((aligned(4096), used));
 static u8 altstack[1 << 17] __attribute__((aligned(4096)));
 
 static long call(long n, long a, long b, long c, long d, long e, long f) {
@@ -164,6 +165,10 @@ __attribute__((used)) void start(long *stack) {
   __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(0x2b));
   call(SYS_arch_prctl, ARCH_SET_GS, GS_BASE, 0, 0, 0, 0);
   call(SYS_arch_prctl, ARCH_SET_FS, FS_BASE, 0, 0, 0, 0);
+  // Stray accesses of the cases must find nothing: the stack and what the kernel maps above it go.
+  u64 low = ((u64)stack & -4096ul) - (64ul << 20);
+  if ((u64)&current > low) quit(8);
+  call(SYS_munmap, low, 0x7ffffffff000ul - low, 0, 0, 0, 0);
   struct slot *slots = (struct slot *)(shared + CODE_BYTES);
   for (;;) {
     u32 count;
@@ -176,5 +181,5 @@ __attribute__((used)) void start(long *stack) {
     call(SYS_write, 1, (long)&count, 4, 0, 0, 0);
   }
 }
-__asm__(".globl _start\n_start:\n  mov %rsp, %rdi\n  and $-16, %rsp\n  call start\n  hlt\n");
+__asm__(".globl _start\n_start:\n  mov %rsp, %rdi\n  lea own_stack+65536(%rip), %rsp\n  call start\n  hlt\n");
 _Static_assert(sizeof(struct slot) == 1200 && __builtin_offsetof(struct slot, fx) == 176, "layout");

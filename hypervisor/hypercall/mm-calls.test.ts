@@ -162,6 +162,7 @@ describe('mmuext_op', () => {
 
   it('clears and copies pages, never tables', () => {
     g.poke(20, 3, 7n);
+    for (const n of [20, 21]) g.space.bytes[g.space.layout.codeMap + g.frames[n]!] = 1; // code was translated there
     expect(mmuext(17, mfn(21), mfn(20))).toBe(0);
     expect(g.peek(21, 3)).toBe(7n);
     expect(mmuext(16, mfn(20))).toBe(0);

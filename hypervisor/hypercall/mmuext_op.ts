@@ -13,7 +13,7 @@ import { addressOk, ownFrameIndex } from '../mm/address.ts';
 import { newBasePointer, newUserBasePointer } from '../mm/base-pointer.ts';
 import { ALL_VCPUS, flushLocal, flushMask, flushPageMask, spaceOf } from '../mm/flush.ts';
 import { PGT } from '../mm/frame-table.ts';
-import { getPage, putPage } from '../mm/frames.ts';
+import { getPage, noteWritten, putPage } from '../mm/frames.ts';
 import { copyIn, copyOut32, copyVcpuMask } from '../mm/guest-access.ts';
 import { getPageAndType, pinTable, putPageAndType, unpinTable } from '../mm/page-tables.ts';
 import { withPageLock } from '../mm/space.ts';
@@ -73,7 +73,7 @@ function withWritable(ctx: VcpuContext, mfn: bigint, work: (index: number) => nu
 
 const clearPage: OpHandler = (ctx, op) => withWritable(ctx, op.arg1, (index) => {
   ctx.processor.bytes.fill(0, index * PAGE_BYTES, (index + 1) * PAGE_BYTES);
-  ctx.processor.invalidateCode(index);
+  noteWritten(spaceOf(ctx), index);
   return 0;
 });
 
@@ -81,7 +81,7 @@ const copyPage: OpHandler = (ctx, op) => withWritable(ctx, op.arg1, (index) => {
   const space = spaceOf(ctx), source = ownFrameIndex(ctx, op.arg2);
   if (source < 0 || !getPage(space, source)) return -EINVAL;
   ctx.processor.bytes.copyWithin(index * PAGE_BYTES, source * PAGE_BYTES, (source + 1) * PAGE_BYTES);
-  ctx.processor.invalidateCode(index);
+  noteWritten(space, index);
   putPage(space, source);
   return 0;
 });

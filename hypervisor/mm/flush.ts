@@ -11,8 +11,15 @@ import { createSpace, noteFullFlush } from './space.ts';
 export type RemoteFlush = (ctx: VcpuContext, vcpus: bigint, va: bigint | undefined) => void;
 
 let remoteFlush: RemoteFlush = () => {};
-/** Filled by the scheduler's side (attention words), once per thread. */
-export function setRemoteFlush(hook: RemoteFlush): void { remoteFlush = hook; }
+let answerFlush = (): void => {};
+/**
+ * Filled by the scheduler's side (attention words), once per thread. `answer` does what siblings have asked of this
+ * thread's vCPU; it is called while the vCPU waits for the page lock, whose holder may be the one who asks.
+ */
+export function setRemoteFlush(hook: RemoteFlush, answer: () => void = () => {}): void {
+  remoteFlush = hook;
+  answerFlush = answer;
+}
 
 const spaces = new WeakMap<VcpuContext, Space>();
 
@@ -22,6 +29,8 @@ export function spaceOf(ctx: VcpuContext): Space {
   if (space === undefined) {
     space = createSpace(ctx.processor.bytes.buffer, ctx.layout, ctx.slot);
     space.flushAll = () => flushAllVcpus(ctx);
+    space.codeWritten = (index) => ctx.processor.invalidateCode(index);
+    space.whileWaiting = () => answerFlush();
     spaces.set(ctx, space);
   }
   return space;

@@ -1,7 +1,7 @@
 // The frame allocator of one domain's memory, usable from every thread that holds its page lock. Fresh frames are
 // handed out in ascending order (they are zero); freed ones are kept in a list threaded through the frame table and
 // cleared when they are handed out again.
-import { PAGE_BYTES } from '../cpu/layout.ts';
+import { CODE, PAGE_BYTES } from '../cpu/layout.ts';
 import { ENOMEM } from '../public/errno.ts';
 import type { Space } from './space.ts';
 import { getState, reservedFrameIndex, setState, withPageLock } from './space.ts';
@@ -29,12 +29,21 @@ export function setMaxFrames(space: Space, count: number): void {
   setState(space, 'maxFrames', Math.min(count, space.layout.end - space.layout.first));
 }
 
+/** The hypervisor has written to a frame (or its contents are another's now): translations of code in it are void. */
+export function noteWritten(space: Space, index: number): void {
+  const at = space.layout.codeMap + index;
+  if (space.bytes[at] === 0) return;
+  if (space.codeWritten !== undefined) space.codeWritten(index);
+  else space.bytes[at] = space.bytes[at]! | CODE.dirtied;
+}
+
 function takeFrame(space: Space): number {
   const head = getState(space, 'freeHead');
   if (head !== 0) {
     const index = head - 1;
     setState(space, 'freeHead', space.words[entryOf(space, index) + LINK]!);
     space.bytes.fill(0, index * PAGE_BYTES, (index + 1) * PAGE_BYTES);
+    noteWritten(space, index);
     return index;
   }
   const next = getState(space, 'bump');

@@ -28,6 +28,10 @@ export interface Space {
   /** Drops every cached translation of every vCPU of the domain, and returns when that is done. Unset on Dom0's thread. */
   flushAll?: () => void;
   foreign?: ForeignEntries;
+  /** The hypervisor wrote to a frame with translated code in it. Unset on Dom0's thread: the code map says so then. */
+  codeWritten?: (index: number) => void;
+  /** Called while this thread waits for the page lock: its holder may be waiting for this vCPU to flush. */
+  whileWaiting?: () => void;
 }
 
 /** Words of the state page, the first reserved frame. */
@@ -47,7 +51,7 @@ export function createSpace(buffer: SharedArrayBuffer, layout: MemoryLayout, slo
 
 /** How long a lock may be held before its holder counts as dead (its thread was ended inside the section). */
 const LOCK_PATIENCE_MS = 10_000;
-const SPINS = 200;
+const SPINS = 200, WAIT_MS = 1;
 
 function lock(space: Space): void {
   const at = stateIndex(space, 'lock');
@@ -55,7 +59,8 @@ function lock(space: Space): void {
   const deadline = performance.now() + LOCK_PATIENCE_MS;
   // 2 says that somebody sleeps, so the holder must wake them.
   while (Atomics.exchange(space.words, at, 2) !== 0) {
-    Atomics.wait(space.words, at, 2, 50);
+    space.whileWaiting?.();
+    Atomics.wait(space.words, at, 2, WAIT_MS);
     if (performance.now() > deadline) return;
   }
 }

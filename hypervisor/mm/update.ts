@@ -4,7 +4,7 @@ import { EINVAL } from '../public/errno.ts';
 import type { Space } from './space.ts';
 import type { PageType } from './frame-table.ts';
 import { PGT, isOwned, isValidated, typeCount, typeOf } from './frame-table.ts';
-import { getPage, putPage } from './frames.ts';
+import { getPage, noteWritten, putPage } from './frames.ts';
 import {
   _PAGE_ACCESSED, _PAGE_DIRTY, _PAGE_PRESENT, _PAGE_RW, adjustL1Hi, adjustLo, getL1Entry, getType, getUpperEntry, isXenSlot, putL1Entry,
   putType, putUpperEntry,
@@ -72,6 +72,7 @@ export function updateEntry(space: Space, index: number, offset: number, lo: num
   const error = getType(space, index, PGT.writable_page);
   if (error === 0) {
     storeEntry(space, (index * PAGE_BYTES + offset) >>> 2, lo, hi, false);
+    noteWritten(space, index);
     putType(space, index);
   }
   putPage(space, index);

@@ -20,6 +20,7 @@ type Emulator = (ctx: VcpuContext, insn: PrivilegedInstruction) => Outcome;
 
 /** The guest's time-stamp counter counts nanoseconds of system time. */
 export const TSC_KHZ = 1_000_000;
+const DR6_SINGLE_STEP = 0x4000n;
 const LOW_32 = 0xffff_ffffn;
 
 /** A guest kernel counts as privilege 1, its user programs as 3. */
@@ -168,7 +169,10 @@ export function emulatePrivileged(ctx: VcpuContext): void {
     case 'done':
       ctx.processor.rip = BigInt.asUintN(64, at + BigInt(insn.length));
       // RFLAGS.TF: the trap after an instruction that ran here instead of in the processor.
-      if ((ctx.processor.rflags & EFLAGS.TF) !== 0n) injectTrap(ctx, TRAP.debug, -1);
+      if ((ctx.processor.rflags & EFLAGS.TF) !== 0n) {
+        ctx.processor.debug[6] = ctx.processor.debug[6]! | DR6_SINGLE_STEP;
+        injectTrap(ctx, TRAP.debug, -1);
+      }
       return;
     case 'gp': injectGp(ctx); return;
     case 'ud': injectUd(ctx); return;

@@ -25,7 +25,7 @@ const KIB = 1024;
 /** Resolves once the API answers. */
 export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (message: Dom0Message) => void): Promise<void> {
   const { hypercalls, consoles, log } = parts;
-  const store = new StoreAdapter(parts.store, parts.xenstored);
+  const store = new StoreAdapter(parts.store, parts.xenstored, hypercalls);
   await writeNodes(store, dom0Nodes(Math.round(process.memoryUsage.rss() / KIB)));
   const toolstack = new Toolstack({
     hypercalls, store, consoles, log, builder: parts.builder ?? createImageLoader(hypercalls),

@@ -10,14 +10,14 @@ export interface RunFolder {
   /** Process id of the host that owns the folder. */
   readonly lock: string;
   readonly logs: string;
-  /** xenstore for Debian's xenstore-utils (XENSTORED_PATH). */
+  /** xenstore for Debian's xenstore-utils (XENSTORED_RUNDIR=dir). */
   readonly xenstoreSocket: string;
 }
 
 /** XENOLITH_RUNDIR, else $XDG_RUNTIME_DIR/xenolith, else ~/.xenolith/run. */
 export function runFolder(env: Readonly<Record<string, string | undefined>> = process.env): RunFolder {
   const dir = env['XENOLITH_RUNDIR'] || (env['XDG_RUNTIME_DIR'] ? join(env['XDG_RUNTIME_DIR'], 'xenolith') : join(homedir(), '.xenolith', 'run'));
-  return { dir, socket: join(dir, 'api.sock'), lock: join(dir, 'host.pid'), logs: join(dir, 'log'), xenstoreSocket: join(dir, 'xenstored.sock') };
+  return { dir, socket: join(dir, 'api.sock'), lock: join(dir, 'host.pid'), logs: join(dir, 'log'), xenstoreSocket: join(dir, 'socket') };
 }
 
 /** Longest path a Unix socket may have on Linux (sun_path less its terminator). */

@@ -1,22 +1,33 @@
 // Dom0's xenstore client as the toolstack's Store. Xenstore values are bytes; names and paths of files are UTF-8.
-import type { Domid, EvtchnPort, Mfn } from '../../hypervisor/public/types.ts';
+import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
+import { mfnIndex, type Domid, type EvtchnPort, type Mfn } from '../../hypervisor/public/types.ts';
 import type { XenStore } from '../xenstore/client.ts';
-import type { Maybe, Store, StorePermissions } from './ports.ts';
+import { checked } from './errors.ts';
+import type { Store, StorePermissions } from './ports.ts';
 
 /** The part of the xenstore server that is not a client's business. */
 export interface RingServer {
-  introduce(dom: Domid, ringMfn: Mfn, port: EvtchnPort): Maybe<unknown>;
-  release(dom: Domid): Maybe<unknown>;
+  /** @param pageBytes the ring page @param port the guest's unbound event channel */
+  introduce(domid: number, pageBytes: Uint8Array<SharedArrayBuffer>, port: number): void;
+  release(domid: number): void;
 }
 
+/** One frame of a domain, as Dom0 sees it. @throws ToolstackError if the domain is gone */
+export function framePage(hypercalls: Pick<Dom0Hypercalls, 'foreign'>, dom: Domid, frame: Mfn): Uint8Array<SharedArrayBuffer> {
+  const at = mfnIndex(frame) * PAGE_BYTES;
+  return checked(hypercalls.foreign(dom), 'mapping the domain').bytes.subarray(at, at + PAGE_BYTES);
+}
+
+const PAGE_BYTES = 4096;
 const toBytes = (text: string): string => Buffer.from(text, 'utf8').toString('latin1');
 const toText = (bytes: string): string => Buffer.from(bytes, 'latin1').toString('utf8');
 
 export class StoreAdapter implements Store {
   readonly #xs: XenStore;
   readonly #server: RingServer;
+  readonly #hypercalls: Pick<Dom0Hypercalls, 'foreign'>;
   #tokens = 0;
-  constructor(xs: XenStore, server: RingServer) { this.#xs = xs; this.#server = server; }
+  constructor(xs: XenStore, server: RingServer, hypercalls: Pick<Dom0Hypercalls, 'foreign'>) { this.#xs = xs; this.#server = server; this.#hypercalls = hypercalls; }
 
   read(path: string): string | undefined { const value = this.#xs.read(path); return value === undefined ? undefined : toText(value); }
   write(path: string, value: string): void { this.#xs.write(path, toBytes(value)); }
@@ -24,6 +35,6 @@ export class StoreAdapter implements Store {
   setPermissions(path: string, permissions: StorePermissions): void { this.#xs.setPerms(path, [...permissions]); }
   list(path: string): string[] { return this.#xs.list(path); }
   watch(path: string, handler: (path: string) => void): () => void { return this.#xs.watch(path, `toolstack-${++this.#tokens}`, changed => handler(changed)); }
-  async introduce(dom: Domid, ringMfn: Mfn, port: EvtchnPort): Promise<void> { await this.#server.introduce(dom, ringMfn, port); }
-  async release(dom: Domid): Promise<void> { await this.#server.release(dom); }
+  introduce(dom: Domid, ringMfn: Mfn, port: EvtchnPort): void { this.#server.introduce(dom, framePage(this.#hypercalls, dom, ringMfn), port); }
+  release(dom: Domid): void { this.#server.release(dom); }
 }

@@ -1,0 +1,145 @@
+// A domain's connection: the shared page of io/xs_wire.h and an event channel. All of the page is the guest's to
+// write; the indexes are read once, checked, and used.
+import {
+  xenstore_domain_interface as page, XENSTORE_CONNECTED, XENSTORE_ERROR_COMM, XENSTORE_ERROR_NONE, XENSTORE_ERROR_PROTO,
+  XENSTORE_ERROR_RINGIDX, XENSTORE_RECONNECT, XENSTORE_RING_SIZE, XENSTORE_SERVER_FEATURE_ERROR,
+  XENSTORE_SERVER_FEATURE_RECONNECTION, XENSTORE_SERVER_FEATURE_WATCHDEPTH,
+} from '../../hypervisor/public/io/xs_wire.ts';
+import type { Connection } from './connection.ts';
+import { WireError, WireParser, type WireMessage } from './wire.ts';
+
+export interface RingOptions {
+  /** The whole page, 4096 bytes. */
+  readonly page: Uint8Array<SharedArrayBuffer>;
+  readonly connection: Connection;
+  handle(message: WireMessage): void;
+  /** Drops the connection's watches and transactions. */
+  reset(): void;
+  notify(): void;
+  /** Replies queued at which no more requests are read. */
+  maxOutstanding(): number;
+  log(line: string): void;
+}
+
+/** Requests handled per upcall; a guest that sends without pause must not keep Dom0 from other work. */
+const BATCH = 64;
+const FEATURES = XENSTORE_SERVER_FEATURE_RECONNECTION | XENSTORE_SERVER_FEATURE_ERROR | XENSTORE_SERVER_FEATURE_WATCHDEPTH;
+const MASK = XENSTORE_RING_SIZE - 1;
+
+export class RingTransport {
+  readonly #o: RingOptions;
+  readonly #bytes: Uint8Array<SharedArrayBuffer>;
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #parser = new WireParser();
+  #scheduled: NodeJS.Immediate | undefined;
+  #broken = false;
+  #running = false;
+
+  constructor(options: RingOptions) {
+    this.#o = options;
+    this.#bytes = options.page;
+    this.#words = new Int32Array(options.page.buffer, options.page.byteOffset, 1024);
+    options.connection.onOutput = () => this.#schedule();
+    options.connection.onOverflow = () => this.#fail(XENSTORE_ERROR_COMM, 'it does not read its replies and events');
+    this.#store(page.server_features, FEATURES);
+  }
+
+  /** Empties both queues, as at INTRODUCE. */
+  restart(): void {
+    this.#parser.reset();
+    this.#o.connection.clear();
+    this.#o.reset();
+    this.#broken = false;
+    for (const index of [page.req_cons, page.req_prod, page.rsp_cons, page.rsp_prod]) this.#store(index, 0);
+    this.#store(page.error, XENSTORE_ERROR_NONE);
+    this.#store(page.connection, XENSTORE_CONNECTED);
+    this.#o.notify();
+  }
+
+  onEvent(): void {
+    if (this.#running) return;
+    this.#running = true;
+    try { this.#serve(); } finally { this.#running = false; }
+  }
+
+  close(): void {
+    clearImmediate(this.#scheduled);
+    this.#broken = true;
+    this.#o.connection.onOutput = () => {};
+    this.#o.connection.onOverflow = () => {};
+  }
+
+  #serve(): void {
+    if (this.#load(page.connection) === XENSTORE_RECONNECT) { this.restart(); return; }
+    if (this.#broken) return;
+    try {
+      let moved = this.#send(), more = false;
+      for (let done = 0; this.#o.connection.outstanding < this.#o.maxOutstanding();) {
+        const byteCount = this.#receive();
+        if (byteCount === 0) break;
+        moved += byteCount;
+        if (!this.#parser.midMessage && ++done >= BATCH) { more = true; break; }
+      }
+      moved += this.#send();
+      if (moved > 0) this.#o.notify();
+      if (more) this.#defer();
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#fail(error instanceof RingIndexError ? XENSTORE_ERROR_RINGIDX : XENSTORE_ERROR_PROTO, error.message);
+    }
+  }
+
+  /** Takes what is there of one message. @returns bytes taken */
+  #receive(): number {
+    const cons = this.#load(page.req_cons), prod = this.#load(page.req_prod);
+    const available = checkedDistance(prod, cons, 'request');
+    const at = cons & MASK, byteCount = Math.min(available, this.#parser.wanted, XENSTORE_RING_SIZE - at);
+    if (byteCount === 0) return 0;
+    const message = this.#parser.push(this.#bytes.subarray(page.req + at, page.req + at + byteCount));
+    this.#store(page.req_cons, cons + byteCount);
+    if (message) this.#o.handle(message);
+    return byteCount;
+  }
+
+  #send(): number {
+    let total = 0;
+    for (let chunk = this.#o.connection.peek(); chunk; chunk = this.#o.connection.peek()) {
+      const cons = this.#load(page.rsp_cons), prod = this.#load(page.rsp_prod);
+      const free = XENSTORE_RING_SIZE - checkedDistance(prod, cons, 'response');
+      const at = prod & MASK, byteCount = Math.min(free, chunk.length, XENSTORE_RING_SIZE - at);
+      if (byteCount === 0) break;
+      this.#bytes.set(chunk.subarray(0, byteCount), page.rsp + at);
+      this.#store(page.rsp_prod, prod + byteCount);
+      this.#o.connection.sent(byteCount);
+      total += byteCount;
+    }
+    return total;
+  }
+
+  #schedule(): void {
+    if (!this.#broken && !this.#running) this.#defer();
+  }
+  #defer(): void {
+    this.#scheduled ??= setImmediate(() => { this.#scheduled = undefined; this.onEvent(); });
+  }
+
+  #fail(code: number, why: string): void {
+    this.#broken = true;
+    this.#o.log(`xenstore: no more requests of ${this.#o.connection.name} are read: ${why}`);
+    this.#o.connection.clear();
+    this.#o.reset();
+    this.#store(page.error, code);
+    this.#o.notify();
+  }
+
+  #load(offset: number): number { return Atomics.load(this.#words, offset >> 2); }
+  #store(offset: number, value: number): void { Atomics.store(this.#words, offset >> 2, value | 0); }
+}
+
+class RingIndexError extends WireError {}
+
+function checkedDistance(prod: number, cons: number, queue: string): number {
+  const distance = (prod - cons) >>> 0;
+  if (distance > XENSTORE_RING_SIZE) throw new RingIndexError(`the ${queue} queue's indexes are ${cons >>> 0} and ${prod >>> 0}`);
+  return distance;
+}

@@ -20,8 +20,6 @@ const SIZED = new Set(['cbw', 'cwd', 'pushf', 'popf', 'ret', 'ret_imm', 'retf', 
   'push_es', 'push_cs', 'push_ss', 'push_ds', 'push_fs', 'push_gs', 'pop_es', 'pop_ss', 'pop_ds', 'pop_fs', 'pop_gs']);
 const ENDS = new Set(['jmp', 'jmp_rm', 'call', 'call_rm', 'ret', 'ret_imm', 'retf', 'retf_imm', 'iret', 'call_far', 'jmp_far', 'call_far_imm', 'jmp_far_imm', 'int', 'int3', 'int1', 'ud', 'syscall', 'sysenter', 'privileged']);
 
-const STACK = /^(push|pop|call|ret|enter|leave)/;
-
 interface Operand { readonly letter: string; readonly size: string }
 interface Compiled {
   readonly row: Row; readonly map: number; readonly opcode: number; readonly prefix: number; readonly extension: number; readonly second: number;
@@ -103,10 +101,13 @@ for (const c of compiled) {
   if (c.prefix || c.second >= 0) list.unshift(c); else list.push(c);
   const definition = definitionOf(c.row.mnemonic);
   if (!definition) continue;
-  const sizes: readonly Bits[] = !c.sized ? [fixedBits(c)] : c.operands.some(o => o.size === 'y') ? [32, 64] : OPERATION_BITS;
+  const all: readonly Bits[] = !c.sized ? [fixedBits(c)] : c.operands.some(o => o.size === 'y') ? [32, 64] : OPERATION_BITS;
+  // Shapes nothing decodes to are left out: 64-bit ones of compatibility mode, 16-bit relative branches, ...
+  const relative = c.operands.some(o => o.letter === 'J'), sizes = all.filter(b => !(c.bitness === '32' && b === 64) && !(relative && b === 16));
   const isLoop = c.row.mnemonic.startsWith('loop') || c.row.mnemonic === 'jrcxz' || c.row.mnemonic === 'xlat';
-  for (const bits of sizes) {
-    const kinds: AddressKind[] = c.operands.some(o => o.letter === 'O') ? ['abs', 'a32'] : c.string || isLoop ? ['bd', 'a32'] : c.memoryLetter && c.want !== 'reg' ? [...(c.registerLetter ? ['reg' as const] : []), ...MEMORY_KINDS] : ['reg'];
+  for (const bits of c.privileged ? [32 as const] : sizes) {
+    const compatOnly = c.bitness === '32' || c.f64 && bits < 64 || c.d64 && bits === 32;
+    const kinds: AddressKind[] = c.operands.some(o => o.letter === 'O') ? ['abs', 'a32'] : c.privileged ? ['reg'] : c.string || isLoop ? (compatOnly ? ['a32'] : ['bd', 'a32']) : c.memoryLetter && c.want !== 'reg' ? [...(c.registerLetter ? ['reg' as const] : []), ...(compatOnly ? ['a32' as const] : MEMORY_KINDS)] : ['reg'];
     for (const address of kinds) {
       const memory = address !== 'reg';
       const operands = operandForms(c, bits, memory);
@@ -148,7 +149,7 @@ const byteSlot = (n: number, rex: number): number => rex === 0 && n >= 4 && n < 
 export function decode(bytes: Uint8Array, at: number, limit: number, offset: number, compat: boolean, d: Decoded): boolean {
   let p = at, opsize = false, addr = false, lock = false, rep = 0, rex = 0, segment = -1, b = 0;
   const max = Math.min(limit, at + 15);
-  const short = (): boolean => { if (limit >= at + 15) { undefinedInstruction(d, offset, 15); return true; } return false; };
+  const short = (): boolean => { if (limit >= at + 15) { undefinedInstruction(d, offset, 15, 13); return true; } return false; };
   delete d.imm64;
   d.a = d.b = d.c = d.base = d.index = d.scale = d.disp = d.imm = d.link = 0;
   d.segment = SLOT.zero;
@@ -241,9 +242,6 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     kind = compat || addr ? 'a32' : 'bd';
   } else if (c.row.mnemonic.startsWith('loop') || c.row.mnemonic === 'jrcxz') kind = compat || addr ? 'a32' : 'bd';
 
-  // Stack faults are told by the base register: instructions that use the stack unnamed say so too.
-  if (!c.modrm && STACK.test(c.row.mnemonic)) { d.base = SLOT.gpr(4); d.segment = compat ? SLOT.ssBase : SLOT.zero; }
-
   // Operands into fields.
   let field = 0;
   for (const { letter, size } of c.operands) {
@@ -297,7 +295,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     field++;
   }
   d.length = p - at;
-  if (d.length > 15) { undefinedInstruction(d, offset, 15); return true; }
+  if (d.length > 15) { undefinedInstruction(d, offset, 15, 13); return true; }
   if (ripRelative) { d.disp += offset + d.length; d.base = SLOT.pageBase; }
   const relative = c.immediate?.letter === 'J';
   if (relative) {
@@ -338,7 +336,10 @@ const read32 = (bytes: Uint8Array, p: number): number => bytes[p]! | bytes[p + 1
 
 const read64 = (bytes: Uint8Array, p: number): bigint => BigInt.asIntN(64, BigInt(read32(bytes, p + 4)) << 32n | BigInt(read32(bytes, p) >>> 0));
 
-function undefinedInstruction(d: Decoded, offset: number, length: number): void {
+/** `vector` 13 for one that is too long. */
+function undefinedInstruction(d: Decoded, offset: number, length: number, vector = 6): void {
+  d.imm = vector;
+  delete d.imm64;
   d.handler = SPECIAL.undefined;
   d.offset = offset;
   d.length = length;

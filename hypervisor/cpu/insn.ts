@@ -174,9 +174,9 @@ export class Insn {
   xmmPointer(i: number): I32 { return this.xmmAddress(this.operand(i)); }
 
   // ---- addresses
-  /** Effective address of the memory operand (with segment base). */
-  address(): I64 {
-    const base = this.slot(this.field8(R.base)), disp = ld64from32s(this.rec, R.disp);
+  /** Effective address of the memory operand (with segment base), `beyond` bytes further on. */
+  address(beyond?: I64): I64 {
+    const slot = this.slot(this.field8(R.base)), base = beyond ? slot.add(beyond) : slot, disp = ld64from32s(this.rec, R.disp);
     const indexed = (): I64 => this.slot(this.field8(R.index)).shl(this.field8(R.scale).extU());
     const segment = (): I64 => this.slot(this.field8(R.segment));
     switch (this.form.address) {
@@ -339,18 +339,20 @@ export class Insn {
   push(...values: I64[]): void {
     const bytes = this.bits / 8, { f } = this, n = values.length;
     const sp = f.let(this.bits === 64 ? this.stackPointer().sub(bytes * n) : this.stackPointer().sub(bytes * n).and(this.stackMask()));
-    const p = this.translate(this.stackAddress(sp), true, bytes * n);
+    const p = this.translate(this.stackAddress(sp), true, bytes * n, () => this.stackFault());
     values.forEach((v, i) => this.storeInt(f.let(p.add((n - 1 - i) * bytes)), this.bits, v));
     this.commit(p);
     this.setStackPointer(sp);
   }
   /** Reads n values from the top of the stack (or from `sp`) without moving the pointer. */
   peek(n = 1, sp: I64 = this.stackPointer()): I64[] {
-    const bytes = this.bits / 8, p = this.translate(this.stackAddress(sp), false, bytes * n);
+    const bytes = this.bits / 8, p = this.translate(this.stackAddress(sp), false, bytes * n, () => this.stackFault());
     return Array.from({ length: n }, (_, i) => this.f.let(this.loadInt(this.f.let(p.add(i * bytes)), this.bits)));
   }
   /** Faults when the byte the stack pointer names cannot be written. */
-  probeStack(onFault: () => void): void { this.translate(this.stackAddress(this.stackPointer()), true, 1, onFault); }
+  probeStack(onFault: () => void): void { this.translate(this.stackAddress(this.stackPointer()), true, 1, () => { onFault(); this.stackFault(); }); }
+  /** What is #GP elsewhere is #SS for the stack. */
+  private stackFault(): void { this.f.if(this.state32(S.vector).eq(13), () => this.setState32(S.vector, 12)); }
   /** #GP(0) for a branch target that no address space has; before anything changed. */
   canonical(target: I64): I64 {
     const t = this.f.let(target);
@@ -370,13 +372,9 @@ export class Insn {
   define(definition: (x: Insn) => void, bitString: boolean): void {
     const memory = this.form.operands.find(o => o.kind === 'mem');
     if (memory && memory.access !== 'addr') {
-      let ea = this.address();
-      if (bitString && this.form.operands[1]!.kind === 'gpr') {
-        // BT with a register offset reaches beyond the operand: whole operands away, signed.
-        const shift = Math.log2(memory.bits);
-        ea = ea.add(this.readSigned(1).shrS(shift).shl(shift - 3));
-        if (this.form.address === 'a32') ea = ea.and(select(this.state32(S.compat), i64(MASK[32]), i64(-1n)));
-      }
+      // BT with a register offset reaches beyond the operand: whole operands away, signed.
+      const shift = Math.log2(memory.bits);
+      let ea = this.address(bitString && this.form.operands[1]!.kind === 'gpr' ? this.readSigned(1).shrS(shift).shl(shift - 3) : undefined);
       if (this.form.aligned) { const a = this.f.let(ea); this.f.if(a.and(15n).eqz().eqz(), () => this.protection()); ea = a; }
       this.pointer = this.translate(ea, memory.access !== 'r', this.form.memoryBytes ?? memory.bits / 8);
       if ((this.form.lock || this.form.mnemonic === 'xchg') && this.form.mnemonic !== 'cmpxchg8b') { this.defineAtomic(definition, memory.bits); return; }

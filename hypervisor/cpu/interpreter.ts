@@ -45,7 +45,7 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
       x.next();
       return;
     }
-    case SPECIAL.undefined: x.setState32(S.exit, INTERNAL.undefined); x.setState32(S.current, x.rec); f.ret(); return;
+    case SPECIAL.undefined: f.if(x.imm32().eq(13), () => x.protection()); x.setState32(S.exit, INTERNAL.undefined); x.setState32(S.current, x.rec); f.ret(); return;
     case SPECIAL.stepped: x.setState64(S.rip, x.thisRip()); x.setState32(S.current, 0); x.setState32(S.exit, INTERNAL.stepped); f.ret(); return;
     case SPECIAL.breakpoint: x.exit(EXIT.breakpoint); return;
   }

@@ -15,7 +15,7 @@ const hex = (n: number): string => n.toString(16).padStart(2, '0').toUpperCase()
 ['rol', 'ror', 'rcl', 'rcr', 'shl', 'shr', 'shl', 'sar'].forEach((name, i) => add(
   `C0 /${i}|${name}|Eb,Ib`, `C1 /${i}|${name}|Ev,Ib`, `D0 /${i}|${name}|Eb,1`, `D1 /${i}|${name}|Ev,1`, `D2 /${i}|${name}|Eb,Cb`, `D3 /${i}|${name}|Ev,Cb`));
 for (let c = 0; c < 16; c++) add(
-  `${hex(0x70 + c)}|j${c}|Jb|d64`, `0F ${hex(0x80 + c)}|j${c}|Jz|d64`, `0F ${hex(0x90 + c)}|set${c}|Eb`, `0F ${hex(0x40 + c)}|cmov${c}|Gv,Ev`);
+  `${hex(0x70 + c)}|j${c}|Jb|f64`, `0F ${hex(0x80 + c)}|j${c}|Jz|f64`, `0F ${hex(0x90 + c)}|set${c}|Eb`, `0F ${hex(0x40 + c)}|cmov${c}|Gv,Ev`);
 for (let r = 0; r < 8; r++) add(
   `${hex(0x50 + r)}|push|Zs|d64`, `${hex(0x58 + r)}|pop|Zs|d64`, `${hex(0xb0 + r)}|mov|Zb,Ib`, `${hex(0xb8 + r)}|movabs|Zv,Iv`,
   `0F ${hex(0xc8 + r)}|bswap|Zy`, `${hex(0x40 + r)}|inc|Zv|i64`, `${hex(0x48 + r)}|dec|Zv|i64`, `${hex(0x90 + r)}|xchg|Zv,Av`);
@@ -34,7 +34,7 @@ add('84|test|Eb,Gb', '85|test|Ev,Gv', 'A8|test|Ab,Ib', 'A9|test|Av,Iz', 'F6 /0|t
   '0F BA /4|bt|Ev,Ib', '0F BA /5|bts|Ev,Ib|lock', '0F BA /6|btr|Ev,Ib|lock', '0F BA /7|btc|Ev,Ib|lock',
   '0F BC|bsf|Gv,Ev', '0F BD|bsr|Gv,Ev', 'F3 0F B8|popcnt|Gv,Ev',
   '0F C0|xadd|Eb,Gb|lock', '0F C1|xadd|Ev,Gv|lock', '0F B0|cmpxchg|Eb,Gb,Ab|lock', '0F B1|cmpxchg|Ev,Gv,Av|lock',
-  '0F C7 /1|cmpxchg8b|My|lock', '0F C3|movnti|My,Gy',
+  '0F C7 /1|cmpxchg8b|My|lock', '0F C3|movnti|My,Gy|np',
   '98|cbw', '99|cwd', '9C|pushf||d64', '9D|popf||d64', '9E|sahf', '9F|lahf', 'F5|cmc', 'F8|clc', 'F9|stc', 'FC|cld', 'FD|std', 'D6|salc||i64',
   '68|push|Iz|d64', '6A|push|Ib|d64', 'FF /6|push|Es|d64', '8F /0|pop_rm|Es|d64', 'C8|enter|Iw,Ib|d64', 'C9|leave||d64',
   '60|pusha||i64', '61|popa||i64', '06|push_es||i64', '0E|push_cs||i64', '16|push_ss||i64', '1E|push_ds||i64', '0F A0|push_fs||d64', '0F A8|push_gs||d64',
@@ -62,6 +62,6 @@ const privileged: [string, string, string?, string?][] = [
   ['0F 01 /2 mem', 'lgdt', 'Mb'], ['0F 01 /3 mem', 'lidt', 'Mb'], ['0F 00 /2', 'lldt', 'Ew'], ['0F 00 /3', 'ltr', 'Ew'], ['0F 01 /6', 'lmsw', 'Ew'],
   ['0F 01 F8', 'swapgs'], ['0F 01 F9', 'rdtscp'], ['0F 01 D0', 'xgetbv'], ['0F 01 D1', 'xsetbv'], ['0F 01 C1', 'vmcall'], ['0F 01 C8', 'monitor'], ['0F 01 C9', 'mwait'],
 ];
-for (const [op, name, operands = '', width = ''] of privileged) rows.push({ opcode: op, mnemonic: 'privileged', operands, flags: [`name:${name}`, ...(width ? [`width:${width}`] : [])] });
+for (const [op, name, operands = '', width = ''] of privileged) rows.push({ opcode: op, mnemonic: 'privileged', operands, flags: [`name:${name}`, ...(width ? [`width:${width}`] : []), ...(/xgetbv|xsetbv/.test(name) ? ['np'] : [])] });
 
 export const integerRows: readonly Row[] = rows;

@@ -129,9 +129,9 @@ export class CaseMaker {
     // Prefixes.
     const free = recipe.freePrefixes, branch = isBranch(m);
     const sizedVector = recipe.map === 1 && recipe.opcode === 0xb8 || recipe.map === 2 && recipe.prefix === 0xf2 || recipe.map === 1 && (recipe.opcode === 0xbc || recipe.opcode === 0xbd);
-    const opsize = recipe.prefix !== 0x66 && (free && !branch && m !== 'bswap' || sizedVector) && r.chance(0.22);
-    const addr = !compat && r.chance(recipe.memory || recipe.string ? 0.08 : 0.02) || !compat && /^(loop|jrcxz|xlat)/.test(m) && r.chance(0.3);
-    let segment = r.chance(recipe.memory || recipe.string ? 0.08 : 0.02) ? r.pick(compat ? [0x26, 0x2e, 0x36, 0x3e] : [0x64, 0x65, 0x64, 0x65, 0x2e, 0x36]) : 0;
+    const opsize = recipe.prefix !== 0x66 && (free && (!branch || compat && !recipe.operands.some(o => o.letter === 'J')) && m !== 'bswap' || sizedVector) && r.chance(0.22);
+    const addr = !compat && r.chance(recipe.memory || recipe.string ? 0.14 : 0.02) || !compat && /^(loop|jrcxz|xlat)/.test(m) && r.chance(0.3);
+    let segment = r.chance(recipe.memory || recipe.string ? 0.16 : 0.02) ? r.pick(compat ? [0x26, 0x2e, 0x36, 0x3e] : [0x64, 0x65, 0x64, 0x65, 0x2e, 0x36]) : 0;
     if (compat && segment === 0x2e && !recipe.memory) segment = 0;
     if (compat && segment === 0x2e) segment = 0x3e; // code segments are not writable
     const segmentBase = segment === 0x64 ? FS_BASE : segment === 0x65 ? GS_BASE : 0;

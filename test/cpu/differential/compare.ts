@@ -1,4 +1,5 @@
 // Lays two outcomes of a case side by side.
+import { SLOT } from '../../../hypervisor/cpu/state.ts';
 import type { Meta } from './cases.ts';
 import { TRAP } from './guest.ts';
 import { CASE_WORDS, WORD } from './layout.ts';
@@ -23,12 +24,14 @@ export function difference(meta: Meta, input: Uint32Array, ours: Uint32Array, ho
     if (HOST_RUNS.has(name) && trap === 1 && host[b + WORD.rip]! === input[b + WORD.rip]! + length) return '';
     return 'privileged';
   }
+  // With an FS or GS base some makers want the offset canonical too, not only the sum.
+  if (trap === 13 && ours[b] === 14 && (meta.decoded.segment === SLOT.fsBase || meta.decoded.segment === SLOT.gsBase)) return '';
   if (undefinedResult(meta, input, b) && trap === ours[b]) return '';
   if (trap !== ours[b]) found.push('trap');
   else if (trap < 32 && WITH_ERROR_CODE >>> trap & 1) {
     let error = host[b + WORD.error]!, high = host[b + WORD.cr2 + 1]!;
     // Linux does not tell user programs whether a kernel page is mapped.
-    if (trap === 14 && high >= 0x8000) error = error & ~1 | ours[b + WORD.error]! & 1;
+    if (trap === 14 && (high >= 0x8000 || high === 0x7fff && host[b + WORD.cr2]! >= 0xfffff000)) error = error & ~1 | ours[b + WORD.error]! & 1;
     if (error !== ours[b + WORD.error]) found.push('error');
     if (trap === 14 && !CR2_OF_CHOICE.has(meta.recipe.mnemonic) && (host[b + WORD.cr2] !== ours[b + WORD.cr2] || high !== ours[b + WORD.cr2 + 1])) found.push('cr2');
   }

@@ -42,7 +42,7 @@ function recipe(row: Row): Recipe {
   return {
     row, mnemonic: row.mnemonic, prefix, map, opcode, extension, second, modrm, memory, register, operands,
     string: row.flags.includes('string'), lockable: row.flags.includes('lock'),
-    freePrefixes: !vector && !row.flags.includes('np') && !(map === 1 && [0xae, 0xbc, 0xbd, 0xb8, 0xc7, 0xc3, 0x1a, 0x1b, 0x1e, 0x01, 0x00].includes(opcode)) && !(map === 0 && [0x90].includes(opcode)) && map < 2 && row.mnemonic !== 'x87',
+    freePrefixes: !vector && !row.flags.includes('np') && !(map === 1 && opcode === 0xae) && map < 2 && row.mnemonic !== 'x87',
     long: !row.flags.includes('i64'), compat: !row.flags.includes('o64'),
   };
 }

@@ -40,13 +40,13 @@ const unpin: OpHandler = (ctx, op) => {
 
 const localMask = (ctx: VcpuContext): bigint => 1n << BigInt(ctx.vcpuId);
 const flushAll = (ctx: VcpuContext, mask: bigint | undefined): number => {
-  if (mask === undefined) return -EFAULT;
+  if (mask === undefined) return -EINVAL;
   flushMask(ctx, mask);
   return 0;
 };
 const flushPage = (ctx: VcpuContext, mask: bigint | undefined, va: bigint): number => {
-  if (mask === undefined) return -EFAULT;
-  flushPageMask(ctx, mask, va);
+  if (mask === undefined) return -EINVAL;
+  if (addressOk(va)) flushPageMask(ctx, mask, va);
   return 0;
 };
 

@@ -1,0 +1,160 @@
+// The thread of one vCPU: waits until it may run, runs guest code, answers its exits.
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { attentionOffset, CODE } from '../cpu/layout.ts';
+import { EXIT, type ProcessorHost } from '../cpu/processor-api.ts';
+import { createProcessor } from '../cpu/processor.ts';
+import { kick } from '../domain/hypervisor.ts';
+import { Memories } from '../domain/memories.ts';
+import { D, DOMAIN_STATE, HypervisorState, V } from '../domain/state.ts';
+import { Vcpu } from '../domain/vcpu.ts';
+import { isPending, sendVirq } from '../event/channels.ts';
+import { setRemoteFlush, flushLocal } from '../mm/flush.ts';
+import type { BootContext } from '../public/dom0-hypercalls.ts';
+import { RUNSTATE_blocked, RUNSTATE_offline, RUNSTATE_runnable, RUNSTATE_running } from '../public/vcpu.ts';
+import { VIRQ_TIMER } from '../public/xen.ts';
+import { holdsPcpu, leavePcpu, requestPcpu, sliceOver } from '../sched/pcpus.ts';
+import { fillTimeInfo, VCPU_TIME_INFO } from '../time/pvclock.ts';
+import { createPvState } from '../traps/pv-state.ts';
+import { lookupDescriptor } from '../traps/segments.ts';
+import { upcallMasked, upcallPending } from '../traps/mode.ts';
+import { deliverPending, handleExit, initialContext } from '../traps/index.ts';
+
+export interface VcpuThreadData {
+  readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly slot: number; readonly domid: number;
+  readonly vcpu: number; readonly module: WebAssembly.Module; readonly boot: BootContext;
+}
+
+const data = workerData as VcpuThreadData, { slot, domid } = data, id = data.vcpu;
+const state = new HypervisorState(data.buffer), hv = { state, memories: new Memories(data.memoryPort) };
+const { words } = state, bell = state.vcpu(slot, id) + V.bell;
+const live = (): boolean => state.dget(slot, D.state) === DOMAIN_STATE.live;
+const halted = (v: Vcpu): boolean => state.dget(slot, D.paused) > 0 || v.stopped || !state.vget(slot, id, V.up);
+
+// A sibling's translations go by request; the asker waits until each has done it or is certain to before guest code.
+setRemoteFlush((ctx, vcpus) => {
+  for (let n = 0; n < ctx.layout.vcpus; n++) {
+    if (!(vcpus >> BigInt(n) & 1n) || !state.vget(slot, n, V.started)) continue;
+    const wanted = Atomics.add(words, state.vcpu(slot, n) + V.flushWanted, 1) + 1;
+    kick(hv, slot, n);
+    while (live() && state.vget(slot, n, V.runstate) === RUNSTATE_running && state.vget(slot, n, V.flushDone) - wanted < 0) flushIfAsked();
+  }
+});
+let current: Vcpu | undefined;
+function flushIfAsked(): void {
+  const wanted = state.vget(slot, id, V.flushWanted);
+  if (!current || wanted === state.vget(slot, id, V.flushDone)) return;
+  flushLocal(current);
+  state.vset(slot, id, V.flushDone, wanted);
+}
+
+/** Code that a backend wrote over. */
+function dropDirtyCode(v: Vcpu): void {
+  const n = Atomics.exchange(words, state.domain(slot) + D.dirtyCode, 0);
+  if (n === 0) return;
+  const { bytes, layout } = v.memory;
+  for (let f = layout.first; f < layout.end; f++) if (bytes[layout.codeMap + f]! & CODE.dirtied) v.processor.invalidateCode(f);
+}
+function fireTimer(v: Vcpu): void {
+  const deadline = state.vlong(slot, id, V.deadline);
+  if (deadline === 0n || deadline > state.now()) return;
+  state.setVlong(slot, id, V.deadline, 0n);
+  sendVirq(hv, slot, v.vcpuId, VIRQ_TIMER);
+}
+const pollDone = (v: Vcpu): boolean => v.poll !== undefined && (v.poll.ports.some(p => isPending(hv, slot, p)) || v.poll.deadline !== 0n && state.now() >= v.poll.deadline);
+
+/** Parks until the vCPU has reason to run; false when the domain goes away. */
+function waitRunnable(v: Vcpu): boolean {
+  for (;;) {
+    const seen = Atomics.load(words, bell);
+    if (!live()) return false;
+    fireTimer(v);
+    const blocked = state.vget(slot, id, V.blocked);
+    if (!halted(v)) {
+      if (!blocked) return true;
+      if (upcallPending(v) && !upcallMasked(v) || blocked === 2 && (pollDone(v) || upcallPending(v))) {
+        state.vset(slot, id, V.blocked, 0);
+        v.poll = undefined;
+        return true;
+      }
+    }
+    const offline = !state.vget(slot, id, V.up);
+    const want = offline ? RUNSTATE_offline : blocked ? RUNSTATE_blocked : RUNSTATE_runnable;
+    if (state.vget(slot, id, V.runstate) !== want) v.setRunstate(want);
+    let until = state.vlong(slot, id, V.deadline);
+    if (v.poll?.deadline && (until === 0n || v.poll.deadline < until)) until = v.poll.deadline;
+    const ms = until === 0n || halted(v) ? undefined : Math.max(0, Number(until - state.now()) / 1e6);
+    Atomics.wait(words, bell, seen, ms);
+  }
+}
+function waitPcpu(v: Vcpu): boolean {
+  if (requestPcpu(hv, slot, id)) return true;
+  if (state.vget(slot, id, V.runstate) !== RUNSTATE_runnable) v.setRunstate(RUNSTATE_runnable);
+  for (;;) {
+    const seen = Atomics.load(words, bell);
+    if (holdsPcpu(hv, slot, id)) return true;
+    if (!live()) return false;
+    Atomics.wait(words, bell, seen);
+  }
+}
+
+/** Holding a pCPU: guest code until there is a reason to stop. */
+function runGuest(v: Vcpu): void {
+  const attention = attentionOffset(id) / 4;
+  v.setRunstate(RUNSTATE_running);
+  for (;;) {
+    if (Atomics.load(v.memory.words, attention)) {
+      // Cleared before the reasons are looked at: a later one sets it again.
+      Atomics.store(v.memory.words, attention, 0);
+      if (!live() || halted(v)) return;
+      flushIfAsked();
+      dropDirtyCode(v);
+      fireTimer(v);
+      if (sliceOver(hv, slot, id)) return;
+      if (Atomics.exchange(words, state.vcpu(slot, id) + V.nmi, 0)) v.pv.nmiPending = true;
+    }
+    deliverPending(v);
+    if (v.stopped) return;
+    const exit = v.processor.run();
+    if (exit !== EXIT.attention) handleExit(v, exit);
+    if (state.vget(slot, id, V.blocked) || v.stopped || !state.vget(slot, id, V.up)) return;
+    if (v.yielded) { v.yielded = false; return; }
+  }
+}
+
+function main(): void {
+  const memory = hv.memories.get(slot, domid);
+  if (!memory) throw new Error(`no memory for domain ${domid}`);
+  const v = new Vcpu(hv, memory, id, createPvState());
+  const host: ProcessorHost = {
+    descriptor: selector => lookupDescriptor(v, selector),
+    foreign: () => 0,
+    unimplemented: (rip, bytes) => v.log(`instruction not implemented at ${rip.toString(16)}: ${bytes}`),
+  };
+  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host });
+  current = v;
+  fillTimeInfo(memory.view, v.vcpuInfo + VCPU_TIME_INFO);
+  const error = initialContext(v, data.boot);
+  if (error) { v.crash(`start state refused (${error})`); }
+  try {
+    while (waitRunnable(v)) {
+      if (!waitPcpu(v)) break;
+      try { runGuest(v); } finally { v.setRunstate(v.stopped ? RUNSTATE_offline : RUNSTATE_runnable); leavePcpu(hv, slot, id); }
+    }
+  } finally { leavePcpu(hv, slot, id); }
+}
+
+try {
+  main();
+} catch (error) {
+  // Whatever went wrong on this thread is this domain's end and nobody else's.
+  current?.crash(`processor: ${error instanceof Error ? error.stack?.split('\n').slice(0, 4).join(' | ') : String(error)}`);
+  for (;;) {
+    const seen = Atomics.load(words, bell);
+    if (!live()) break;
+    Atomics.wait(words, bell, seen);
+  }
+}
+state.vset(slot, id, V.started, 0);
+Atomics.notify(words, state.vcpu(slot, id) + V.started);
+parentPort?.close();
+data.memoryPort.close();

@@ -1,0 +1,134 @@
+// The hypervisor's state that every thread shares, in one SharedArrayBuffer. No guest can reach it.
+//
+//   header words (locks, counters, pCPU slots)   domain table   vCPU table   event-channel buckets
+//   Dom0's pending bits   console ring (trace/console.ts)
+//
+// Lock order: domain table, then event, then sched, then a domain's page lock (mm/space.ts); the console ring last.
+// Fields say who writes them: [any] any thread under the lock named, [vcpu] the vCPU's own thread.
+
+export const MAX_SLOTS = 256;
+export const MAX_VCPUS = 32;
+/** Ports of one domain: the 2-level ABI has room for 4096, one page of buckets serves 1024. */
+export const MAX_PORTS = 1024;
+export const CONSOLE_BYTES = 1 << 18;
+
+/** Header words. */
+export const H = { tableLock: 0, eventLock: 1, schedLock: 2, consoleLock: 3, nextDomid: 4, pcpus: 5, freePcpus: 6, tickBell: 7, dom0Bell: 8, dom0Exc: 9, consoleHead: 10, waiting: 11, epochLow: 12, epochHigh: 13, wallLow: 14, wallHigh: 15, memoryBell: 16 } as const;
+const HEADER_WORDS = 64;
+
+/** Words of a domain. [any: tableLock] unless said otherwise. */
+export const D = {
+  /** DOMAIN_STATE */
+  state: 0, domid: 1, vcpus: 2, maxMemKib: 3,
+  /** Pause count: the domain runs at 0. */
+  paused: 4,
+  /** 1 after SCHEDOP_shutdown, with shutdownReason. */
+  shutdown: 5, shutdownReason: 6, sharedInfo: 7,
+  /** Grant frames: how many, then their frame indexes. */
+  grantFrames: 8, grantFrame: 9,
+  weight: 44, cap: 45,
+  /** Frames that a backend wrote while they held translated code: bumped, the code map says which. [any] */
+  dirtyCode: 46,
+  /** Rate limit of log lines: window start in ms, lines in it. */
+  logWindow: 47, logLines: 48,
+  uuid: 49, // 4 words
+  totalBytes: 53,
+} as const;
+export const GRANT_FRAMES_MAX = 32;
+const DOMAIN_WORDS = 64;
+export const DOMAIN_STATE = { free: 0, live: 1, dying: 2 } as const;
+
+/** Words of a vCPU. */
+export const V = {
+  /** 1 while the vCPU is up (VCPUOP_up). */
+  up: 0,
+  /** RUNSTATE_*. [vcpu] */
+  runstate: 1,
+  /** Rung to wake a parked vCPU thread. [any] */
+  bell: 2,
+  /** 1: blocked until an event is pending. [vcpu] */
+  blocked: 3,
+  /** Physical address of vcpu_info. [vcpu] */
+  info: 4,
+  /** Full TLB flushes asked of this vCPU, and done. [any] [vcpu] */
+  flushWanted: 5, flushDone: 6,
+  /** 1: the thread has been started. */
+  started: 7,
+  /** Set by the scheduler when a pCPU is handed over; 0 when the vCPU gave it back. [any: schedLock] */
+  granted: 8,
+  /** 1 while it waits for a pCPU. [any: schedLock] */
+  queued: 9,
+  /** Credit in microseconds. [any: schedLock] */
+  credit: 10,
+  /** Port polled by SCHEDOP_poll that ended the wait, +1. */
+  polled: 11,
+  /** NMI asked for (VCPUOP_send_nmi). */
+  nmi: 12,
+  /** i64: singleshot deadline in ns of system time, 0 for none. [vcpu] */
+  deadline: 14,
+  /** i64: CPU time in ns. [vcpu] */
+  cpuTime: 16,
+  /** i64: end of the time slice in ns, 0 when nobody waits. */
+  sliceEnd: 18,
+  /** i64: when it began to run. */
+  ranSince: 20,
+  /** VIRQ_TIMER port + 1, and the others by number. */
+  virq: 24, // 24 words
+} as const;
+export const NR_VIRQS = 24;
+const VCPU_WORDS = 64;
+
+/** Words of an event-channel bucket. [any: eventLock] */
+export const E = { state: 0, remoteSlot: 1, remotePort: 2, vcpu: 3, virq: 4, remoteDomid: 5 } as const;
+const PORT_WORDS = 8;
+
+const DOMAINS_AT = HEADER_WORDS, VCPUS_AT = DOMAINS_AT + MAX_SLOTS * DOMAIN_WORDS, PORTS_AT = VCPUS_AT + MAX_SLOTS * MAX_VCPUS * VCPU_WORDS;
+const DOM0_PENDING_AT = PORTS_AT + MAX_SLOTS * MAX_PORTS * PORT_WORDS, CONSOLE_AT = DOM0_PENDING_AT + MAX_PORTS / 32 * 2;
+const TOTAL_BYTES = CONSOLE_AT * 4 + CONSOLE_BYTES;
+
+export class HypervisorState {
+  readonly buffer: SharedArrayBuffer;
+  readonly words: Int32Array<SharedArrayBuffer>;
+  readonly longs: BigInt64Array<SharedArrayBuffer>;
+  readonly console: Uint8Array<SharedArrayBuffer>;
+  constructor(buffer: SharedArrayBuffer) {
+    this.buffer = buffer;
+    this.words = new Int32Array(buffer);
+    this.longs = new BigInt64Array(buffer);
+    this.console = new Uint8Array(buffer, CONSOLE_AT * 4, CONSOLE_BYTES);
+  }
+  static create(pcpus: number): HypervisorState {
+    const s = new HypervisorState(new SharedArrayBuffer(TOTAL_BYTES));
+    s.words[H.nextDomid] = 1;
+    s.words[H.pcpus] = pcpus;
+    s.words[H.freePcpus] = pcpus;
+    s.longs[H.epochLow / 2] = process.hrtime.bigint();
+    s.longs[H.wallLow / 2] = BigInt(Date.now()) * 1_000_000n;
+    // Slot 0 is Dom0.
+    s.words[s.domain(0) + D.state] = DOMAIN_STATE.live;
+    s.words[s.domain(0) + D.vcpus] = 1;
+    s.words[s.vcpu(0, 0) + V.up] = 1;
+    return s;
+  }
+  domain(slot: number): number { return DOMAINS_AT + slot * DOMAIN_WORDS; }
+  vcpu(slot: number, n: number): number { return VCPUS_AT + (slot * MAX_VCPUS + n) * VCPU_WORDS; }
+  port(slot: number, port: number): number { return PORTS_AT + (slot * MAX_PORTS + port) * PORT_WORDS; }
+  /** Word of Dom0's pending bits. */
+  dom0Pending(port: number): number { return DOM0_PENDING_AT + (port >> 5); }
+  dget(slot: number, field: number): number { return Atomics.load(this.words, this.domain(slot) + field); }
+  dset(slot: number, field: number, v: number): void { Atomics.store(this.words, this.domain(slot) + field, v); }
+  vget(slot: number, n: number, field: number): number { return Atomics.load(this.words, this.vcpu(slot, n) + field); }
+  vset(slot: number, n: number, field: number, v: number): void { Atomics.store(this.words, this.vcpu(slot, n) + field, v); }
+  vlong(slot: number, n: number, field: number): bigint { return Atomics.load(this.longs, (this.vcpu(slot, n) + field) / 2); }
+  setVlong(slot: number, n: number, field: number, v: bigint): void { Atomics.store(this.longs, (this.vcpu(slot, n) + field) / 2, v); }
+
+  /** Slot of a living domain, or -1. */
+  slotOf(domid: number): number {
+    for (let s = 0; s < MAX_SLOTS; s++) if (this.dget(s, D.state) !== DOMAIN_STATE.free && this.dget(s, D.domid) === domid) return s;
+    return -1;
+  }
+  /** System time in ns: since the hypervisor started, the same on every thread. */
+  now(): bigint { return process.hrtime.bigint() - this.longs[H.epochLow / 2]!; }
+  /** Wall-clock time of system time 0, in ns since 1970. */
+  wallEpoch(): bigint { return this.longs[H.wallLow / 2]!; }
+}

@@ -1,0 +1,26 @@
+// HYPERVISOR_multicall(list, count): calls in a row, each with its result. multicall_entry: op, result, args[6].
+import type { HypercallHandler } from '../domain/vcpu-context.ts';
+import { copyIn, copyOut64 } from '../mm/guest-access.ts';
+import { EFAULT, EINVAL } from '../public/errno.ts';
+import { invoke } from './table.ts';
+
+const ENTRY_BYTES = 64n, COUNT_MAX = 4096n;
+
+export const multicall: HypercallHandler = (ctx, list, count) => {
+  if (count > COUNT_MAX) return -EINVAL;
+  for (let i = 0n; i < count; i++) {
+    const at = list + i * ENTRY_BYTES, e = copyIn(ctx, at, Number(ENTRY_BYTES));
+    if (!e) return -EFAULT;
+    const arg = (n: number): bigint => e.getBigUint64(16 + 8 * n, true);
+    const result = invoke(ctx, Number(BigInt.asUintN(32, e.getBigUint64(0, true))), arg(0), arg(1), arg(2), arg(3), arg(4));
+    const { continuation } = ctx.pv;
+    if (continuation) {
+      // The rest is done when the guest comes back: this entry keeps its continuation's arguments.
+      ctx.pv.continuation = { call: 13, args: [at, count - i] };
+      for (const [n, a] of continuation.args.entries()) if (!copyOut64(ctx, at + BigInt(16 + 8 * n), a)) return -EFAULT;
+      return 0;
+    }
+    if (!copyOut64(ctx, at + 8n, BigInt.asUintN(64, BigInt(result)))) return -EFAULT;
+  }
+  return 0;
+};

@@ -29,7 +29,7 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
   await writeNodes(store, dom0Nodes(Math.round(process.memoryUsage.rss() / KIB)));
   const toolstack = new Toolstack({
     hypercalls, store, consoles, log, builder: parts.builder ?? createImageLoader(hypercalls),
-    disks: new Blkback({ hypercalls, store: parts.store, complain: what => hypercalls.log(what) }), nowMs: () => Date.now(),
+    disks: new Blkback({ hypercalls, store: parts.store, log: line => hypercalls.log(line) }), nowMs: () => Date.now(),
   });
   const api = createApi({ toolstack, consoles, host: {
     view: () => hostView(hypercalls, options.hostPid),

@@ -78,7 +78,7 @@ async function converse(client: Client, domid: number, name: string, paused: boo
   if (!process.stdin.isTTY) {
     const stream = await client.console(String(domid));
     if (paused) await client.act(String(domid), 'unpause');
-    return feedShell(stream);
+    return untilInterrupted(client, domid, feedShell(stream));
   }
   process.stderr.write(`Console of domain ${name}. Ctrl-] leaves it running; "xl console ${name}" comes back, "xl shutdown ${name}" ends it.\n`);
   const console = followConsole(client, domid, name);
@@ -114,8 +114,7 @@ async function execute(client: Client, domid: number, demo: Demo, progress: Prog
   const ref = String(domid), tail: string[] = [''];
   const output = new ExecOutput(demo.mark ?? '', { stdout: bytes => process.stdout.write(bytes), stderr: bytes => process.stderr.write(bytes) });
   const stream = await client.console(ref);
-  const interrupted = new Promise<'interrupted'>(done => { for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => done('interrupted')); });
-  const ended = new Promise<'ended'>(done => { stream.on('close', () => done('ended')); });
+  const ended = new Promise<void>(done => { stream.on('close', done); });
   stream.on('error', () => {});
   stream.on('data', (data: Buffer) => {
     output.feed(data);
@@ -126,15 +125,21 @@ async function execute(client: Client, domid: number, demo: Demo, progress: Prog
     progress.show(`booting: ${tail.findLast(line => line.trim() !== '') ?? ''}`);
   });
   await client.act(ref, 'unpause');
-  const how = await Promise.race([ended, interrupted]);
-  if (how === 'interrupted') {
-    await client.destroy(ref).catch(() => {});
-    return EXIT_INTERRUPTED;
-  }
-  progress.clear();
-  if (output.status !== null) return output.status;
-  process.stderr.write(`xenolith: the domain ended before the command did. Its console's last lines:\n${tail.join('\n')}\n`);
-  return 1;
+  return untilInterrupted(client, domid, ended.then(() => {
+    progress.clear();
+    if (output.status !== null) return output.status;
+    process.stderr.write(`xenolith: the domain ended before the command did. Its console's last lines:\n${tail.join('\n')}\n`);
+    return 1;
+  }));
+}
+
+/** A signal destroys the domain that was made for this run. */
+async function untilInterrupted(client: Client, domid: number, work: Promise<number>): Promise<number> {
+  const interrupted = new Promise<'interrupted'>(done => { for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => done('interrupted')); });
+  const result = await Promise.race([work, interrupted]);
+  if (result !== 'interrupted') return result;
+  await client.destroy(String(domid)).catch(() => {});
+  return EXIT_INTERRUPTED;
 }
 
 /** A host started for this run alone ends with it, once no domain is left. */

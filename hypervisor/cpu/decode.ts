@@ -254,7 +254,10 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       case 'Z': { const n = (b & 7) | (rex & 1) << 3; value = size === 'b' ? byteSlot(n, rex) : SLOT.gpr(n); break; }
       case 'A': value = SLOT.gpr(0); break;
       case 'C': value = SLOT.gpr(1); break;
-      case 'S': value = modrm >> 3 & 7; break;
+      case 'S':
+        value = modrm >> 3 & 7;
+        if (value > 5) { undefinedInstruction(d, offset, p - at); return true; }
+        break;
       case 'V': value = (modrm >> 3 & 7) | (rex & 4) << 1; break;
       case 'P': value = modrm >> 3 & 7; break;
       case 'W': case 'U': if (mod === 3) value = rm | (rex & 1) << 3; break;

@@ -163,7 +163,7 @@ export class CaseMaker {
     if (recipe.second >= 0) emit(recipe.second);
     else if (recipe.modrm) {
       if (recipe.extension >= 0) reg = recipe.extension;
-      else if (recipe.operands.some(o => o.letter === 'S')) reg = r.below(6);
+      else if (recipe.operands.some(o => o.letter === 'S')) reg = r.below(r.chance(0.1) ? 8 : 6);
       if (m === 'privileged' && recipe.map === 1 && recipe.opcode >= 0x20 && recipe.opcode <= 0x23) { reg = recipe.opcode & 1 ? r.below(4) : r.pick([0, 2, 3, 4]); if (rex) { code[p - 3] = rex & ~7; } }
       if (wantsRegister || !recipe.memory) {
         const rm = r.below(8);

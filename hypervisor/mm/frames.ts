@@ -147,6 +147,11 @@ export function setM2pEntry(space: Space, index: number, lo: number, hi: number)
   space.words[at + 1] = hi | 0;
 }
 
+/** Sets the M2P entries of frames that back consecutive guest frames. */
+export function setM2p(space: Space, indexes: readonly number[], firstPfn: number): void {
+  indexes.forEach((index, i) => setM2pEntry(space, index, (firstPfn + i) >>> 0, Math.floor((firstPfn + i) / 0x1_0000_0000)));
+}
+
 /** M2P entry of a frame, or -1 when it is invalid. */
 export function getM2pEntry(space: Space, index: number): number {
   const at = (space.layout.m2p >>> 2) + index * 2;

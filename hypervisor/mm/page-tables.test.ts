@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { EBUSY, EINVAL, EPERM } from '../public/errno.ts';
+import { EAGAIN, EBUSY, EINVAL, EPERM } from '../public/errno.ts';
 import { PGT, isOwned, isPinned, isValidated, refCount, typeCount, typeOf } from './frame-table.ts';
 import { allocateFrames, allocateSharedFrames, allocatedFrames, freeFrames } from './frames.ts';
 import { getPageAndType, getType, pinTable, putPageAndType, putType, unpinTable } from './page-tables.ts';
@@ -316,6 +316,20 @@ describe('stale translations', () => {
     expect(g.peek(3, 20) & 0x60n).toBe(0x60n);
     expect(update(g, 3, 20, g.entry(20, 0x07))).toBe(0);
     expect(g.peek(3, 20) & 0x60n).toBe(0n);
+  });
+});
+
+describe('conditional changes', () => {
+  it('leave everything as it was when the entry is another by then', () => {
+    const g = makeGuest();
+    const change = (expected: bigint): number => withPageLock(g.space, () => modEntry(g.space, g.frames[3]!, PGT.l1_page_table, 160, lo(g.entry(21, RW)), hi(g.entry(21, RW)), false, expected));
+    const before = g.peek(3, 20);
+    expect(change(before ^ 0x40n)).toBe(-EAGAIN);
+    expect(g.peek(3, 20)).toBe(before);
+    expect([typeCount(g.space, g.frames[20]!), typeCount(g.space, g.frames[21]!)]).toEqual([1, 1]);
+    expect(change(before)).toBe(0);
+    expect([typeCount(g.space, g.frames[20]!), typeCount(g.space, g.frames[21]!)]).toEqual([0, 2]);
+    checkCounts(g);
   });
 });
 

@@ -3,6 +3,7 @@
 import type { VcpuContext } from '../domain/vcpu-context.ts';
 import { PAGE_BYTES } from '../cpu/layout.ts';
 import { PFEC } from '../cpu/processor-api.ts';
+import { EAGAIN } from '../public/errno.ts';
 import { PGT } from '../mm/frame-table.ts';
 import { spaceOf } from '../mm/flush.ts';
 import type { Space } from '../mm/space.ts';
@@ -145,17 +146,18 @@ function l1TableTarget(space: Space, root: number, va: bigint): number {
   return tableLevel(space, frame) === PGT.l1_page_table ? frame * PAGE_BYTES + Number(va & 0xfffn) : -1;
 }
 
-/** One write into an entry: 0, or -errno and nothing changed. Page lock held. */
-function applyWrite(ctx: VcpuContext, space: Space, target: number, write: DecodedWrite): Effect | undefined {
+/** One write into an entry: what it did; undefined when it is refused, 'again' when a walk set bits in the entry meanwhile. Page lock held. */
+function applyWrite(ctx: VcpuContext, space: Space, target: number, write: DecodedWrite): Effect | 'again' | undefined {
   const entryAt = target & ~7;
   const shift = BigInt((target >>> 0) % 8 * 8);
-  const whole = space.view.getBigUint64(entryAt >>> 0, true);
+  const whole = Atomics.load(space.quads, (entryAt >>> 0) / 8);
   const mask = maskOf(write.size) << shift;
   const effect = effectOf(ctx, write, (whole & mask) >> shift);
   if (effect === undefined) return undefined;
   const entry = (whole & ~mask) | ((effect.value << shift) & mask);
   const frame = Math.floor((entryAt >>> 0) / PAGE_BYTES);
-  const error = modEntry(space, frame, PGT.l1_page_table, (entryAt >>> 0) % PAGE_BYTES, Number(entry & 0xffff_ffffn) | 0, Number(entry >> 32n) | 0, false);
+  const error = modEntry(space, frame, PGT.l1_page_table, (entryAt >>> 0) % PAGE_BYTES, Number(entry & 0xffff_ffffn) | 0, Number(entry >> 32n) | 0, false, whole);
+  if (error === -EAGAIN) return 'again';
   return error === 0 ? effect : undefined;
 }
 
@@ -177,7 +179,8 @@ export function emulatePageTableWrite(ctx: VcpuContext, cr2: bigint, errorCode: 
     return target < 0 ? undefined : applyWrite(ctx, space, target, write);
   });
   if (effect === undefined) return false;
-  retire(ctx, write, effect);
+  // Not retired: the guest runs the instruction again.
+  if (effect !== 'again') retire(ctx, write, effect);
   return true;
 }
 

@@ -1,0 +1,169 @@
+// Shared producer-consumer rings (io/ring.h), seen from either end. The pages belong to the frontend's domain: what
+// is read from them is copied once and checked. Indexes are free-running uint32; entries may straddle two pages.
+import { sring } from '../../hypervisor/public/io/ring.ts';
+
+/** The peer's indexes make no sense: the ring is of no more use. */
+export class RingError extends Error {}
+
+type Page = Uint8Array<SharedArrayBuffer>;
+const PAGE_BYTES = 4096;
+
+/** Entries that fit: a power of two, so that an index is reduced by a mask. */
+export function ringSize(byteCount: number, entryBytes: number): number {
+  const fit = Math.floor((byteCount - sring.ring) / entryBytes);
+  return fit < 1 ? 0 : 2 ** Math.floor(Math.log2(fit));
+}
+
+/** Distance between two free-running indexes. */
+const distance = (ahead: number, behind: number): number => (ahead - behind) >>> 0;
+
+class SharedRing {
+  readonly entryCount: number;
+  readonly entryBytes: number;
+  readonly #pages: readonly Page[];
+  readonly #header: Int32Array<SharedArrayBuffer>;
+
+  /** @throws RingError */
+  constructor(pages: readonly Page[], entryBytes: number) {
+    const first = pages[0];
+    if (!first || pages.some(p => p.length !== PAGE_BYTES)) throw new RingError('a ring consists of whole pages');
+    this.#pages = pages;
+    this.#header = new Int32Array(first.buffer, first.byteOffset, sring.ring / 4);
+    this.entryBytes = entryBytes;
+    this.entryCount = ringSize(pages.length * PAGE_BYTES, entryBytes);
+    if (this.entryCount === 0) throw new RingError(`an entry of ${entryBytes} bytes does not fit the ring`);
+  }
+
+  load(offset: number): number { return Atomics.load(this.#header, offset >> 2) >>> 0; }
+  store(offset: number, value: number): void { Atomics.store(this.#header, offset >> 2, value | 0); }
+
+  /** A private copy of the entry. */
+  copyOut(index: number): Uint8Array {
+    const entry = new Uint8Array(this.entryBytes);
+    this.#eachPart(index, entry.length, (page, at, from, byteCount) => entry.set(page.subarray(at, at + byteCount), from));
+    return entry;
+  }
+  copyIn(index: number, entry: Uint8Array): void {
+    if (entry.length > this.entryBytes) throw new RangeError(`${entry.length} bytes do not fit an entry of ${this.entryBytes}`);
+    this.#eachPart(index, entry.length, (page, at, from, byteCount) => page.set(entry.subarray(from, from + byteCount), at));
+  }
+
+  #eachPart(index: number, length: number, part: (page: Page, at: number, from: number, byteCount: number) => void): void {
+    let at = sring.ring + (index & (this.entryCount - 1)) * this.entryBytes;
+    for (let from = 0; from < length;) {
+      const inPage = at % PAGE_BYTES, byteCount = Math.min(length - from, PAGE_BYTES - inPage);
+      part(this.#pages[Math.floor(at / PAGE_BYTES)]!, inPage, from, byteCount);
+      from += byteCount;
+      at += byteCount;
+    }
+  }
+}
+
+/** The backend's end: takes requests, gives responses. */
+export class BackRing {
+  readonly #ring: SharedRing;
+  #reqCons: number;
+  #rspProdPvt: number;
+
+  /**
+   * Goes on where a backend before left off: what that one took and did not answer is lost to it.
+   * @param pages mapped from the frontend's grants, in order @param entryBytes size of the request/response union
+   * @throws RingError
+   */
+  constructor(pages: readonly Page[], entryBytes: number) {
+    this.#ring = new SharedRing(pages, entryBytes);
+    const start = this.#ring.load(sring.rsp_prod), produced = this.#ring.load(sring.req_prod);
+    if (distance(produced, start) > this.#ring.entryCount) throw new RingError(`the ring starts with req_prod ${produced} and rsp_prod ${start}`);
+    this.#reqCons = this.#rspProdPvt = start;
+  }
+
+  get entryCount(): number { return this.#ring.entryCount; }
+  /** Requests taken and not yet answered. */
+  get inFlight(): number { return distance(this.#reqCons, this.#rspProdPvt); }
+  /** Requests that take() would give. @throws RingError */
+  get unconsumed(): number { return Math.min(distance(this.#produced(), this.#reqCons), this.#ring.entryCount - this.inFlight); }
+
+  /** A private copy of the next request. @throws RingError the frontend claims more requests than fit */
+  take(): Uint8Array | undefined {
+    if (this.unconsumed === 0) return undefined;
+    const entry = this.#ring.copyOut(this.#reqCons);
+    this.#reqCons = (this.#reqCons + 1) >>> 0;
+    return entry;
+  }
+
+  /**
+   * To be called when take() gave nothing and the backend is about to wait: asks for an event at the next request.
+   * @returns true if one came meanwhile, so that there is no event to wait for
+   */
+  finalCheck(): boolean {
+    if (this.unconsumed > 0) return true;
+    this.#ring.store(sring.req_event, this.#reqCons + 1);
+    return this.unconsumed > 0;
+  }
+
+  /** Puts the response to one of the requests taken; the frontend sees it after push(). */
+  respond(response: Uint8Array): void {
+    if (this.inFlight === 0) throw new RangeError('a response without a request');
+    this.#ring.copyIn(this.#rspProdPvt, response);
+    this.#rspProdPvt = (this.#rspProdPvt + 1) >>> 0;
+  }
+
+  /** Shows the frontend all responses. @returns true if it wants an event for them */
+  push(): boolean {
+    const old = this.#ring.load(sring.rsp_prod), now = this.#rspProdPvt;
+    this.#ring.store(sring.rsp_prod, now);
+    return distance(now, this.#ring.load(sring.rsp_event)) < distance(now, old);
+  }
+
+  #produced(): number {
+    const produced = this.#ring.load(sring.req_prod);
+    if (distance(produced, this.#rspProdPvt) > this.#ring.entryCount) {
+      throw new RingError(`req_prod is ${produced}, more than ${this.#ring.entryCount} beyond the last response at ${this.#rspProdPvt}`);
+    }
+    return produced;
+  }
+}
+
+/** The frontend's end: gives requests, takes responses. */
+export class FrontRing {
+  readonly #ring: SharedRing;
+  #reqProdPvt = 0;
+  #rspCons = 0;
+
+  /** Makes the shared part anew. @throws RingError */
+  constructor(pages: readonly Page[], entryBytes: number) {
+    this.#ring = new SharedRing(pages, entryBytes);
+    for (const index of [sring.req_prod, sring.rsp_prod]) this.#ring.store(index, 0);
+    for (const event of [sring.req_event, sring.rsp_event]) this.#ring.store(event, 1);
+  }
+
+  get entryCount(): number { return this.#ring.entryCount; }
+  get free(): number { return this.#ring.entryCount - distance(this.#reqProdPvt, this.#rspCons); }
+
+  request(entry: Uint8Array): void {
+    if (this.free === 0) throw new RangeError('the ring is full');
+    this.#ring.copyIn(this.#reqProdPvt, entry);
+    this.#reqProdPvt = (this.#reqProdPvt + 1) >>> 0;
+  }
+  /** @returns true if the backend wants an event */
+  push(): boolean {
+    const old = this.#ring.load(sring.req_prod), now = this.#reqProdPvt;
+    this.#ring.store(sring.req_prod, now);
+    return distance(now, this.#ring.load(sring.req_event)) < distance(now, old);
+  }
+  /** A private copy of the next response. @throws RingError the backend claims more responses than requests */
+  take(): Uint8Array | undefined {
+    const produced = this.#ring.load(sring.rsp_prod);
+    if (distance(produced, this.#rspCons) > distance(this.#reqProdPvt, this.#rspCons)) throw new RingError(`rsp_prod is ${produced}, beyond the last request`);
+    if (produced === this.#rspCons) return undefined;
+    const entry = this.#ring.copyOut(this.#rspCons);
+    this.#rspCons = (this.#rspCons + 1) >>> 0;
+    return entry;
+  }
+  /** @returns true if a response came meanwhile */
+  finalCheck(): boolean {
+    if (this.#ring.load(sring.rsp_prod) !== this.#rspCons) return true;
+    this.#ring.store(sring.rsp_event, this.#rspCons + 1);
+    return this.#ring.load(sring.rsp_prod) !== this.#rspCons;
+  }
+}

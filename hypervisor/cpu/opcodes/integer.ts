@@ -44,7 +44,7 @@ add('84|test|Eb,Gb', '85|test|Ev,Gv', 'A8|test|Ab,Ib', 'A9|test|Av,Iz', 'F6 /0|t
   'E0|loopne|Jb|f64', 'E1|loope|Jb|f64', 'E2|loop|Jb|f64', 'E3|jrcxz|Jb|f64',
   'A4|movs|b|string', 'A5|movs|v|string', 'AA|stos|b|string', 'AB|stos|v|string', 'AC|lods|b|string', 'AD|lods|v|string',
   'AE|scas|b|string', 'AF|scas|v|string', 'A6|cmps|b|string', 'A7|cmps|v|string', 'D7|xlat',
-  '90|nop', 'F3 90|pause', '0F 1F|nop_rm|Ev', '0F 18|nop_rm|Ev', '0F 19|nop_rm|Ev', '0F 1A|nop_rm|Ev', '0F 1B|nop_rm|Ev', '0F 1C|nop_rm|Ev', '0F 1D|nop_rm|Ev', '0F 1E|nop_rm|Ev', '0F 0D|nop_rm|Ev',
+  '90|nop', 'F3 90|pause', '0F 1F|nop_rm|Ev', '0F 18|nop_rm|Ev', '0F 19|nop_rm|Ev', '0F 1A|nop_rm|Ev', '0F 1B|nop_rm|Ev', '0F 1C|nop_rm|Ev', '0F 1D|nop_rm|Ev', '0F 1E|nop_rm|Ev', '0F 0D mem|nop_rm|Ev',
   '0F AE /5 reg|lfence||np', '0F AE /6 reg|mfence||np', '0F AE /7 reg|sfence||np', '0F AE /7 mem|clflush|Mb|np',
   'CC|int3', 'CD|int|Ib', 'CE|into||i64', 'F1|int1', '0F 0B|ud', '0F B9|ud|Gv,Ev', '0F FF|ud|Gv,Ev', '0F 05|syscall||o64', '0F 34|sysenter',
   '27|daa||i64', '2F|das||i64', '37|aaa||i64', '3F|aas||i64', 'D4|aam|Ib|i64', 'D5|aad|Ib|i64', '62|bound|Gv,M|i64',

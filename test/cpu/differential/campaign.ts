@@ -7,7 +7,7 @@ import { CASE_WORDS, CODE_BYTES, MAX_CASES } from './layout.ts';
 import { NativeHost } from './native.ts';
 import { nameOf, recipes, type Recipe } from './rows.ts';
 import type { Sample } from './report.ts';
-import { makeSequence, SEQUENCE_STRIDE } from './sequence.ts';
+import { makeSequence, RUNS_PER_SEQUENCE, SEQUENCE_STRIDE, sequenceInputs } from './sequence.ts';
 
 /** 35 is coprime to the page size: cases come to lie across page ends. */
 const STRIDE = 35;
@@ -52,7 +52,9 @@ export async function runCampaign(host: NativeHost, o: CampaignOptions, progress
     code.fill(0xcc);
     for (let i = 0; i < n; i++) {
       const meta = metas[i]!, base = i * CASE_WORDS;
-      if (sequence) makeSequence(maker, input, base, code, i * SEQUENCE_STRIDE, compat, meta);
+      const first = metas[i - i % RUNS_PER_SEQUENCE]!;
+      if (sequence && first !== meta) sequenceInputs(maker, input, base, first.at, first.length, compat, first.undefinedFlags, meta);
+      else if (sequence) makeSequence(maker, input, base, code, i / RUNS_PER_SEQUENCE * SEQUENCE_STRIDE, compat, meta);
       else maker.make(deal(mode), input, base, code, i * STRIDE + r.below(8), compat, meta);
     }
     const native = host.run(code, inputBytes, n);

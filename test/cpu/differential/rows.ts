@@ -37,8 +37,7 @@ function recipe(row: Row): Recipe {
   const has = (letters: string): boolean => operands.some(o => letters.includes(o.letter));
   const vector = has('VWUPQN') || prefix !== 0;
   const modrm = second < 0 && (has('EGMRSWVUQPN') || extension >= 0 || want !== '' || row.mnemonic === 'x87');
-  // PREFETCH with a register is #UD for one maker and nothing for the other.
-  const register = modrm && want !== 'mem' && !has('M') && !(map === 1 && (opcode === 0x0d || opcode === 0x18)), memory = modrm && want !== 'reg' && (has('EMWQ') || want === 'mem' || row.mnemonic === 'x87' || extension >= 0 && !has('RUN'));
+  const register = modrm && want !== 'mem' && !has('M'), memory = modrm && want !== 'reg' && (has('EMWQ') || want === 'mem' || row.mnemonic === 'x87' || extension >= 0 && !has('RUN'));
   return {
     row, mnemonic: row.mnemonic, prefix, map, opcode, extension, second, modrm, memory, register, operands,
     string: row.flags.includes('string'), lockable: row.flags.includes('lock'),

@@ -1,12 +1,14 @@
 // Straight-line sequences of register instructions: what single instructions cannot show is how flags kept lazily
 // by one instruction are read by a later one. Undefined flags are tracked, and never read.
 import { SPECIAL } from '../../../hypervisor/cpu/decode.ts';
-import { CASE_WORDS, CODE, WORD } from './layout.ts';
+import { CASE_WORDS, CODE, REGIONS, WORD } from './layout.ts';
 import type { CaseMaker, Meta } from './cases.ts';
 import { ARITHMETIC, isShift, undefinedAfter, undefinedAfterShift } from './masks.ts';
 import { recipes, type Recipe } from './rows.ts';
 
-export const SEQUENCE_STRIDE = 310;
+export const SEQUENCE_STRIDE = 600;
+/** Cases that run one sequence, with different registers: later ones find its blocks translated and linked. */
+export const RUNS_PER_SEQUENCE = 4;
 const CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800;
 const CONDITION = [OF, CF, ZF, CF | ZF, SF, PF, SF | OF, ZF | SF | OF];
 
@@ -37,19 +39,29 @@ function flagsDefined(m: string): number {
 
 const lists = { long: usable(false), compat: usable(true) };
 
-/** Makes a sequence of 2 to 20 instructions, ended by the INT3 that fills the code image. */
+/** Conditional jumps whose targets are not laid down yet. */
+interface Forward { at: number; size: number; remaining: number; undefinedFlags: number }
+/** Loop counter: a word in the first window (sequences place it so). */
+const COUNTER = REGIONS[0] + 4096 + 512 + 128;
+
+/**
+ * Makes a sequence of 2 to 30 instructions, ended by the INT3 that fills the code image: forward jumps skip some of
+ * them, and half of the sequences are loops, counted in memory.
+ */
 export function makeSequence(maker: CaseMaker, words: Uint32Array, base: number, code: Uint8Array, at: number, compat: boolean, meta: Meta): void {
-  const { r } = maker, count = r.range(2, 20), scratch = new Uint32Array(CASE_WORDS), list = compat ? lists.compat : lists.long;
-  let p = at, undefinedFlags = 0;
+  const { r } = maker, count = r.range(2, 30), loops = r.chance(0.5), scratch = new Uint32Array(CASE_WORDS), list = compat ? lists.compat : lists.long;
+  let p = at, undefinedFlags = loops ? CF : 0;
+  const forward: Forward[] = [];
   for (let n = 0; n < count;) {
     const recipe = r.pick(list), m = recipe.mnemonic;
     if (flagsRead(m) & undefinedFlags) continue;
     maker.make(recipe, scratch, 0, code, p, compat, meta);
     const modrm = recipe.modrm ? meta.decoded : undefined, form = meta.form;
     if (!form || modrm && form.address !== 'reg' || meta.decoded.handler === SPECIAL.undefined) { code.fill(0xcc, p, p + 16); continue; }
-    if (/^j\d/.test(m)) { // to the next instruction, taken or not
+    if (/^j\d/.test(m)) {
       const size = recipe.operands[0]!.size === 'b' ? 1 : 4;
       code.fill(0, p + meta.length - size, p + meta.length);
+      forward.push({ at: p + meta.length, size, remaining: r.below(4) + 1, undefinedFlags });
     }
     if (isShift(m)) {
       const last = recipe.operands.at(-1)!, narrow = form.bits < 32;
@@ -65,10 +77,29 @@ export function makeSequence(maker: CaseMaker, words: Uint32Array, base: number,
     } else undefinedFlags = undefinedFlags & ~flagsDefined(m) | undefinedAfter(m);
     p += meta.length;
     n++;
+    for (const f of forward) if (f.remaining > 0 && (--f.remaining === 0 || n === count)) {
+      f.remaining = 0;
+      const d = p - f.at;
+      for (let k = 0; k < f.size; k++) code[f.at - f.size + k] = d >> 8 * k & 255;
+      undefinedFlags |= f.undefinedFlags;
+    }
   }
+  if (loops) { // dec dword [COUNTER]; jnz to the start
+    const bytes = [0xff, ...(compat ? [0x0d] : [0x0c, 0x25]), COUNTER & 255, COUNTER >> 8 & 255, COUNTER >> 16 & 255, COUNTER >>> 24];
+    const back = at - (p + bytes.length + 6);
+    code.set([...bytes, 0x0f, 0x85, back & 255, back >> 8 & 255, back >> 16 & 255, back >> 24 & 255], p);
+    p += bytes.length + 6;
+    undefinedFlags &= CF;
+  }
+  sequenceInputs(maker, words, base, at, p - at, compat, undefinedFlags, meta);
+}
+
+/** Fresh inputs for the sequence at code[at]. */
+export function sequenceInputs(maker: CaseMaker, words: Uint32Array, base: number, at: number, length: number, compat: boolean, undefinedFlags: number, meta: Meta): void {
   maker.begin(words, base, compat, false);
   maker.quietWindows();
-  meta.at = at; meta.length = p - at; meta.step = false; meta.undefinedFlags = undefinedFlags; meta.compat = compat;
+  words[base + WORD.data + 32] = maker.r.range(1, 6);
+  meta.at = at; meta.length = length; meta.step = false; meta.undefinedFlags = undefinedFlags; meta.compat = compat;
   meta.form = undefined; meta.formIndex = -1;
   words[base + WORD.rip] = CODE + at; words[base + WORD.rip + 1] = 0;
   if (compat) for (let n = 0; n < 16; n++) words[base + WORD.gpr + 2 * n + 1] = 0;

@@ -31,13 +31,18 @@ function attach(dom: Domid, consoles: ApiContext['consoles'], socket: Duplex, he
     socket.write(data);
     if (socket.writableLength > MAX_BACKLOG_BYTES) socket.destroy();
   };
-  const attachment = consoles.attach(dom, data => send(data.slice()), () => socket.end());
+  const attachment = consoles.attach(dom, send, () => socket.end());
   if (!attachment) throw new ToolstackError('domain-not-running', `domain ${dom} has no console`);
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${CONSOLE_PROTOCOL}\r\n\r\n`);
   open = true;
   for (const data of early) socket.write(data);
-  if (head.length > 0) attachment.write(head);
-  socket.on('data', (data: Buffer) => attachment.write(data));
+  const type = (data: Buffer): void => {
+    if (attachment.write(data)) return;
+    socket.pause();
+    void attachment.drained().then(() => socket.resume());
+  };
+  if (head.length > 0) type(head);
+  socket.on('data', type);
   socket.on('end', () => socket.end());
   socket.on('close', () => attachment.close());
 }

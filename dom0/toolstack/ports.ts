@@ -28,7 +28,9 @@ export interface Store {
 
 /** A reader and writer of a domain's console; several may be attached. */
 export interface ConsoleAttachment {
-  write(data: Uint8Array): void;
+  /** @returns false if the guest is slow: wait for drained() before writing more */
+  write(data: Uint8Array): boolean;
+  drained(): Promise<void>;
   close(): void;
 }
 export interface Consoles {

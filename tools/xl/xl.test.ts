@@ -23,7 +23,7 @@ const consoles: Consoles = {
   attach: (dom, onData, onEnd) => {
     consoleEnds.set(dom, onEnd);
     onData(Buffer.from('scrollback '));
-    return { write: data => { typed.push(Buffer.from(data).toString()); onData(data); }, close: () => {} };
+    return { write: data => { typed.push(Buffer.from(data).toString()); onData(data); return true; }, drained: async () => {}, close: () => {} };
   },
 };
 

@@ -53,7 +53,7 @@ export function invoke(ctx: VcpuContext, number: number, a1: bigint, a2: bigint,
   return handler(ctx, a1, a2, a3, a4, a5);
 }
 /** One hypercall of the guest's: arguments as in rdi rsi rdx r10 r8; the result goes to rax. */
-export function dispatchHypercall(ctx: VcpuContext, number: bigint, args: readonly bigint[]): void {
-  const result = invoke(ctx, Number(number & 0xffffffffn), args[0]!, args[1]!, args[2]!, args[3]!, args[4]!);
+export function dispatchHypercall(ctx: VcpuContext, number: bigint | number, args: readonly bigint[]): void {
+  const result = invoke(ctx, Number(BigInt(number) & 0xffffffffn), args[0]!, args[1]!, args[2]!, args[3]!, args[4]!);
   ctx.processor.gpr[0] = BigInt.asUintN(64, BigInt(result));
 }

@@ -7,7 +7,7 @@ import { decode, type Decoded, newDecoded, SPECIAL } from './decode.ts';
 import { CODE, PAGE_BYTES } from './layout.ts';
 import { blockHash } from './mmu.ts';
 import { R, RECORD_BYTES, writeRecord } from './record.ts';
-import { BLOCK_ENTRIES, RECORDS_BYTES, S } from './state.ts';
+import { BLOCK_ENTRIES, JUMP_BYTES, RECORDS_BYTES, S } from './state.ts';
 
 const BLOCK_MAX = 64;
 
@@ -120,6 +120,9 @@ export class BlockCache {
     for (const frame of this.byFrame.keys()) this.bytes[this.codeMap + frame] = 0;
     this.byFrame.clear();
     this.bytes.fill(0, this.area + S.blocks, this.area + S.blocks + BLOCK_ENTRIES * 8);
+    // The jump caches name records, which will be others from now on. (An entry of all ones is empty, but for the first.)
+    this.bytes.fill(0xff, this.area + S.jumpCaches, this.area + S.jumpCaches + 2 * JUMP_BYTES);
+    for (const view of [0, 1]) this.view.setBigUint64(this.area + S.jumpCaches + view * JUMP_BYTES, 1n, true);
     this.view.setInt32(this.area + S.patch, 0, true);
     this.next = this.area + S.records;
     this.onCodeFrame();

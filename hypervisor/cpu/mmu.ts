@@ -93,6 +93,8 @@ export function translateFunction(area: number, im: MmuImports): Fn {
   const kind = f.let(what.and(255)), bytes = f.let(what.shrU(8)), inPage = f.let(va.wrap().and(4095)), room = f.let(i32(PAGE_BYTES).sub(inPage));
   // Segments of compatibility mode end at 4 GiB.
   f.if(bytes.gtU(room).and(ld32(area, S.compat)).and(va.shrU(12).eq(0xfffffn)), () => fault(f, area, stackOrOther(f, rec), i32(0), va, rec));
+  // An operand that reaches beyond the lower half is not canonical, whatever its first page is.
+  f.if(bytes.gtU(room).and(va.shrU(12).eq(0x7ffffffffn)), () => fault(f, area, stackOrOther(f, rec), i32(0), va, rec));
   const first = f.call<I32>(im.walk, va, kind, rec);
   f.if(first.eqz(), () => f.ret(i32(0)));
   f.if(bytes.leU(room), () => f.ret(first));

@@ -16,7 +16,7 @@ import { Progress } from './progress.ts';
 import type { StartOptions } from './start-options.ts';
 
 const KIB_PER_MIB = 1024;
-const CONSOLE_TAIL_LINES = 20;
+const CONSOLE_TAIL_LINES = 20, REASON_LINES = 12;
 const EXIT_INTERRUPTED = 130;
 
 export function cacheFolder(env: Readonly<Record<string, string | undefined>> = process.env): string {
@@ -128,8 +128,11 @@ async function execute(client: Client, domid: number, demo: Demo, progress: Prog
   return untilInterrupted(client, domid, ended.then(() => {
     progress.clear();
     if (output.status !== null) return output.status;
-    process.stderr.write(`xenolith: the domain ended before the command did. Its console's last lines:\n${tail.join('\n')}\n`);
-    return 1;
+    return client.dmesg(false).catch(() => '').then(ring => {
+      const reasons = ring.split('\n').filter(line => new RegExp(`\\bd${domid}(v\\d+)?\\b`).test(line)).slice(-REASON_LINES);
+      process.stderr.write(['xenolith: the domain ended before the command did. Its console\'s last lines:', ...tail, ...(reasons.length > 0 ? ['The hypervisor said:', ...reasons] : []), ''].join('\n'));
+      return 1;
+    });
   }));
 }
 

@@ -8,14 +8,26 @@ import { fileURLToPath } from 'node:url';
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const WANTED_MAJOR = 26;
 
+const executable = folder => join(folder, 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
+
+/** Folder of the dependency `node`, or undefined. */
+function nodeFolder() {
+  try { return dirname(createRequire(import.meta.url).resolve('node/package.json')); } catch { return undefined; }
+}
+
 /** Path of Node 26, or undefined if the dependency is not installed. */
 function findNode() {
   if (Number(process.versions.node.split('.')[0]) >= WANTED_MAJOR) return process.execPath;
-  try {
-    const folder = dirname(createRequire(import.meta.url).resolve('node/package.json'));
-    const path = join(folder, 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
-    return existsSync(path) ? path : undefined;
-  } catch { return undefined; }
+  const folder = nodeFolder();
+  return folder && existsSync(executable(folder)) ? executable(folder) : undefined;
+}
+
+/** Where npm was told to run no install scripts, the dependency is there without its binary: its own script gets it. */
+function completeNode() {
+  const folder = nodeFolder();
+  if (!folder || existsSync(executable(folder))) return;
+  process.stderr.write('xenolith: fetching Node 26, this happens once ...\n');
+  spawnSync(process.execPath, ['installArchSpecificPackage.js'], { cwd: folder, stdio: ['ignore', 2, 2] });
 }
 
 const dependenciesThere = () => ['fastify', 'zod', 'pino'].every(name => {
@@ -24,6 +36,7 @@ const dependenciesThere = () => ['fastify', 'zod', 'pino'].every(name => {
 
 /** Node 26 with every dependency, installed first in a fresh checkout. Ends the process where that fails. */
 export function requireNode() {
+  if (dependenciesThere()) completeNode();
   const found = findNode();
   if (found && dependenciesThere()) return found;
   const lock = existsSync(join(root, 'package-lock.json'));
@@ -31,6 +44,7 @@ export function requireNode() {
   process.stderr.write(`xenolith: installing dependencies (npm ${command}), this happens once ...\n`);
   const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
   const result = spawnSync('npm', [command, ...quiet], { cwd: root, stdio: ['ignore', 2, 2] });
+  if (result.status === 0) completeNode();
   const node = result.status === 0 && dependenciesThere() ? findNode() : undefined;
   if (node) return node;
   process.stderr.write(result.error ? `xenolith: npm cannot be run (${result.error.message}): install npm, then run it again\n`

@@ -67,7 +67,7 @@ function domainFor(options: StartOptions, name: string, demo: Demo, disk: string
     name, uuid: randomUUID(), type: 'pv', vcpus: options.vcpus, maxVcpus: options.vcpus,
     memoryKib: options.memoryMib * KIB_PER_MIB, maxMemKib: options.memoryMib * KIB_PER_MIB,
     kernel: demo.kernelPath, ...(demo.ramdiskPath ? { ramdisk: demo.ramdiskPath } : {}),
-    cmdline: ['console=hvc0', options.append].filter(Boolean).join(' '), weight: 256, cap: 0,
+    cmdline: ['console=hvc0 earlyprintk=xen', options.append].filter(Boolean).join(' '), weight: 256, cap: 0,
     onPoweroff: 'destroy', onReboot: once ? 'destroy' : 'restart', onCrash: 'destroy', onWatchdog: 'destroy', onSoftReset: 'soft-reset',
     disks: [{ target: disk, format: 'raw', vdev: 'xvda', readOnly: false, cdrom: false, discard: true, trusted: true }], vifs: [],
   };

@@ -256,7 +256,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       case 'C': value = SLOT.gpr(1); break;
       case 'S':
         value = modrm >> 3 & 7;
-        if (value > 5) { undefinedInstruction(d, offset, p - at); return true; }
+        if (value > 5 || value === 1 && c.row.mnemonic === 'mov_to_sreg') { undefinedInstruction(d, offset, p - at); return true; }
         break;
       case 'V': value = (modrm >> 3 & 7) | (rex & 4) << 1; break;
       case 'P': value = modrm >> 3 & 7; break;

@@ -26,14 +26,15 @@ export class SegmentUnit {
   load(segment: number, selector: number): number {
     const { cpu } = this;
     if ((selector & 0xfffc) === 0) {
-      if (segment === SEG.ss && !cpu.longMode) return 13;
+      // Only inner rings may have a null stack segment.
+      if (segment === SEG.ss) return 13;
       this.set(segment, selector, 0n);
       return 0;
     }
     const d = cpu.host.descriptor(selector);
     if (d === undefined) return 13;
     const a = access(d);
-    const usable = (a & 0x10) !== 0 && (segment === SEG.ss ? (a & 0x0a) === 2 && (a >> 5 & 3) === 3 : !isCode(a) || (a & 2) !== 0) && ((a >> 5 & 3) === 3 || (isCode(a) && (a & 4) !== 0));
+    const usable = (a & 0x10) !== 0 && (segment === SEG.ss ? (a & 0x0a) === 2 && (a >> 5 & 3) === 3 && (selector & 3) === 3 : !isCode(a) || (a & 2) !== 0) && ((a >> 5 & 3) === 3 || (isCode(a) && (a & 4) !== 0));
     if (!usable) return 13;
     if (!(a & 0x80)) return segment === SEG.ss ? 12 : 11;
     this.set(segment, selector, base(d));
@@ -108,7 +109,8 @@ export class SegmentUnit {
       if (!cpu.writeVirtual(wasLong ? to : (to & 0xffffffffn) + cpu.slotValue(SLOT.ssBase), out)) return this.fault(rec);
       cpu.gpr[4] = wasLong ? to : to & 0xffffffffn;
     }
-    const bad = this.loadCode(selector);
+    // Calls and jumps stay at their privilege whatever the selector asks; returns must name it.
+    const bad = this.loadCode(kind === 'ret' || (selector & 0xfffc) === 0 ? selector : selector | 3);
     if (bad) { cpu.gpr[4] = sp; return cpu.raise(rec, bad, selector & 0xfffc); }
     if (kind === 'ret') {
       const up = sp + BigInt(2 * bytes) + BigInt(view.getInt32(rec + R.imm, true));

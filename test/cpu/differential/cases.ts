@@ -3,7 +3,7 @@ import { decode, forms, newDecoded, SPECIAL, SPECIAL_COUNT, type Decoded } from 
 import type { Form } from '../../../hypervisor/cpu/insn.ts';
 import { CASE, CASE_WORDS, CODE, CS32, CS64, FS_BASE, GS_BASE, REGIONS, REGION_BYTES, WINDOW, WORD } from './layout.ts';
 import { hardPool, Random } from './random.ts';
-import { isBranch, type Recipe } from './rows.ts';
+import { isBranch, usesSegments, type Recipe } from './rows.ts';
 
 export interface Meta {
   recipe: Recipe;
@@ -141,7 +141,7 @@ export class CaseMaker {
     if (recipe.string) rep = r.pick([0, 0xf3, 0xf2, 0xf3]);
     else if (free && recipe.map === 0 && !recipe.lockable && !/^loop/.test(m) && r.chance(0.03)) rep = r.pick([0xf2, 0xf3]);
     const wantsRegister = recipe.register && (!recipe.memory || r.chance(0.4));
-    const lock = recipe.lockable && !wantsRegister ? r.chance(0.25) : m !== 'privileged' && m !== 'x87' && r.chance(0.005);
+    const lock = recipe.lockable && !wantsRegister ? r.chance(0.25) : m !== 'privileged' && m !== 'x87' && !usesSegments(m) && r.chance(0.005);
     const order = [opsize ? 0x66 : 0, addr ? 0x67 : 0, segment, lock ? 0xf0 : 0, rep].filter(Boolean);
     if (r.chance(0.3)) order.sort(() => r.chance(0.5) ? 1 : -1);
     order.forEach(emit);
@@ -150,6 +150,8 @@ export class CaseMaker {
     if (!compat && (r.chance(0.6) || m === 'movabs')) {
       rex = 0x40 | (r.chance(0.45) ? 8 : 0) | r.below(8);
       if (r.chance(0.3)) rex &= ~7;
+      // Far pointers with 64-bit offsets are one maker's only.
+      if (/far|^l[fgs]s$/.test(m)) rex &= ~8;
     }
     if (rex) emit(rex);
     if (recipe.map) { emit(0x0f); if (recipe.map > 1) emit(recipe.map === 2 ? 0x38 : 0x3a); }
@@ -203,8 +205,8 @@ export class CaseMaker {
     decode(code, at, at + 15, rip & 4095, compat, meta.decoded);
     meta.formIndex = meta.decoded.handler - SPECIAL_COUNT;
     meta.form = meta.decoded.handler === SPECIAL.undefined ? undefined : forms[meta.formIndex];
-    const repeats = recipe.string && rep !== 0;
-    meta.step = !repeats && (branch || /^(popf|int3|into|privileged|ud|bound)$/.test(m) || r.chance(0.8));
+    const repeats = recipe.string && rep !== 0 || /ss$|mov_to_sreg/.test(m); // a load of ss holds the trap back
+    meta.step = !repeats && (branch || /^(popf|int3|into|privileged|ud|bound)$/.test(m) || usesSegments(m) && !/ss$|mov_to_sreg/.test(m) || r.chance(0.8));
     words[base + WORD.rip] = rip; words[base + WORD.rip + 1] = 0;
     if (meta.step) words[base + WORD.rflags]! |= 0x100;
     if (compat) for (let n = 0; n < 16; n++) words[base + WORD.gpr + 2 * n + 1] = 0;
@@ -300,6 +302,7 @@ export class CaseMaker {
       }
       return;
     }
+    if (usesSegments(m)) this.segments(recipe, p0, p1);
     if (m === 'xlat') { const v = p0.focus - (this.lo(0) & 255); this.set(3, v); }
     if (/^(div|idiv)$/.test(m)) {
       const k = r.below(5);
@@ -314,6 +317,27 @@ export class CaseMaker {
       if (wide) this.poke64(0, p0.focus + 8, this.lo(2), words[base + WORD.gpr + 5]!);
     }
     if (/^(loop|jrcxz)/.test(m)) { if (r.chance(0.6)) this.set(1, r.below(3), r.chance(0.2) ? r.u32() : 0); }
+  }
+  /** A selector: usable ones, the kernel's, null ones, absent ones, ones outside the table. */
+  private selector(code: boolean): number {
+    const { r } = this;
+    return r.chance(0.7) ? r.pick(code ? [CS64, CS32] : [0x2b, 0x2b, 0x23, 0x33, 0x28]) : r.pick([0, 1, 2, 3, 0x08, 0x10, 0x13, 0x1b, 0x18, 0x20, 0x22, 0x2a, 0x2b, 0x30, 0x31, 0x63, 0x27, 0x2f, 0x83, 0xff8b, 0xffff]);
+  }
+  private segments(recipe: Recipe, p0: Place, p1: Place): void {
+    const { r, words, base } = this, m = recipe.mnemonic;
+    words[base + WORD.error] = 1;
+    for (let n = 0; n < 16; n++) if (r.chance(0.8)) this.set(n, this.selector(false) | r.u32() << 16, r.u32());
+    const far = m.includes('far') || m === 'retf' || m === 'retf_imm' || m === 'iret', target = far ? this.codeTarget() : r.u32(), selector = this.selector(far);
+    // Offset and selector at every distance an operand size may put them.
+    const size = r.pick([2, 4, 4, 8]), bytes = [target, target >> 8, target >> 16, target >> 24, 0, 0, 0, 0].slice(0, size).map(b => b & 255);
+    const image = [...bytes, selector & 255, selector >> 8];
+    if (/^(mov_to_sreg|lar|lsl|verr|verw)$/.test(m)) this.poke(0, p0.focus, [selector & 255, selector >> 8]);
+    else if (/^pop/.test(m)) { this.set(4, p1.focus); this.poke(1, p1.focus, [selector & 255, selector >> 8]); }
+    else if (m === 'retf' || m === 'retf_imm' || m === 'iret') {
+      this.set(4, p1.focus);
+      const word = (v: number): number[] => [v, v >> 8, v >> 16, v >> 24, 0, 0, 0, 0].slice(0, size).map(b => b & 255);
+      this.poke(1, p1.focus, [...word(target), ...word(selector), ...word(r.u32() & ~0x100 & ~0x4100), ...word(REGIONS[1] + 5000), ...word(this.selector(false))]);
+    } else { this.set(4, p1.focus); this.poke(0, p0.focus, image); }
   }
   /** Makes window 1 hold what window 0 holds, `shift` bytes further on. */
   private copyWindow(shift: number): void {

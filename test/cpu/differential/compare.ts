@@ -45,9 +45,12 @@ export function difference(meta: Meta, input: Uint32Array, ours: Uint32Array, ho
   const data = b + WORD.data;
   for (let i = 0; i < 128; i++) if (host[data + i] !== ours[data + i] && !pushedTrapFlag(meta, input, ours, host, b, i)) { found.push('memory'); break; }
   if (host[b + WORD.window] !== ours[b + WORD.window]) found.push('stray stores');
+  for (let i = 1; i < 4; i++) if (visible(host[b + WORD.window + i]!) !== visible(ours[b + WORD.window + i]!)) { found.push('selectors'); break; }
   return found.join(' ');
 }
 
+/** Two selectors: the return from the host kernel clears the low bits of null ones. */
+const visible = (pair: number): number => ((pair & 0xfffc) === 0 ? pair & ~3 : pair) & ((pair & 0xfffc0000) === 0 ? ~0x30000 : -1);
 /** PUSHF under the trap flag pushes it. */
 function pushedTrapFlag(meta: Meta, input: Uint32Array, ours: Uint32Array, host: Uint32Array, b: number, word: number): boolean {
   if (meta.recipe.mnemonic !== 'pushf') return false;

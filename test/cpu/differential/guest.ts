@@ -8,6 +8,8 @@ import { CASE_BYTES, CASE_WORDS, CODE, CODE_PAGES, CS32, CS64, DS, foldPage, FS_
 
 /** Trap numbers our side reports beside the architecture's. */
 export const TRAP = { debug: 1, breakpoint: 3, privileged: 200, other: 300 } as const;
+/** Linux's descriptors for user programs and its own; the rest of its table is not present. */
+const GDT: readonly (bigint | undefined)[] = Array.from({ length: 16 }, (_, n) => ({ 1: 0x00cf9b000000ffffn, 2: 0x00af9b000000ffffn, 3: 0x00cf93000000ffffn, 4: 0x00cffb000000ffffn, 5: 0x00cff3000000ffffn, 6: 0x00affb000000ffffn, 15: 0x0040f50000000000n })[n] ?? 0n);
 const P = 1n, RW = 2n, US = 4n, NX = 1n << 63n;
 
 export class Guest {
@@ -20,14 +22,13 @@ export class Guest {
   private readonly pristinePages: Buffer[][];
   private readonly pages: Buffer[][];
   private readonly unimplemented = new Map<string, number>();
-  private longMode = true;
 
   constructor() {
     const layout = layoutMemory(1, 256), pages = layout.totalBytes / 65536;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     this.cpu = createProcessor({
       memory, layout, vcpu: 0, slot: 0, module: compileInterpreter(0),
-      host: { descriptor: () => undefined, foreign: () => 0, unimplemented: (_, bytes) => { this.unimplemented.set(bytes, (this.unimplemented.get(bytes) ?? 0) + 1); } },
+      host: { descriptor: selector => selector & 4 ? undefined : GDT[selector >> 3], foreign: () => 0, unimplemented: (_, bytes) => { this.unimplemented.set(bytes, (this.unimplemented.get(bytes) ?? 0) + 1); } },
     });
     this.words = new Uint32Array(memory.buffer as unknown as SharedArrayBuffer);
     let next = layout.first, high = layout.end - 1;
@@ -52,17 +53,19 @@ export class Guest {
     this.pages.forEach((list, r) => list.forEach((page, n) => page.set(this.pristinePages[r]![n]!)));
     this.cpu.setRoot(0, BigInt(root));
     this.cpu.setRoot(1, BigInt(root));
-    this.cpu.selectors.set([DS, CS64, DS, DS, 0, 0]);
+    this.placeSegments();
     this.setMode(false);
-    // The #UD reports are not of interest one by one.
-    this.cpu.fsBase = BigInt(FS_BASE);
-    this.cpu.gsBase = BigInt(GS_BASE);
+  }
+  private placeSegments(): void {
+    const { cpu } = this;
+    for (const n of [0, 2, 3]) cpu.loadSegment(n, DS);
+    cpu.selectors.set([DS, cpu.selectors[1]!, DS, DS, 0, 0]);
+    cpu.fsBase = BigInt(FS_BASE);
+    cpu.gsBase = BigInt(GS_BASE);
   }
 
   private setMode(compat: boolean): void {
-    if (this.longMode === !compat) return;
-    this.longMode = !compat;
-    this.cpu.longMode = !compat;
+    if (this.cpu.longMode === compat) this.cpu.longMode = !compat;
     this.cpu.selectors[1] = compat ? CS32 : CS64;
   }
 
@@ -96,6 +99,7 @@ export class Guest {
   run(input: Uint32Array, output: Uint32Array, index: number): void {
     const { cpu, words } = this, base = index * CASE_WORDS, area = cpu.area >>> 2, fx = (cpu.area + S.fx) >>> 2, regs = (cpu.area + S.regs) >>> 2;
     this.setMode(input[base] === CS32);
+    if (input[base + WORD.error]) this.placeSegments();
     for (let i = 0; i < 32; i++) words[regs + i] = input[base + WORD.gpr + i]!;
     for (let i = 0; i < 128; i++) words[fx + i] = input[base + WORD.fx + i]!;
     const flags = input[base + WORD.rflags]!, step = (flags & FLAG.TF) !== 0;
@@ -137,6 +141,11 @@ export class Guest {
     this.restore(0, w0);
     this.restore(1, w1);
     output[base + WORD.window] = this.strays();
+    const [es, cs, ss, ds, fs, gs] = cpu.selectors;
+    output[base + WORD.window + 1] = cs! | ss! << 16;
+    output[base + WORD.window + 2] = es! | ds! << 16;
+    output[base + WORD.window + 3] = fs! | gs! << 16;
+    if (input[base + WORD.error]) this.placeSegments();
   }
 
   private flags(): number {

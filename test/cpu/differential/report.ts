@@ -54,6 +54,7 @@ export function describeSample(s: Sample): string {
     for (let i = 0; i < 16; i += 2) lines.push(`        in xmm${i} ${[3, 2, 1, 0].map(k => hex(input[WORD.fx + 40 + 4 * i + k]!)).join('_')}  xmm${i + 1} ${[3, 2, 1, 0].map(k => hex(input[WORD.fx + 44 + 4 * i + k]!)).join('_')}`);
     for (let i = 0; i < 8; i += 2) lines.push(`        in st${i} ${hex(input[WORD.fx + 10 + 4 * i]!, 4)}_${wide(input, WORD.fx + 8 + 4 * i)}  st${i + 1} ${hex(input[WORD.fx + 14 + 4 * i]!, 4)}_${wide(input, WORD.fx + 12 + 4 * i)}`);
   }
+  if (s.what.includes('selectors')) for (const [who, w] of [['host', host], ['ours', ours]] as const) lines.push(`        ${who} ss:cs ${hex(w[WORD.window + 1]!)} ds:es ${hex(w[WORD.window + 2]!)} gs:fs ${hex(w[WORD.window + 3]!)}`);
   shown = 0;
   for (let i = 0; i < 2 * WINDOW / 4 && shown < 8; i++) {
     const o = WORD.data + i;

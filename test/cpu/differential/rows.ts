@@ -13,14 +13,10 @@ export interface Recipe {
   readonly long: boolean; readonly compat: boolean;
 }
 
+const FAR = 'checks descriptor, stack and target in an order of the maker\'s own';
 /** Mnemonics left out, and why. */
 export const EXCLUDED: Record<string, string> = {
-  syscall: 'enters the host kernel', sysenter: 'makers differ; never reaches the guest kernel on the host', int: 'gates of the host kernel', int1: 'looks like the single-step trap that ends a case',
-  iret: 'loads descriptors of the host', retf: 'loads descriptors of the host', retf_imm: 'loads descriptors of the host',
-  call_far: 'loads descriptors of the host', jmp_far: 'loads descriptors of the host', call_far_imm: 'loads descriptors of the host', jmp_far_imm: 'loads descriptors of the host',
-  mov_to_sreg: 'loads descriptors of the host', lar: 'reads descriptors of the host', lsl: 'reads descriptors of the host', verr: 'reads descriptors of the host', verw: 'reads descriptors of the host',
-  les: 'loads descriptors of the host', lds: 'loads descriptors of the host', lss: 'loads descriptors of the host', lfs: 'loads descriptors of the host', lgs: 'loads descriptors of the host',
-  pop_es: 'loads descriptors of the host', pop_ss: 'loads descriptors of the host', pop_ds: 'loads descriptors of the host', pop_fs: 'loads descriptors of the host', pop_gs: 'loads descriptors of the host',
+  syscall: 'enters the host kernel', sysenter: 'makers differ; never reaches the guest kernel on the host', iret: FAR, retf: FAR, retf_imm: FAR, call_far: FAR, jmp_far: FAR, call_far_imm: FAR, jmp_far_imm: FAR, int: 'gates of the host kernel', int1: 'looks like the single-step trap that ends a case',
 };
 /** Privileged instructions whose outcome on the host is not the #GP that stands for a privileged exit. */
 const EXCLUDED_PRIVILEGED = new Set(['vmcall', 'monitor', 'mwait', 'sysret', 'sysexit', 'lldt', 'ltr', 'xsetbv', 'swapgs']);
@@ -49,5 +45,7 @@ function recipe(row: Row): Recipe {
 const privilegedName = (row: Row): string => row.flags.find(f => f.startsWith('name:'))?.slice(5) ?? '';
 export const recipes: readonly Recipe[] = allRows.map(recipe).filter(r => !(r.mnemonic in EXCLUDED) && !EXCLUDED_PRIVILEGED.has(privilegedName(r.row)));
 export const nameOf = (r: Recipe): string => r.mnemonic === 'privileged' ? privilegedName(r.row) : r.mnemonic;
+/** Instructions that load segment registers or ask about descriptors. */
+export const usesSegments = (m: string): boolean => /^(mov_to_sreg|l[efgds]s|lss|pop_[efgds]s|pop_ss|call_far|jmp_far|call_far_imm|jmp_far_imm|retf|retf_imm|iret|lar|lsl|verr|verw)$/.test(m);
 /** Branches: an operand-size prefix on them means different things to different makers. */
 export const isBranch = (m: string): boolean => /^(j\d+|jmp|jmp_rm|call|call_rm|ret|ret_imm|loop|loope|loopne|jrcxz)$/.test(m);

@@ -16,7 +16,7 @@
 #include <asm/prctl.h>
 #include <ucontext.h>
 
-typedef uint64_t u64; typedef uint32_t u32; typedef uint8_t u8;
+typedef uint64_t u64; typedef uint32_t u32; typedef uint16_t u16; typedef uint8_t u8;
 
 #define CODE 0x13570000ul
 #define CODE_PAGES 40
@@ -30,15 +30,16 @@ typedef uint64_t u64; typedef uint32_t u32; typedef uint8_t u8;
 static const u64 regions[2] = { 0x2468b000ul, 0x3579d000ul };
 
 struct slot {
-  u32 trap, error;              // results: trap number (ucontext), error code. Input: trap is the code segment
+  u32 trap, error;              // results: trap number (ucontext), error code. Inputs: code segment; 1 when segments may change
   u64 cr2;
   u64 rip, rflags, gpr[16];     // both; gpr in x86 order
-  u64 window[2];                // inputs: addresses of the windows. window[0] comes back as the hash, or 0
+  u64 window[2];                // inputs: addresses of the windows. They come back as {hash or 0, cs | ss << 16} and selectors es ds fs gs
   u8 fx[512];                   // both: FXSAVE image
   u8 data[2][WINDOW];           // both
 };
 
 static struct slot *volatile current;
+static u64 selectors[2];
 static u64 saved_rsp __attribute__((used));
 static u8 pristine[2 * 4096 * REGION_PAGES] __attribute__((aligned(4096)));
 static u8 own_stack[1 << 16] __attribute__((aligned(4096), used));
@@ -96,6 +97,12 @@ __attribute__((used)) void handler(int sig, siginfo_t *info, void *context) {
   s->cr2 = g[REG_CR2];
   s->rip = g[REG_RIP];
   s->rflags = g[REG_EFL];
+  // Linux saves cs and ss alone and leaves the others as they were.
+  u16 es, ds, fs, gs;
+  __asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2; mov %%gs, %3" : "=r"(es), "=r"(ds), "=r"(fs), "=r"(gs));
+  u64 seg = g[REG_CSGSFS];
+  selectors[0] = ((seg & 0xffff) | (seg >> 48) << 16) << 32;
+  selectors[1] = es | (u64)ds << 16 | (u64)fs << 32 | (u64)gs << 48;
   for (int i = 0; i < 16; i++) s->gpr[i] = g[order[i]];
   copy(s->fx, uc->uc_mcontext.fpregs, 512);
   leave_case();
@@ -107,7 +114,14 @@ static int page_differs(const u64 *a, const u64 *b) {
   return d != 0;
 }
 
+static void place_segments(void) {
+  __asm__ volatile("mov %0, %%ds; mov %0, %%es; mov %1, %%fs; mov %1, %%gs" : : "r"(0x2b), "r"(0));
+  call(SYS_arch_prctl, ARCH_SET_GS, GS_BASE, 0, 0, 0, 0);
+  call(SYS_arch_prctl, ARCH_SET_FS, FS_BASE, 0, 0, 0, 0);
+}
+
 static void run_case(struct slot *s) {
+  int segments = s->error;
   u64 window[2] = { s->window[0], s->window[1] };
   // A window in the read-only page: its content is the pattern.
   for (int r = 0; r < 2; r++) {
@@ -120,6 +134,7 @@ static void run_case(struct slot *s) {
   current = s;
   enter_case(s);
   current = 0;
+  if (segments) place_segments();
   u32 hash = 0;
   for (int r = 0; r < 2; r++) {
     u8 *image = pristine + r * REGION_BYTES;
@@ -134,7 +149,8 @@ static void run_case(struct slot *s) {
       copy(p, image + page, 4096);
     }
   }
-  s->window[0] = hash;
+  s->window[0] = hash | selectors[0];
+  s->window[1] = selectors[1];
 }
 
 static void *map(u64 at, u64 bytes, int protection) {
@@ -162,9 +178,7 @@ __attribute__((used)) void start(long *stack) {
   struct { void (*handler)(void); u64 flags; void (*restorer)(void); u64 mask; } action = { handler_entry, SA_SIGINFO | SA_ONSTACK | SA_NODEFER | 0x04000000, leave_case, 0 };
   static const int signals[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV };
   for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++) call(SYS_rt_sigaction, signals[i], (long)&action, 0, 8, 0, 0);
-  __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(0x2b));
-  call(SYS_arch_prctl, ARCH_SET_GS, GS_BASE, 0, 0, 0, 0);
-  call(SYS_arch_prctl, ARCH_SET_FS, FS_BASE, 0, 0, 0, 0);
+  place_segments();
   // Stray accesses of the cases must find nothing: the stack and what the kernel maps above it go.
   u64 low = ((u64)stack & -4096ul) - (64ul << 20);
   if ((u64)&current > low) quit(8);

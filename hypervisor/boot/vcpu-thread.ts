@@ -38,7 +38,7 @@ setRemoteFlush((ctx, vcpus) => {
     kick(hv, slot, n);
     while (live() && state.vget(slot, n, V.runstate) === RUNSTATE_running && state.vget(slot, n, V.flushDone) - wanted < 0) flushIfAsked();
   }
-});
+}, flushIfAsked);
 let current: Vcpu | undefined;
 function flushIfAsked(): void {
   const wanted = state.vget(slot, id, V.flushWanted);

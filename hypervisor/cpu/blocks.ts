@@ -4,6 +4,7 @@
 // records live until the whole cache is emptied, so a dropped block is one whose records all lead back to the
 // lookup (SPECIAL.stale). Records never name a virtual address: blocks serve every mapping of their frame.
 import { decode, type Decoded, newDecoded, SPECIAL } from './decode.ts';
+import { fusedHandler } from './fusion.ts';
 import { CODE, PAGE_BYTES } from './layout.ts';
 import { blockHash } from './mmu.ts';
 import { R, RECORD_BYTES, writeRecord } from './record.ts';
@@ -51,7 +52,7 @@ export class BlockCache {
         this.d.ends = true;
         break;
       }
-      if (decode(this.bytes, at, limit, at - page, compat, this.d)) this.put(this.d);
+      if (decode(this.bytes, at, limit, at - page, compat, this.d)) { if (n === 0 || !this.fuse(this.d)) this.put(this.d); }
       else {
         // An instruction across the page border stands alone, guarded by a check of the second page.
         if (n > 0) break;
@@ -136,9 +137,18 @@ export class BlockCache {
       this.onCodeFrame();
     }
   }
+  /** Merges a conditional jump into the comparison just put, when there is a handler for the two. */
+  private fuse(d: Decoded): boolean {
+    const last = this.next - RECORD_BYTES, handler = fusedHandler(this.view.getUint16(last + R.handler, true), d.handler);
+    if (!handler) return false;
+    this.view.setUint16(last + R.handler, handler, true);
+    this.view.setUint8(last + R.length, this.view.getUint8(last + R.length) + d.length);
+    this.view.setInt32(last + R.target, d.target, true);
+    return true;
+  }
   private put(d: Decoded): void { writeRecord(this.view, this.next, d); this.next += RECORD_BYTES; }
   private special(handler: number, offset: number, imm = 0): void {
-    writeRecord(this.view, this.next, { handler, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm, offset, length: 0, c: 0, link: 0 });
+    writeRecord(this.view, this.next, { handler, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm, offset, length: 0, c: 0, link: 0, target: 0 });
     this.next += RECORD_BYTES;
   }
 }

@@ -138,7 +138,7 @@ export interface Decoded extends RecordFields {
   ends: boolean;
   mnemonic: string;
 }
-export const newDecoded = (): Decoded => ({ handler: 0, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0, ends: false, mnemonic: '' });
+export const newDecoded = (): Decoded => ({ handler: 0, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0, target: 0, ends: false, mnemonic: '' });
 
 const byteSlot = (n: number, rex: number): number => rex === 0 && n >= 4 && n < 8 ? SLOT.gpr(n - 4) + 1 : SLOT.gpr(n);
 
@@ -151,7 +151,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
   const max = Math.min(limit, at + 15);
   const short = (): boolean => { if (limit >= at + 15) { undefinedInstruction(d, offset, 15, 13); return true; } return false; };
   delete d.imm64;
-  d.a = d.b = d.c = d.base = d.index = d.scale = d.disp = d.imm = d.link = 0;
+  d.a = d.b = d.c = d.base = d.index = d.scale = d.disp = d.imm = d.link = d.target = 0;
   d.segment = SLOT.zero;
   d.offset = offset;
   for (;; p++) {
@@ -302,7 +302,8 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
   if (ripRelative) { d.disp += offset + d.length; d.base = SLOT.pageBase; }
   const relative = c.immediate?.letter === 'J';
   if (relative) {
-    d.imm += offset + d.length;
+    d.target = d.imm + offset + d.length;
+    d.imm = 0;
     if (compat && bits === 16) { undefinedInstruction(d, offset, d.length); return true; }
   }
   if (c.map >= 1 && c.row.operands.includes('I') && !c.sized && c.operands.some(o => 'VPUNQW'.includes(o.letter))) d.imm &= 0xff;

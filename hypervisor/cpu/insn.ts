@@ -310,14 +310,14 @@ export class Insn {
   }
   /** Goes on with the next instruction through the attention check: for what must act before it. */
   jumpNext(): void { this.jump(this.f.let(this.nextRip())); }
-  /** Target of a direct branch, from the immediate (relative to the page's base). */
-  branchTarget(): I64 { return this.slot(SLOT.pageBase).add(this.imm()); }
+  /** Target of a direct branch. */
+  branchTarget(): I64 { return this.slot(SLOT.pageBase).add(ld64from32s(this.rec, R.target)); }
   /** Direct branch: through the record's link when it has one. */
   branch(): void {
     const { f } = this, link = f.let(ld32(this.rec, R.link));
     f.if(link.eqz().or(this.state64(S.attention).eqz().eqz()), () => {
       // Within the page the lookup may patch the link: the page's records live and die together.
-      f.if(this.imm32().and(-4096).eqz(), () => this.setState32(S.patch, this.rec));
+      f.if(ld32(this.rec, R.target).and(-4096).eqz(), () => this.setState32(S.patch, this.rec));
       this.jump(this.branchTarget());
     });
     this.dispatch(link);

@@ -2,7 +2,8 @@
 // instruction, plus the memory management they call. A vCPU's state addresses are built in, so there is one module
 // per vCPU number; domains share it.
 import { EXIT } from './processor-api.ts';
-import { forms, SPECIAL, SPECIAL_COUNT } from './decode.ts';
+import { SPECIAL, SPECIAL_COUNT } from './decode.ts';
+import { allForms as forms } from './fusion.ts';
 import { type Form, Insn, type Runtime } from './insn.ts';
 import { CODE_WRITE, COMMIT, FOREIGN, LOOKUP, TRANSLATE, commitFunction, lookupFunction, translateFunction, walkFunction } from './mmu.ts';
 import { R } from './record.ts';

@@ -69,7 +69,7 @@ export class SoftwareProcessor implements Processor {
     this.word(S.codeMap, o.layout.codeMap);
     this.blocks = new BlockCache(this.bytes, this.view, area, o.layout.codeMap, () => this.dropWritable());
     this.segments = new SegmentUnit(this);
-    writeRecord(this.view, area + S.exitRecord, { handler: SPECIAL.exit, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0 });
+    writeRecord(this.view, area + S.exitRecord, { handler: SPECIAL.exit, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0, target: 0 });
     if (this.words[(S.fx + FX.mxcsr) / 4] === 0) {
       this.view.setUint16(area + S.fx + FX.fcw, 0x37f, true);
       this.view.setUint32(area + S.fx + FX.mxcsr, 0x1f80, true);

@@ -1,16 +1,17 @@
-// A pre-decoded instruction: 24 bytes, little-endian, 8-byte aligned. Handlers of the interpreter get its address.
+// A pre-decoded instruction: 32 bytes, little-endian, 8-byte aligned. Handlers of the interpreter get its address.
 //
 //   0 u16 handler   2 u8 a   3 u8 b   4 u8 base   5 u8 index   6 u8 scale   7 u8 segment slot
 //   8 i32 displacement       12 i32 immediate     16 u16 offset in page   18 u8 length   19 u8 c
 //  20 u32 link: record of the branch target in the same page, or 0
+//  24 i32 target: of a direct branch, relative to the page's base
 //
 // a, b, c, base, index and the segment are register slots (state.ts SLOT). A 64-bit immediate takes 8..15.
-export const RECORD_BYTES = 24;
-export const R = { handler: 0, a: 2, b: 3, base: 4, index: 5, scale: 6, segment: 7, disp: 8, imm: 12, offset: 16, length: 18, c: 19, link: 20 } as const;
+export const RECORD_BYTES = 32;
+export const R = { handler: 0, a: 2, b: 3, base: 4, index: 5, scale: 6, segment: 7, disp: 8, imm: 12, offset: 16, length: 18, c: 19, link: 20, target: 24 } as const;
 
 export interface RecordFields {
   handler: number; a: number; b: number; base: number; index: number; scale: number; segment: number;
-  disp: number; imm: number; imm64?: bigint; offset: number; length: number; c: number; link: number;
+  disp: number; imm: number; imm64?: bigint; offset: number; length: number; c: number; link: number; target: number;
 }
 
 export function writeRecord(view: DataView, at: number, r: RecordFields): void {
@@ -30,4 +31,5 @@ export function writeRecord(view: DataView, at: number, r: RecordFields): void {
   view.setUint8(at + R.length, r.length);
   view.setUint8(at + R.c, r.c);
   view.setUint32(at + R.link, r.link, true);
+  view.setInt32(at + R.target, r.target, true);
 }

@@ -2,7 +2,7 @@
 import type { HypercallHandler } from '../domain/vcpu-context.ts';
 import { copyIn, copyOut64 } from '../mm/guest-access.ts';
 import { EFAULT, EINVAL } from '../public/errno.ts';
-import { invoke } from './table.ts';
+import { invoke } from './invoke.ts';
 
 const ENTRY_BYTES = 64n, COUNT_MAX = 4096n;
 

@@ -1,6 +1,5 @@
 // The hypercalls: number, name, handler. Tracing, counters and the dispatcher read this one table.
 import type { HypercallHandler, VcpuContext } from '../domain/vcpu-context.ts';
-import { vcpuOf } from '../domain/vcpu.ts';
 import { ENOSYS, EPERM } from '../public/errno.ts';
 import { callback_op } from './callback_op.ts';
 import { console_io } from './console_io.ts';
@@ -8,6 +7,7 @@ import { event_channel_op } from './event_channel_op.ts';
 import { fpu_taskswitch } from './fpu_taskswitch.ts';
 import { get_debugreg } from './get_debugreg.ts';
 import { grant_table_op } from './grant_table_op.ts';
+import { invoke, register } from './invoke.ts';
 import { iret } from './iret.ts';
 import { memory_op } from './memory_op.ts';
 import { mmu_update } from './mmu_update.ts';
@@ -41,17 +41,8 @@ export const HYPERCALLS: readonly (readonly [number: number, name: string, handl
   [29, 'sched_op', sched_op], [30, 'callback_op', callback_op], [32, 'event_channel_op', event_channel_op], [33, 'physdev_op', physdev_op],
   [35, 'sysctl', privilegedOnly], [36, 'domctl', privilegedOnly], [40, 'xenpmu_op', absent],
 ];
-const byNumber: (HypercallHandler | undefined)[] = [];
-for (const [number, , handler] of HYPERCALLS) byNumber[number] = handler;
+for (const [number, , handler] of HYPERCALLS) register(number, handler);
 
-/** One call; -ENOSYS for numbers that are not in the table. */
-export function invoke(ctx: VcpuContext, number: number, a1: bigint, a2: bigint, a3: bigint, a4: bigint, a5: bigint): bigint | number {
-  const handler = byNumber[number];
-  if (!handler) return -ENOSYS;
-  const counters = vcpuOf(ctx).hypercalls;
-  if (counters) counters[number]!++;
-  return handler(ctx, a1, a2, a3, a4, a5);
-}
 /** One hypercall of the guest's: arguments as in rdi rsi rdx r10 r8; the result goes to rax. */
 export function dispatchHypercall(ctx: VcpuContext, number: bigint | number, args: readonly bigint[]): void {
   const result = invoke(ctx, Number(BigInt(number) & 0xffffffffn), args[0]!, args[1]!, args[2]!, args[3]!, args[4]!);

@@ -9,6 +9,7 @@ import { strings } from './strings.ts';
 import { system } from './system.ts';
 import { sse } from './sse.ts';
 import { x87 } from './x87.ts';
+import { fused } from './fused.ts';
 
-const all: Definitions = new Map([...arithmetic, ...shifts, ...multiply, ...moves, ...control, ...strings, ...system, ...sse, ...x87]);
+const all: Definitions = new Map([...arithmetic, ...shifts, ...multiply, ...moves, ...control, ...strings, ...system, ...sse, ...x87, ...fused]);
 export const definitionOf = (mnemonic: string): Definition | undefined => all.get(mnemonic);

@@ -24,21 +24,23 @@ export class SegmentUnit {
   }
   /** Loads a data segment register: 0, or the vector to raise with the selector as error code. */
   load(segment: number, selector: number): number {
+    const b = this.check(segment, selector);
+    if (typeof b === 'number') return b;
+    this.set(segment, selector, b);
+    return 0;
+  }
+  /** The base a data segment load would set, or the vector it would raise. */
+  private check(segment: number, selector: number): bigint | number {
     const { cpu } = this;
-    if ((selector & 0xfffc) === 0) {
-      // Only inner rings may have a null stack segment.
-      if (segment === SEG.ss) return 13;
-      this.set(segment, selector, 0n);
-      return 0;
-    }
+    // Only inner rings may have a null stack segment.
+    if ((selector & 0xfffc) === 0) return segment === SEG.ss ? 13 : 0n;
     const d = cpu.host.descriptor(selector);
     if (d === undefined) return 13;
     const a = access(d);
     const usable = (a & 0x10) !== 0 && (segment === SEG.ss ? (a & 0x0a) === 2 && (a >> 5 & 3) === 3 && (selector & 3) === 3 : !isCode(a) || (a & 2) !== 0) && ((a >> 5 & 3) === 3 || (isCode(a) && (a & 4) !== 0));
     if (!usable) return 13;
     if (!(a & 0x80)) return segment === SEG.ss ? 12 : 11;
-    this.set(segment, selector, base(d));
-    return 0;
+    return base(d);
   }
   private set(segment: number, selector: number, b: bigint): void {
     const { cpu } = this;
@@ -47,13 +49,16 @@ export class SegmentUnit {
     else if (segment === SEG.gs) cpu.gsBase = b;
     else { this.bases[segment] = b; if (!cpu.longMode) cpu.setSlotValue(SEGMENT_SLOT[segment]!, b); }
   }
-  /** Loads cs at the same privilege: 0, or the vector to raise. */
-  loadCode(selector: number): number {
+  /** Loads cs at the same privilege, for a target offset: 0, or the vector to raise. `more` is checked last. */
+  loadCode(selector: number, offset: bigint, more = (): number => 0): number {
     const { cpu } = this, d = (selector & 0xfffc) === 0 || (selector & 3) !== 3 ? undefined : cpu.host.descriptor(selector);
     if (d === undefined) return 13;
     const a = access(d), long = (d >> 53n & 1n) === 1n, big = (d >> 54n & 1n) === 1n;
     if (!isCode(a) || !(a & 0x10) || (a & 4 ? false : (a >> 5 & 3) !== 3) || long && big) return 13;
     if (!(a & 0x80)) return 11;
+    if (long ? BigInt.asIntN(48, offset) !== BigInt.asIntN(64, offset) : BigInt.asUintN(64, offset) > 0xffffffffn) return 13;
+    const last = more();
+    if (last) return last;
     cpu.selectors[SEG.cs] = selector;
     this.bases[SEG.cs] = base(d);
     cpu.longMode = long;
@@ -77,11 +82,12 @@ export class SegmentUnit {
     const { cpu } = this, count = cpu.longMode || bytes === 8 ? 5 : 3, v: bigint[] = [];
     for (let i = 0; i < count; i++) { const x = this.stack(i, bytes); if (x === undefined) return this.fault(rec); v.push(x); }
     const cs = Number(v[1]! & 0xffffn), sp = cpu.gpr[4]!;
-    const bad = this.loadCode(cs);
+    const ss = count === 5 ? Number(v[4]! & 0xffffn) : 0;
+    const bad = this.loadCode(cs, v[0]!, () => { const b = count === 5 ? this.check(SEG.ss, ss) : 0n; return typeof b === 'number' ? b : 0; });
     if (bad) return cpu.raise(rec, bad, cs & 0xfffc);
     const may = FLAG.TF | FLAG.DF | FLAG.NT | (bytes === 2 ? 0 : FLAG.AC | FLAG.ID | FLAG.RF);
     cpu.rflags = cpu.rflags & ~BigInt(may | 0x8d5) | v[2]! & BigInt(may | 0x8d5);
-    if (count === 5) { cpu.gpr[4] = v[3]!; this.load(SEG.ss, Number(v[4]! & 0xffffn)); } else cpu.gpr[4] = (sp + BigInt(3 * bytes)) & 0xffffffffn;
+    if (count === 5) { cpu.gpr[4] = v[3]!; this.load(SEG.ss, ss); } else cpu.gpr[4] = (sp + BigInt(3 * bytes)) & 0xffffffffn;
     cpu.goTo(cpu.longMode ? v[0]! : v[0]! & 0xffffffffn);
     return 0;
   }
@@ -110,7 +116,7 @@ export class SegmentUnit {
       cpu.gpr[4] = wasLong ? to : to & 0xffffffffn;
     }
     // Calls and jumps stay at their privilege whatever the selector asks; returns must name it.
-    const bad = this.loadCode(kind === 'ret' || (selector & 0xfffc) === 0 ? selector : selector | 3);
+    const bad = this.loadCode(kind === 'ret' || (selector & 0xfffc) === 0 ? selector : selector | 3, offset);
     if (bad) { cpu.gpr[4] = sp; return cpu.raise(rec, bad, selector & 0xfffc); }
     if (kind === 'ret') {
       const up = sp + BigInt(2 * bytes) + BigInt(view.getInt32(rec + R.imm, true));

@@ -13,10 +13,9 @@ export interface Recipe {
   readonly long: boolean; readonly compat: boolean;
 }
 
-const FAR = 'checks descriptor, stack and target in an order of the maker\'s own';
 /** Mnemonics left out, and why. */
 export const EXCLUDED: Record<string, string> = {
-  syscall: 'enters the host kernel', sysenter: 'makers differ; never reaches the guest kernel on the host', iret: FAR, retf: FAR, retf_imm: FAR, call_far: FAR, jmp_far: FAR, call_far_imm: FAR, jmp_far_imm: FAR, int: 'gates of the host kernel', int1: 'looks like the single-step trap that ends a case',
+  syscall: 'enters the host kernel', sysenter: 'makers differ; never reaches the guest kernel on the host', int: 'gates of the host kernel', int1: 'looks like the single-step trap that ends a case',
 };
 /** Privileged instructions whose outcome on the host is not the #GP that stands for a privileged exit. */
 const EXCLUDED_PRIVILEGED = new Set(['vmcall', 'monitor', 'mwait', 'sysret', 'sysexit', 'lldt', 'ltr', 'xsetbv', 'swapgs']);

@@ -7,7 +7,7 @@ import { forms } from '../../hypervisor/cpu/decode.ts';
 import { runCampaign, type CampaignResult } from './differential/campaign.ts';
 import { NativeHost } from './differential/native.ts';
 import { describeSample, uncovered } from './differential/report.ts';
-import { EXCLUDED, recipes } from './differential/rows.ts';
+import { excludedForm } from './differential/rows.ts';
 
 const { values } = parseArgs({
   options: {
@@ -21,10 +21,11 @@ function summary(r: CampaignResult, seconds: number): void {
   for (const s of r.samples.slice(0, Number(values.show))) console.log(describeSample(s), '\n');
   const bad = [...r.tally].filter(([, t]) => t.differing).sort((a, b) => b[1].differing - a[1].differing);
   if (bad.length) console.log(`differences: ${bad.map(([m, t]) => `${m} ${t.differing}/${t.cases}`).join(', ')}`);
-  const wanted = new Set(recipes.map(x => x.mnemonic).filter(m => m !== 'privileged')), missing = uncovered(r.coverage, f => wanted.has(f.mnemonic));
-  const least = forms.map((f, i) => wanted.has(f.mnemonic) ? r.coverage[i]! : Infinity).reduce((a, b) => Math.min(a, b), Infinity);
+  const missing = uncovered(r.coverage, f => !excludedForm(f)), excluded = new Map<string, number>();
+  for (const f of forms) { const why = excludedForm(f); if (why) excluded.set(why, (excluded.get(why) ?? 0) + 1); }
+  const least = forms.map((f, i) => excludedForm(f) ? Infinity : r.coverage[i]!).reduce((a, b) => Math.min(a, b), Infinity);
   if (!values.only) {
-    console.log(`forms: ${forms.length}, excluded with reason ${forms.filter(f => f.mnemonic in EXCLUDED).length}, not covered ${missing.length}, least covered ${least} cases`);
+    console.log(`forms: ${forms.length}, left out ${[...excluded].map(([why, n]) => `${n} (${why})`).join(', ')}, not covered ${missing.length}, least covered ${least} cases`);
     if (missing.length) console.log(`  not covered: ${(values.coverage ? missing : missing.slice(0, 20)).join('; ')}${missing.length > 20 && !values.coverage ? '; ...' : ''}`);
   }
   console.log(`outcomes on the host: ${[...r.traps].sort((a, b) => a[0] - b[0]).map(([t, n]) => `${t === 1 ? 'done' : t === 3 ? 'breakpoint' : `trap ${t}`} ${n}`).join(', ')}`);

@@ -129,7 +129,7 @@ export class CaseMaker {
     // Prefixes.
     const free = recipe.freePrefixes, branch = isBranch(m);
     const sizedVector = recipe.map === 1 && recipe.opcode === 0xb8 || recipe.map === 2 && recipe.prefix === 0xf2 || recipe.map === 1 && (recipe.opcode === 0xbc || recipe.opcode === 0xbd);
-    const opsize = recipe.prefix !== 0x66 && (free && (!branch || compat && !recipe.operands.some(o => o.letter === 'J')) && m !== 'bswap' || sizedVector) && r.chance(0.22);
+    const opsize = recipe.prefix !== 0x66 && (free && (!branch || compat && !recipe.operands.some(o => o.letter === 'J')) && m !== 'bswap' || sizedVector) && r.chance(0.28);
     const addr = !compat && r.chance(recipe.memory || recipe.string ? 0.14 : 0.02) || !compat && /^(loop|jrcxz|xlat)/.test(m) && r.chance(0.3);
     let segment = r.chance(recipe.memory || recipe.string ? 0.16 : 0.02) ? r.pick(compat ? [0x26, 0x2e, 0x36, 0x3e] : [0x64, 0x65, 0x64, 0x65, 0x2e, 0x36]) : 0;
     if (compat && segment === 0x2e && !recipe.memory) segment = 0;
@@ -141,9 +141,12 @@ export class CaseMaker {
     if (recipe.string) rep = r.pick([0, 0xf3, 0xf2, 0xf3]);
     else if (free && recipe.map === 0 && !recipe.lockable && !/^loop/.test(m) && r.chance(0.03)) rep = r.pick([0xf2, 0xf3]);
     const wantsRegister = recipe.register && (!recipe.memory || r.chance(0.4));
-    const lock = recipe.lockable && !wantsRegister ? r.chance(0.25) : m !== 'privileged' && m !== 'x87' && !usesSegments(m) && r.chance(0.005);
+    const lock = recipe.lockable && !wantsRegister ? r.chance(0.35) : m !== 'privileged' && m !== 'x87' && !usesSegments(m) && r.chance(0.005);
     const order = [opsize ? 0x66 : 0, addr ? 0x67 : 0, segment, lock ? 0xf0 : 0, rep].filter(Boolean);
     if (r.chance(0.3)) order.sort(() => r.chance(0.5) ? 1 : -1);
+    if (order.length && r.chance(0.04)) order.push(r.pick(order));
+    // A REX prefix before another prefix counts for nothing.
+    if (!compat && (order.length || recipe.prefix) && r.chance(0.03)) order.unshift(0x40 | r.below(16));
     order.forEach(emit);
     if (recipe.prefix) emit(recipe.prefix);
     let rex = 0;

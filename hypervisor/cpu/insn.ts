@@ -350,9 +350,11 @@ export class Insn {
     return Array.from({ length: n }, (_, i) => this.f.let(this.loadInt(this.f.let(p.add(i * bytes)), this.bits)));
   }
   /** Faults when the byte the stack pointer names cannot be written. */
-  probeStack(onFault: () => void): void { this.translate(this.stackAddress(this.stackPointer()), true, 1, () => { onFault(); this.stackFault(); }); }
+  probeStack(): void { this.translate(this.stackAddress(this.stackPointer()), true, 1, () => this.stackFault()); }
+  /** What else to undo when a stack access faults. */
+  onStackFault: (() => void) | undefined;
   /** What is #GP elsewhere is #SS for the stack. */
-  private stackFault(): void { this.f.if(this.state32(S.vector).eq(13), () => this.setState32(S.vector, 12)); }
+  private stackFault(): void { this.onStackFault?.(); this.f.if(this.state32(S.vector).eq(13), () => this.setState32(S.vector, 12)); }
   /** #GP(0) for a branch target that no address space has; before anything changed. */
   canonical(target: I64): I64 {
     const t = this.f.let(target);

@@ -40,15 +40,27 @@ def('leave', '', x => {
   x.setGpr(5, v, x.bits);
 });
 def('enter', 'r r', x => {
-  // Nesting levels above zero serve languages nobody compiles this way any more: #UD, see CAVEATS.
-  x.f.if(x.field8(19).and(31), () => x.raise(6));
-  const size = x.f.let(x.imm());
-  const before = x.f.let(x.gpr(4));
-  x.push(x.f.let(x.gpr(5, x.bits)));
-  const frame = x.f.let(x.gpr(4));
-  x.setStackPointer(frame.sub(size));
+  const { f } = x, bytes = x.bits / 8, level = f.let(x.field8(19).and(31)), size = f.let(x.imm()), before = f.let(x.gpr(4));
+  x.onStackFault = () => x.setGpr(4, before);
+  x.push(f.let(x.gpr(5, x.bits)));
+  const frame = f.let(x.gpr(4));
+  f.if(level, () => {
+    // The frame pointers of the enclosing procedures, then this one's.
+    const outer = f.local('i64'), left = f.local('i32');
+    f.set(outer, x.gpr(5));
+    f.set(left, level.sub(1));
+    f.block(done => f.loop(again => {
+      f.brIf(done, left.get().eqz());
+      f.set(left, left.get().sub(1));
+      f.set(outer, outer.get().sub(bytes).and(select(x.state32(S.compat), i64(0xffffffffn), i64(-1n))));
+      x.push(x.peek(1, outer.get())[0]!);
+      f.br(again);
+    }));
+    x.push(frame);
+  });
+  x.setStackPointer(x.gpr(4).sub(size));
   // The new top of the stack must be writable.
-  x.probeStack(() => x.setGpr(4, before));
+  x.probeStack();
   x.setGpr(5, frame, x.bits);
 });
 def('pusha', '', x => { const v = Array.from({ length: 8 }, (_, n) => x.f.let(x.gpr(n, x.bits))); x.push(...v); });

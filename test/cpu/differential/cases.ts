@@ -188,7 +188,7 @@ export class CaseMaker {
         let n = size === 'b' ? 1 : size === 'w' ? 2 : size === 'v' ? bits / 8 : bits === 16 ? 2 : 4;
         if (letter === 'J' && size === 'z') n = 4;
         if (recipe.row.flags.some(f => f === 'd64') && size === 'z' && opsize && !(rex & 8)) n = 2;
-        if (m === 'enter') { if (size === 'b') emit(0); else { const v = r.below(1024); emit(v); emit(v >> 8); } continue; }
+        if (m === 'enter') { if (size === 'b') emit(r.chance(0.5) ? 0 : r.chance(0.8) ? r.below(5) : r.below(256)); else { const v = r.below(1024); emit(v); emit(v >> 8); } continue; }
         if (letter === 'J' && n === 4) { const v = r.range(-0x10000000, 0x10000000); emit(v); emit(v >> 8); emit(v >> 16); emit(v >> 24); continue; }
         const v = new Uint32Array(2);
         r.hard64(v, 0);
@@ -289,6 +289,7 @@ export class CaseMaker {
     const { r, words, base } = this, m = recipe.mnemonic;
     if (/^(push|pop|call|ret|enter)/.test(m) && m !== 'popcnt' || m === 'pushf' || m === 'popf') {
       this.set(4, p1.focus);
+      if (m === 'enter' && r.chance(0.9)) this.set(5, p1.focus + r.range(-8, 60));
       if (/^ret/.test(m)) this.poke64(1, p1.focus, this.codeTarget(), 0);
       if (m === 'popf') { const f = r.u32() & ~0x100; this.poke64(1, p1.focus, f, r.u32()); }
     } else if (m === 'leave') this.set(5, p1.focus);

@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest';
+import { decode, newDecoded, privilegedInstructions, SPECIAL } from './decode.ts';
+
+const privileged = (hex: string, compat = false) => {
+  const bytes = new Uint8Array(32), d = newDecoded();
+  bytes.set(hex.split(' ').map(b => parseInt(b, 16)));
+  expect(decode(bytes, 0, 32, 0, compat, d)).toBe(true);
+  expect(d.mnemonic).toBe('privileged');
+  return privilegedInstructions[d.imm]!;
+};
+
+test('describes privileged instructions', () => {
+  expect(privileged('0f 22 d8')).toMatchObject({ name: 'mov_to_cr', system: 3, reg: 0, length: 3 });
+  expect(privileged('41 0f 20 d7')).toMatchObject({ name: 'mov_from_cr', system: 2, reg: 15, length: 4 });
+  expect(privileged('44 0f 22 c1')).toMatchObject({ name: 'mov_to_cr', system: 8, reg: 1 });
+  expect(privileged('0f 23 f8')).toMatchObject({ name: 'mov_to_dr', system: 7, reg: 0 });
+  expect(privileged('e4 70')).toMatchObject({ name: 'in', bits: 8, port: 0x70, length: 2 });
+  expect(privileged('e6 ff')).toMatchObject({ name: 'out', bits: 8, port: 0xff });
+  expect(privileged('66 ed')).toMatchObject({ name: 'in', bits: 16, port: -1, length: 2 });
+  expect(privileged('ef')).toMatchObject({ name: 'out', bits: 32, port: -1 });
+  expect(privileged('f3 6c')).toMatchObject({ name: 'ins', bits: 8, rep: true, length: 2 });
+  expect(privileged('0f a2')).toMatchObject({ name: 'cpuid', length: 2 });
+  expect(privileged('0f 01 f9')).toMatchObject({ name: 'rdtscp', length: 3 });
+  expect(privileged('0f 01 38')).toMatchObject({ name: 'invlpg', length: 3 });
+  expect(privileged('0f 20 c0', true)).toMatchObject({ name: 'mov_from_cr', bits: 32 });
+});
+
+test('bytes that are not there are asked for, bytes that cannot be are refused', () => {
+  const d = newDecoded();
+  // mov eax, imm32 with two of its bytes before the limit.
+  expect(decode(Uint8Array.of(0xb8, 1, 2), 0, 3, 4093, false, d)).toBe(false);
+  // Fifteen prefixes: #GP, told by the immediate.
+  expect(decode(new Uint8Array(32).fill(0x66), 0, 32, 0, false, d)).toBe(true);
+  expect([d.handler, d.imm]).toEqual([SPECIAL.undefined, 13]);
+  expect(decode(Uint8Array.of(0x0f, 0xff, 0xc0, ...Array<number>(20).fill(0)), 0, 20, 0, false, d)).toBe(true);
+  expect(d.mnemonic).toBe('ud');
+});

@@ -5,6 +5,7 @@ import { HELPER } from './helpers.ts';
 import type { SoftwareProcessor } from './processor.ts';
 import { R } from './record.ts';
 import { SLOT } from './state.ts';
+import { restoreImage, saveImage, x87Instruction, x87Wait } from './x87-helper.ts';
 
 const formOf = (cpu: SoftwareProcessor, rec: number) => forms[cpu.view.getUint16(rec + R.handler, true) - SPECIAL_COUNT]!;
 
@@ -27,6 +28,10 @@ export function runHelper(cpu: SoftwareProcessor, id: number, rec: number, p: nu
     }
     case HELPER.describe: cpu.segments.describe(p); return 0;
     case HELPER.decimal: decimal(cpu, p); return 0;
+    case HELPER.x87: return x87Instruction(cpu, rec, p !== 0);
+    case HELPER.x87Wait: return x87Wait(cpu, rec);
+    case HELPER.fxsave: return saveImage(cpu, p, formOf(cpu, rec).bits === 64);
+    case HELPER.fxrstor: return restoreImage(cpu, rec, p, formOf(cpu, rec).bits === 64);
     default: return cpu.raise(rec, 6);
   }
 }

@@ -9,6 +9,8 @@ import { jumpHash } from './mmu.ts';
 import { R, writeRecord } from './record.ts';
 import { SegmentUnit } from './segments.ts';
 import { runHelper } from './helper-table.ts';
+import { x87StateOf } from './x87-helper.ts';
+import { fxrstor, fxsave } from './x87/index.ts';
 import { areaOf, FLAG, FLAGS_OTHER, FX, INTERNAL, JUMP_BYTES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
 
 export interface ProcessorOptions {
@@ -343,8 +345,8 @@ export class SoftwareProcessor implements Processor {
   }
 
   loadSegment(segment: number, selector: number): number { return this.segments.load(segment, selector); }
-  fxsave(out: Uint8Array): void { out.set(this.bytes.subarray(this.area + S.fx, this.area + S.fx + 512)); }
-  fxrstor(image: Uint8Array): void { this.bytes.set(image.subarray(0, 512), this.area + S.fx); }
+  fxsave(out: Uint8Array): void { fxsave(x87StateOf(this), out); }
+  fxrstor(image: Uint8Array): void { fxrstor(x87StateOf(this), image); }
 
   setBreakpoint(va: bigint): void {
     const p = this.translate(va, ACCESS.execute);

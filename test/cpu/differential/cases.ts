@@ -307,6 +307,7 @@ export class CaseMaker {
       return;
     }
     if (usesSegments(m)) this.segments(recipe, p0, p1);
+    if (m === 'fxrstor' || m === 'ldmxcsr') { const v = r.chance(0.9) ? r.u32() & 0xffff : r.u32() & ~0x20000, at = p0.focus + (m === 'fxrstor' ? 24 : 0); this.poke(0, at, [v & 255, v >> 8 & 255, v >> 16 & 255, v >>> 24]); }
     if (m === 'xlat') { const v = p0.focus - (this.lo(0) & 255); this.set(3, v); }
     if (/^(div|idiv)$/.test(m)) {
       const k = r.below(5);

@@ -101,7 +101,7 @@ export class Guest {
     this.setMode(input[base] === CS32);
     if (input[base + WORD.error]) this.placeSegments();
     for (let i = 0; i < 32; i++) words[regs + i] = input[base + WORD.gpr + i]!;
-    for (let i = 0; i < 128; i++) words[fx + i] = input[base + WORD.fx + i]!;
+    this.moveFx(input, base + WORD.fx, words, fx, 1);
     const flags = input[base + WORD.rflags]!, step = (flags & FLAG.TF) !== 0;
     const zf = flags >>> 6 & 1, cf = flags & 1;
     words[area + S.flagResult / 4] = zf ^ 1;
@@ -134,7 +134,7 @@ export class Guest {
     output[base + WORD.rflags] = this.flags();
     output[base + WORD.rflags + 1] = 0;
     for (let i = 0; i < 32; i++) output[base + WORD.gpr + i] = words[regs + i]!;
-    for (let i = 0; i < 128; i++) output[base + WORD.fx + i] = words[fx + i]!;
+    this.moveFx(words, fx, output, base + WORD.fx, -1);
     const outBytes = new Uint8Array(output.buffer, output.byteOffset + index * CASE_BYTES, CASE_BYTES);
     this.window(0, w0, outBytes, WORD.data * 4, false);
     this.window(1, w1, outBytes, WORD.data * 4 + WINDOW, false);
@@ -146,6 +146,17 @@ export class Guest {
     output[base + WORD.window + 2] = es! | ds! << 16;
     output[base + WORD.window + 3] = fs! | gs! << 16;
     if (input[base + WORD.error]) this.placeSegments();
+  }
+
+  /** Between an FXSAVE image and the processor's state, which has the x87 registers in physical order. */
+  private moveFx(from: Uint32Array, f: number, to: Uint32Array, t: number, direction: 1 | -1): void {
+    const top = from[f]! >>> 27 & 7;
+    for (let i = 0; i < 8; i++) to[t + i] = from[f + i]!;
+    for (let i = 0; i < 8; i++) {
+      const a = f + 8 + 4 * i, b = t + 8 + 4 * (i + direction * top & 7);
+      to[b] = from[a]!; to[b + 1] = from[a + 1]!; to[b + 2] = from[a + 2]!; to[b + 3] = 0;
+    }
+    for (let i = 40; i < 104; i++) to[t + i] = from[f + i]!;
   }
 
   private flags(): number {

@@ -60,3 +60,20 @@ export const FX_MASK: Uint32Array = (() => {
   for (let i = 40; i < 104; i++) mask[i] = 0xffffffff;
   return mask;
 })();
+
+/** Second bytes of D9 whose results the architecture promises to within an ulp only. */
+const TRANSCENDENTAL = new Set([0xf0, 0xf1, 0xf2, 0xf3, 0xf9, 0xfb, 0xfe, 0xff]);
+export const transcendental = (meta: Meta): boolean => meta.recipe.mnemonic === 'x87' && meta.decoded.a === 0xd9 && TRANSCENDENTAL.has(meta.decoded.b);
+/** A significand one unit off, or C1 (which way it was rounded). */
+export function nearlyEqual(host: Uint32Array, ours: Uint32Array, fx: number, word: number): boolean {
+  if (word === 0) return ((host[fx]! ^ ours[fx]!) & ~0x02000000) === 0;
+  if (word < 8 || word >= 40 || (word & 3) > 1) return false;
+  const at = fx + (word & ~1), d = BigInt(host[at + 1]!) * 0x100000000n + BigInt(host[at]!) - BigInt(ours[at + 1]!) * 0x100000000n - BigInt(ours[at]!);
+  return d >= -1n && d <= 1n;
+}
+/** F2XM1 beyond +-1 and FYL2XP1 beyond about -0.29..0.41: any result will do. */
+export function outsideDomain(meta: Meta, input: Uint32Array, base: number): boolean {
+  if (!transcendental(meta)) return false;
+  const exponent = input[base + WORD.fx + 10]! & 0x7fff;
+  return meta.decoded.b === 0xf0 && exponent >= 0x3fff || meta.decoded.b === 0xf9 && exponent >= 0x3ffd;
+}

@@ -19,7 +19,7 @@ export const EXCLUDED: Record<string, string> = {
   syscall: 'enters the host kernel', sysenter: 'makers differ; never reaches the guest kernel on the host', int: 'gates of the host kernel', int1: 'looks like the single-step trap that ends a case',
 };
 /** Forms left out: why, or undefined. */
-export const excludedForm = (f: Form): string | undefined => EXCLUDED[f.mnemonic] ?? (f.bits === 64 && /^(call_far|jmp_far|l[fgs]s)$/.test(f.mnemonic) ? 'far pointers with 64-bit offsets are one maker\'s only' : f.mnemonic === 'privileged' ? 'one form stands for all of them; they are counted by name' : undefined);
+export const excludedForm = (f: Form): string | undefined => EXCLUDED[f.mnemonic] ?? (f.mnemonic.includes('+') ? 'pairs: sequences run them' : undefined) ?? (f.bits === 64 && /^(call_far|jmp_far|l[fgs]s)$/.test(f.mnemonic) ? 'far pointers with 64-bit offsets are one maker\'s only' : f.mnemonic === 'privileged' ? 'one form stands for all of them; they are counted by name' : undefined);
 /** Privileged instructions whose outcome on the host is not the #GP that stands for a privileged exit. */
 const EXCLUDED_PRIVILEGED = new Set(['vmcall', 'monitor', 'mwait', 'sysret', 'sysexit', 'lldt', 'ltr', 'xsetbv', 'swapgs']);
 

@@ -50,10 +50,13 @@ const COUNTER = REGIONS[0] + 4096 + 512 + 128;
  */
 export function makeSequence(maker: CaseMaker, words: Uint32Array, base: number, code: Uint8Array, at: number, compat: boolean, meta: Meta): void {
   const { r } = maker, count = r.range(2, 30), loops = r.chance(0.5), scratch = new Uint32Array(CASE_WORDS), list = compat ? lists.compat : lists.long;
+  const branches = list.filter(x => /^j\d/.test(x.mnemonic)), comparisons = list.filter(x => /^(cmp|test)$/.test(x.mnemonic));
+  let previous = '';
   let p = at, undefinedFlags = loops ? CF : 0;
   const forward: Forward[] = [];
   for (let n = 0; n < count;) {
-    const recipe = r.pick(list), m = recipe.mnemonic;
+    // Comparisons with a branch behind them are what compilers make (and what the decoder fuses).
+    const compared = previous === 'cmp' || previous === 'test', recipe = r.pick(compared && r.chance(0.5) ? branches : r.chance(0.1) ? comparisons : list), m = recipe.mnemonic;
     if (flagsRead(m) & undefinedFlags) continue;
     maker.make(recipe, scratch, 0, code, p, compat, meta);
     const modrm = recipe.modrm ? meta.decoded : undefined, form = meta.form;
@@ -77,6 +80,7 @@ export function makeSequence(maker: CaseMaker, words: Uint32Array, base: number,
     } else undefinedFlags = undefinedFlags & ~flagsDefined(m) | undefinedAfter(m);
     p += meta.length;
     n++;
+    previous = m;
     for (const f of forward) if (f.remaining > 0 && (--f.remaining === 0 || n === count)) {
       f.remaining = 0;
       const d = p - f.at;

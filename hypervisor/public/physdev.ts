@@ -42,4 +42,3 @@ export const PHYSDEVOP_ASSIGN_VECTOR = 10;
 export const PHYSDEVOP_FREE_VECTOR = 11;
 export const PHYSDEVOP_IRQ_NEEDS_UNMASK_NOTIFY = 1;
 export const PHYSDEVOP_IRQ_SHARED = 2;
-export const PHYSDEVOP_pirq_eoi_gmfn = 17;

@@ -41,6 +41,9 @@ export interface XenbusBackendOptions {
   readonly log: (line: string) => void;
 }
 
+/** A frontend that comes and goes for ever may not fill the log. */
+const MAX_LINES = 100;
+
 type Step = () => void | Promise<void>;
 const BACKEND_DIR = /^\/local\/domain\/(\d+)\/(backend\/(.+))$/;
 
@@ -59,6 +62,7 @@ export class XenbusBackend implements Backend {
   #stopped = false;
   #finished = false;
   #dirty = false;
+  #lines = 0;
   #running: Promise<void> | undefined;
   readonly #unwatch: (() => void)[] = [];
 
@@ -175,7 +179,7 @@ export class XenbusBackend implements Backend {
     const keys = await hooks.connect(details);
     if (this.#stopped) return;
     this.#write(keys, XenbusStateConnected);
-    this.#o.log(`${this.name}: connected`);
+    this.#log('connected');
   }
 
   async #close(online: boolean): Promise<void> {
@@ -186,10 +190,12 @@ export class XenbusBackend implements Backend {
     if (!online) await this.#finish();
   }
 
+  #log(what: string): void { if (this.#lines++ < MAX_LINES) this.#o.log(`${this.name}: ${what}`); }
+
   async #disconnect(): Promise<void> {
     if (!this.#connected) return;
     this.#connected = false;
-    try { await this.#o.hooks.disconnect(); } catch (error) { this.#o.log(`${this.name}: disconnecting failed: ${messageOf(error)}`); }
+    try { await this.#o.hooks.disconnect(); } catch (error) { this.#log(`disconnecting failed: ${messageOf(error)}`); }
   }
 
   /** For good: the toolstack removes the nodes, or has done so. */
@@ -197,7 +203,7 @@ export class XenbusBackend implements Backend {
     this.#finished = true;
     await this.#disconnect();
     for (const end of this.#unwatch.splice(0)) end();
-    try { this.#o.hooks.removed?.(); } catch (error) { this.#o.log(`${this.name}: ${messageOf(error)}`); }
+    try { this.#o.hooks.removed?.(); } catch (error) { this.#log(messageOf(error)); }
   }
 
   async #giveUp(error: unknown): Promise<void> {
@@ -209,11 +215,11 @@ export class XenbusBackend implements Backend {
   #fail(why: string): void {
     this.#failed = true;
     const text = printableLine(why);
-    this.#o.log(`${this.name}: ${text}`);
+    this.#log(text);
     try {
       this.#o.store.write(this.#errorPath, `-22 ${text}`);
       this.#write({}, XenbusStateClosing);
-    } catch (error) { this.#o.log(`${this.name}: ${messageOf(error)}`); }
+    } catch (error) { this.#log(messageOf(error)); }
     this.#dirty = true;
   }
 

@@ -7,13 +7,14 @@ interface Command { readonly usage: string; run(daemon: Daemon, args: readonly s
 
 /** Names as real xenstored prints them. */
 const QUOTA_NAMES: Readonly<Record<string, QuotaName>> = {
-  nodes: 'nodes', watches: 'watches', transactions: 'transactions', outstanding: 'outstanding',
+  nodes: 'nodes', watches: 'watches', transactions: 'transactions', 'transaction-nodes': 'transactionNodes', outstanding: 'outstanding',
   size: 'nodeBytes', permissions: 'permissions',
 };
 
 const commands: Readonly<Record<string, Command>> = {
   check: { usage: 'check', run: daemon => { daemon.log(`xenstore: ${daemon.check()} nodes, all well`); return 'OK'; } },
   help: { usage: 'help', run: () => Object.values(commands).map(c => c.usage).join('\n') + '\n' },
+  log: { usage: 'log|[on|off]', run: log },
   print: { usage: 'print|<string>', run: (daemon, [text]) => { daemon.log(`control: ${text ?? refuse('EINVAL')}`); return 'OK'; } },
   quota: { usage: 'quota|[set <name> <val>|<domid>]', run: quota },
 };
@@ -24,6 +25,12 @@ export function control(daemon: Daemon, words: readonly string[]): string {
   if (name === undefined) refuse('EINVAL');
   const command = Object.hasOwn(commands, name) ? commands[name]! : refuse('EINVAL');
   return `${command.run(daemon, args)}\0`;
+}
+
+function log(daemon: Daemon, [order]: readonly string[]): string {
+  if (order !== 'on' && order !== 'off') refuse('EINVAL');
+  daemon.tracing = order === 'on';
+  return 'OK';
 }
 
 function quota(daemon: Daemon, args: readonly string[]): string {

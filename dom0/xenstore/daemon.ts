@@ -26,6 +26,8 @@ export class Daemon implements StoreView {
   readonly quota: Quota = defaultQuota();
   domains: DomainTable = { isIntroduced: () => false, connection: () => undefined, introduce: () => {}, release: () => {}, resume: () => {} };
   readonly log: (line: string) => void;
+  /** Every request is logged. */
+  tracing = false;
 
   constructor(log: (line: string) => void = () => {}) {
     this.log = log;

@@ -362,6 +362,20 @@ describe('transactions', () => {
   });
 });
 
+describe('the trace', () => {
+  it('is one line per request, on demand', () => {
+    const lines: string[] = [], daemon = new Daemon(line => lines.push(line)), dom0 = new TestClient(daemon, 0), guest = new TestClient(daemon, 5);
+    dom0.ask(xs.XS_CONTROL, 'log\0on\0');
+    lines.length = 0;
+    dom0.write('/a', 'v\n');
+    guest.read('a', 7);
+    dom0.ask(xs.XS_CONTROL, 'log\0off\0');
+    dom0.read('/a');
+    expect(lines).toEqual(['xenstore: d0 WRITE /a|v? -> OK|', 'xenstore: d5 tx 7 READ a| -> ENOENT']);
+    expect(dom0.ask(xs.XS_CONTROL, 'log\0maybe\0')).toBe('<EINVAL>');
+  });
+});
+
 describe('quotas', () => {
   it('nodes, also at a transaction\'s end', () => {
     const { daemon, dom0, guest } = setup();
@@ -393,6 +407,18 @@ describe('quotas', () => {
     expect(guest.read('data/x')).toBe('');
     expect(guest.write('data/x', 'v'.repeat(2015))).toBe(OK);
     expect(dom0.write('/local/domain/5/data/x', 'v'.repeat(4000))).toBe(OK);
+  });
+  it('what a transaction may hold', () => {
+    const { daemon, dom0, guest } = setup();
+    daemon.quota.transactionNodes = 10;
+    for (const [client, outcome] of [[guest, '<ENOSPC>'], [dom0, OK]] as const) {
+      const tx = client.begin();
+      let last = '';
+      for (let i = 0; i < 30; i++) last = client.write('/local/domain/5/data/x', String(i), tx);
+      expect(last).toBe(outcome);
+      expect(client.end(tx)).toBe(OK);
+    }
+    expect(dom0.read('/local/domain/5/data/x')).toBe('29');
   });
   it('is asked for and set by CONTROL', () => {
     const { daemon, dom0 } = setup();

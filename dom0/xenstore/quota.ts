@@ -1,13 +1,15 @@
 // What an unprivileged domain may use up. Defaults are real xenstored's.
 import { isPrivileged, type Actor } from './permissions.ts';
 import { refuse } from './errors.ts';
-import { childNames, lookup, nearest, type StoreNode, type Tree } from './store.ts';
+import { lookup, nearest, type StoreNode, type Tree } from './store.ts';
 
 export interface Quota {
   /** Nodes a domain may own. */
   nodes: number;
   watches: number;
   transactions: number;
+  /** Places a transaction may look at, and changes it may make. */
+  transactionNodes: number;
   /** Bytes of one node: value, permissions and children's names. */
   nodeBytes: number;
   permissions: number;
@@ -16,13 +18,13 @@ export interface Quota {
 }
 export type QuotaName = keyof Quota;
 
-export const defaultQuota = (): Quota => ({ nodes: 1000, watches: 128, transactions: 10, nodeBytes: 2048, permissions: 5, outstanding: 20 });
+export const defaultQuota = (): Quota => ({ nodes: 1000, watches: 128, transactions: 10, transactionNodes: 1024, nodeBytes: 2048, permissions: 5, outstanding: 20 });
 
 const NODE_HEADER_BYTES = 24, PERMISSION_BYTES = 8;
 
 function nodeBytes(node: StoreNode): number {
   let bytes = NODE_HEADER_BYTES + PERMISSION_BYTES * node.permissions.length + node.value.length;
-  for (const name of childNames(node)) bytes += name.length + 1;
+  for (const name of node.children.keys()) bytes += name.length + 1;
   return bytes;
 }
 

@@ -69,19 +69,26 @@ export function handleMessage(daemon: Daemon, connection: Connection, message: W
     const request = table.get(message.type) ?? refuse('ENOSYS');
     if (request.privileged && !isPrivileged(connection.actor)) refuse('EACCES');
     const view = txId === 0 || request.noTransaction ? daemon : connection.transactions.get(txId) ?? refuse('ENOENT');
+    if (view instanceof Transaction && request.run !== endTransaction && !isPrivileged(connection.actor) && view.size >= daemon.quota.transactionNodes) refuse('ENOSPC');
     const reply = request.run({ daemon, connection, payload, view, txId, after: f => { then = f; } });
     if (reply.length > xs.XENSTORE_PAYLOAD_MAX) refuse('E2BIG');
+    if (daemon.tracing) trace(daemon, connection, message, reply);
     connection.reply({ type: message.type, reqId, txId, payload: reply });
   } catch (error) {
     if (!(error instanceof XsError)) daemon.log(`xenstore: request ${message.type} of ${connection.name} failed: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
-    connection.reply({ type: xs.XS_ERROR, reqId, txId, payload: `${error instanceof XsError ? error.code : 'EIO'}\0` });
+    const code = error instanceof XsError ? error.code : 'EIO';
+    if (daemon.tracing) trace(daemon, connection, message, code);
+    connection.reply({ type: xs.XS_ERROR, reqId, txId, payload: `${code}\0` });
     return;
   }
   then?.();
 }
 
-/** For log lines. */
-export const requestName = (type: number): string => table.get(type)?.name ?? `type ${type}`;
+/** One line per request, while `xenstore-control log on` is in force: `d5 tx 3 WRITE data/x|1 -> OK|`. */
+function trace(daemon: Daemon, { name }: Connection, { type, txId, payload }: WireMessage, outcome: string): void {
+  const shown = (text: string): string => text.slice(0, 200).replaceAll('\0', '|').replace(/[^\x20-\x7e]/g, '?');
+  daemon.log(`xenstore: ${name}${txId ? ` tx ${txId}` : ''} ${table.get(type)?.name ?? `type ${type}`} ${shown(payload)} -> ${shown(outcome)}`);
+}
 
 function directory(call: Call, path: string): string {
   return childNames(op.readChildren(call.view, call.connection.actor, pathOf(call, path))).map(name => `${name}\0`).join('');

@@ -23,6 +23,8 @@ export interface RingOptions {
 
 /** Requests handled per upcall; a guest that sends without pause must not keep Dom0 from other work. */
 const BATCH = 64;
+/** A guest that breaks its ring and reconnects, again and again, may not fill the log. */
+const MAX_COMPLAINTS = 10;
 const FEATURES = XENSTORE_SERVER_FEATURE_RECONNECTION | XENSTORE_SERVER_FEATURE_ERROR | XENSTORE_SERVER_FEATURE_WATCHDEPTH;
 const MASK = XENSTORE_RING_SIZE - 1;
 
@@ -33,6 +35,7 @@ export class RingTransport {
   readonly #parser = new WireParser();
   #scheduled: NodeJS.Immediate | undefined;
   #broken = false;
+  #complaints = 0;
   #running = false;
 
   constructor(options: RingOptions) {
@@ -53,7 +56,6 @@ export class RingTransport {
     for (const index of [page.req_cons, page.req_prod, page.rsp_cons, page.rsp_prod]) this.#store(index, 0);
     this.#store(page.error, XENSTORE_ERROR_NONE);
     this.#store(page.connection, XENSTORE_CONNECTED);
-    this.#o.notify();
   }
 
   onEvent(): void {
@@ -70,7 +72,7 @@ export class RingTransport {
   }
 
   #serve(): void {
-    if (this.#load(page.connection) === XENSTORE_RECONNECT) { this.restart(); return; }
+    if (this.#load(page.connection) === XENSTORE_RECONNECT) { this.restart(); this.#o.notify(); return; }
     if (this.#broken) return;
     try {
       let moved = this.#send(), more = false;
@@ -125,7 +127,7 @@ export class RingTransport {
 
   #fail(code: number, why: string): void {
     this.#broken = true;
-    this.#o.log(`xenstore: no more requests of ${this.#o.connection.name} are read: ${why}`);
+    if (this.#complaints++ < MAX_COMPLAINTS) this.#o.log(`xenstore: no more requests of ${this.#o.connection.name} are read: ${why}`);
     this.#o.connection.clear();
     this.#o.reset();
     this.#store(page.error, code);

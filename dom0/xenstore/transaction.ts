@@ -29,6 +29,9 @@ export class Transaction implements StoreView {
     this.#base = live.root;
   }
 
+  /** What it holds in memory: places looked at, or changes made. */
+  get size(): number { return Math.max(this.#touched.size, this.#log.length); }
+
   touch(path: string, aspect: Aspect): void {
     const aspects = this.#touched.get(path);
     if (aspects) aspects.add(aspect); else this.#touched.set(path, new Set([aspect]));

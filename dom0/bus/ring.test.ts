@@ -72,6 +72,8 @@ describe('shared rings', () => {
     set(sring.req_prod, 32);
     expect(back.take()).toBeUndefined();
     expect(back.inFlight).toBe(32);
+    set(sring.req_prod, 33);
+    expect(() => back.take()).toThrow(RingError);
   });
   it('detect a frontend that claims more requests than fit', () => {
     const { back, set } = setup();
@@ -81,6 +83,17 @@ describe('shared rings', () => {
     expect(() => back.finalCheck()).toThrow(RingError);
     set(sring.req_prod, 32);
     expect(back.take()).toBeDefined();
+  });
+  it('detect a frontend that takes requests back', () => {
+    const { front, back, set } = setup();
+    front.request(entry(1)); front.request(entry(2));
+    front.push();
+    back.take(); back.take();
+    set(sring.req_prod, 1);
+    expect(() => back.take()).toThrow('went back to 1');
+    expect(() => back.finalCheck()).toThrow(RingError);
+    set(sring.req_prod, 2);
+    expect(back.take()).toBeUndefined();
   });
   it('detect a backend that answers what was not asked', () => {
     const { front, set } = setup();

@@ -81,7 +81,7 @@ export class BackRing {
   /** Requests taken and not yet answered. */
   get inFlight(): number { return distance(this.#reqCons, this.#rspProdPvt); }
   /** Requests that take() would give. @throws RingError */
-  get unconsumed(): number { return Math.min(distance(this.#produced(), this.#reqCons), this.#ring.entryCount - this.inFlight); }
+  get unconsumed(): number { return distance(this.#produced(), this.#reqCons); }
 
   /** A private copy of the next request. @throws RingError the frontend claims more requests than fit */
   take(): Uint8Array | undefined {
@@ -116,10 +116,9 @@ export class BackRing {
   }
 
   #produced(): number {
-    const produced = this.#ring.load(sring.req_prod);
-    if (distance(produced, this.#rspProdPvt) > this.#ring.entryCount) {
-      throw new RingError(`req_prod is ${produced}, more than ${this.#ring.entryCount} beyond the last response at ${this.#rspProdPvt}`);
-    }
+    const produced = this.#ring.load(sring.req_prod), unanswered = distance(produced, this.#rspProdPvt);
+    if (unanswered > this.#ring.entryCount) throw new RingError(`req_prod is ${produced}, more than ${this.#ring.entryCount} beyond the last response at ${this.#rspProdPvt}`);
+    if (unanswered < this.inFlight) throw new RingError(`req_prod went back to ${produced}; requests up to ${this.#reqCons} have been taken`);
     return produced;
   }
 }

@@ -161,6 +161,16 @@ describe('unplugging', () => {
       expect(log.length).toBe(1);
     }
   });
+  it('its nodes go while it connects: they do not come back', async () => {
+    let go = (): void => {};
+    const gate = new Promise<void>(resolve => { go = resolve; });
+    const { calls, front, store } = await setup({ connect: async () => { await gate; return { sectors: 1 }; } });
+    await front(3);
+    store.remove(BACK);
+    go();
+    await settle();
+    expect([store.exists(BACK), calls]).toEqual([false, ['init', 'connect', 'disconnect', 'removed']]);
+  });
   it('stop() disconnects, once, and writes no more', async () => {
     const { backend, calls, front, state } = await setup();
     await front(4);

@@ -4,7 +4,8 @@ import { forms, SPECIAL_COUNT } from './decode.ts';
 import { HELPER } from './helpers.ts';
 import type { SoftwareProcessor } from './processor.ts';
 import { R } from './record.ts';
-import { SLOT } from './state.ts';
+import { FX, S, SLOT } from './state.ts';
+import { compareStrings } from './string-compare.ts';
 import { restoreImage, saveImage, x87Instruction, x87Wait } from './x87-helper.ts';
 
 const formOf = (cpu: SoftwareProcessor, rec: number) => forms[cpu.view.getUint16(rec + R.handler, true) - SPECIAL_COUNT]!;
@@ -28,6 +29,7 @@ export function runHelper(cpu: SoftwareProcessor, id: number, rec: number, p: nu
     }
     case HELPER.describe: cpu.segments.describe(p); return 0;
     case HELPER.decimal: decimal(cpu, p); return 0;
+    case HELPER.stringCompare: stringCompare(cpu, rec, p); return 0;
     case HELPER.x87: return x87Instruction(cpu, rec, p !== 0);
     case HELPER.x87Wait: return x87Wait(cpu, rec);
     case HELPER.fxsave: return saveImage(cpu, p, formOf(cpu, rec).bits === 64);
@@ -45,6 +47,20 @@ function divide(cpu: SoftwareProcessor, rec: number, signed: boolean): number {
   cpu.gpr[0] = BigInt.asUintN(64, q);
   cpu.gpr[2] = BigInt.asUintN(64, n % d);
   return 0;
+}
+
+/** Operands at readScratch + 0x200; bit 0 of `how`: lengths in eax and edx, bit 1: mask to xmm0 instead of index to ecx. */
+function stringCompare(cpu: SoftwareProcessor, rec: number, how: number): void {
+  const at = cpu.area + S.readScratch + 0x200, control = cpu.view.getUint8(rec + R.imm), max = control & 1 ? 8 : 16;
+  // Explicit lengths are 32-bit here: REX.W forms differ only for lengths beyond 2^31, which saturate alike.
+  const explicit = (n: number): number => how & 1 ? Math.min(max, Math.abs(Number(BigInt.asIntN(32, cpu.gpr[n]!)))) : -1;
+  const { mask, elements, length1, length2 } = compareStrings(cpu.bytes.slice(at, at + 16), cpu.bytes.slice(at + 16, at + 32), explicit(0), explicit(2), control);
+  if (how & 2) {
+    const xmm0 = cpu.area + S.fx + FX.xmm, bytes = 16 / elements;
+    for (let i = 0; i < 16; i++) cpu.bytes[xmm0 + i] = control & 0x40 ? (mask >> Math.floor(i / bytes) & 1 ? 0xff : 0) : i < 2 ? mask >> 8 * i & 0xff : 0;
+  } else cpu.gpr[1] = BigInt(mask === 0 ? elements : control & 0x40 ? 31 - Math.clz32(mask) : 31 - Math.clz32(mask & -mask));
+  const flags = (mask ? 1 : 0) | (length2 < elements ? 0x40 : 0) | (length1 < elements ? 0x80 : 0) | (mask & 1 ? 0x800 : 0);
+  cpu.rflags = cpu.rflags & ~0x8d5n | BigInt(flags);
 }
 
 /** DAA, DAS, AAA, AAS (compatibility mode only). */

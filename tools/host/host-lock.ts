@@ -12,7 +12,9 @@ export class HostRunsError extends Error {
 function startTime(pid: number): string {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    // A zombie holds nothing any more; it only waits for its parent to look.
+    return fields[0] === 'Z' || fields[0] === 'X' ? '' : fields[19] ?? '';
   } catch { return ''; }
 }
 

@@ -23,4 +23,5 @@ for (const [opcode, suffix] of [['71', 'w'], ['72', 'd'], ['73', 'q']] as const)
   add(`66 0F ${opcode} /2|psrl${suffix}_imm|Ux,Ib`, `66 0F ${opcode} /6|psll${suffix}_imm|Ux,Ib`);
   if (suffix !== 'q') add(`66 0F ${opcode} /4|psra${suffix}_imm|Ux,Ib`); else add('66 0F 73 /3|psrldq|Ux,Ib', '66 0F 73 /7|pslldq|Ux,Ib');
 }
+for (const [opcode, name] of [['60', 'pcmpestrm'], ['61', 'pcmpestri'], ['62', 'pcmpistrm'], ['63', 'pcmpistri']] as const) add(`66 0F3A ${opcode}|${name}|Vx,Wx,Ib|unaligned`);
 export const sseRows: readonly Row[] = rows;

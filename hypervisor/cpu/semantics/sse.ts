@@ -1,4 +1,5 @@
 // Meanings of opcodes/sse.ts.
+import { HELPER } from '../helpers.ts';
 import type { Insn } from '../insn.ts';
 import { i32, type I32, i64, ld128, ld32, select, splat64, v128, type V128 } from '../wasm/builder.ts';
 import { S } from '../state.ts';
@@ -98,3 +99,10 @@ for (const [suffix, bits, left, right, arithmetic] of [['w', 16, 0x8b, 0x8d, 0x8
   logical(`psrl${suffix}_imm`, right);
   if (arithmetic) simd(`psra${suffix}_imm`, 'rw r', x => x.writeX(0, x.readX(0).shift(arithmetic, clamp(x, bits - 1))));
 }
+
+// String comparisons are carried out by a helper on copies of the operands (string-compare.ts).
+for (const name of ['pcmpestrm', 'pcmpestri', 'pcmpistrm', 'pcmpistri']) simd(name, 'r r r', x => {
+  x.f.st128(x.area + S.readScratch, x.readX(0), 0x200);
+  x.f.st128(x.area + S.readScratch, x.readX(1), 0x210);
+  x.helper(HELPER.stringCompare, (name.includes('estr') ? 1 : 0) | (name.endsWith('m') ? 2 : 0));
+});

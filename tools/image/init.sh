@@ -20,6 +20,9 @@ for word in $cmdline; do
   case $word in
     console=*) name=${word#console=}; name=${name%%,*}; [ -c "/dev/$name" ] && tty=$name ;;
     xenolith.tty=*) chosen=${word#xenolith.tty=} ;;
+    root=/dev/*) root=${word#root=} ;;
+    init=*) init=${word#init=} ;;
+    ro) mode=ro ;;
   esac
 done
 [ -n "$chosen" ] && [ -c "/dev/$chosen" ] && tty=$chosen
@@ -32,6 +35,16 @@ for vbd in /sys/bus/xen/devices/vbd-*; do
   n=0
   while [ ! -d "$vbd/block" ] && [ $n -lt 100 ]; do n=$((n + 1)); usleep 50000; done
 done
+
+# root=/dev/... on the kernel's command line: a system of its own is on that disk.
+if [ -n "$root" ]; then
+  mkdir -p /newroot
+  if mount -o "${mode:-rw}" "$root" /newroot; then
+    for fs in proc sys dev; do mount --move /$fs /newroot/$fs; done
+    exec switch_root /newroot "${init:-/sbin/init}"
+  fi
+  echo "xenolith: $root cannot be mounted; here is a shell instead" >"/dev/$tty"
+fi
 
 if [ -f /etc/xenolith/exec ]; then
   read -r mark </etc/xenolith/mark

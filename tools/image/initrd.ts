@@ -4,7 +4,7 @@ import { Cpio } from './cpio.ts';
 import type { ModuleFile } from './modules.ts';
 
 /** Changes whenever the files written here do, so that a cached initrd of another version is made anew. */
-export const INITRD_VERSION = 1;
+export const INITRD_VERSION = 2;
 
 /** What the demo needs of the kernel; names that are built in or absent are skipped. crc32c is what ext4 asks for. */
 export const WANTED_MODULES = ['xen-blkfront', 'xen-netfront', 'crc32c_generic', 'ext4'];

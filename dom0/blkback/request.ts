@@ -57,7 +57,7 @@ export function parseRequest(entry: Uint8Array, disk: DiskLimits): BlkRequest {
       if (segmentCount === 0 || segmentCount > MAX_INDIRECT_SEGMENTS) return refused(BLKIF_RSP_ERROR, `${segmentCount} indirect segments`);
       const pageCount = Math.min(Math.ceil(segmentCount / SEGMENTS_PER_INDIRECT_PAGE), BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST);
       const pages = Array.from({ length: pageCount }, (_, i) => grantRef(data.getUint32(blkif_request_indirect.indirect_grefs + 4 * i, true)));
-      return { kind: 'indirect', id, operation, op, sector: u64(data, blkif_request_indirect.sector_number), segmentCount, pages };
+      return { kind: 'indirect', id, operation: op, op, sector: u64(data, blkif_request_indirect.sector_number), segmentCount, pages };
     }
     default: return refused(BLKIF_RSP_EOPNOTSUPP, `operation ${operation}`);
   }

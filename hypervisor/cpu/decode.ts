@@ -104,7 +104,7 @@ for (const c of compiled) {
   const all: readonly Bits[] = !c.sized ? [fixedBits(c)] : c.operands.some(o => o.size === 'y') ? [32, 64] : OPERATION_BITS;
   // Shapes nothing decodes to are left out: 64-bit ones of compatibility mode, 16-bit relative branches, ...
   const relative = c.operands.some(o => o.letter === 'J'), sizes = all.filter(b => !(c.bitness === '32' && b === 64) && !(relative && b === 16));
-  const isLoop = c.row.mnemonic.startsWith('loop') || c.row.mnemonic === 'jrcxz' || c.row.mnemonic === 'xlat';
+  const isLoop = c.row.mnemonic.startsWith('loop') || c.row.mnemonic === 'jrcxz' || implicitAddress(c.row.mnemonic);
   for (const bits of c.privileged ? [32 as const] : sizes) {
     const compatOnly = c.bitness === '32' || c.f64 && bits < 64 || c.d64 && bits === 32;
     const kinds: AddressKind[] = c.operands.some(o => o.letter === 'O') ? ['abs', 'a32'] : c.privileged ? ['reg'] : c.string || isLoop ? (compatOnly ? ['a32'] : ['bd', 'a32']) : c.memoryLetter && c.want !== 'reg' ? [...(c.registerLetter ? ['reg' as const] : []), ...(compatOnly ? ['a32' as const] : MEMORY_KINDS)] : ['reg'];
@@ -237,7 +237,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       kind = compat || addr ? 'a32' : segment >= 4 ? 'seg' : index >= 0 ? 'bis' : 'bd';
     }
   }
-  if (isString || c.row.mnemonic === 'xlat') {
+  if (isString || implicitAddress(c.row.mnemonic)) {
     d.segment = segment >= 4 ? SEGMENT_SLOT[segment]! : compat ? SEGMENT_SLOT[segment >= 0 ? segment : 3]! : SLOT.zero;
     kind = compat || addr ? 'a32' : 'bd';
   } else if (c.row.mnemonic.startsWith('loop') || c.row.mnemonic === 'jrcxz') kind = compat || addr ? 'a32' : 'bd';
@@ -335,6 +335,8 @@ function fixedBitsOf(c: Compiled): Bits {
   if (b === undefined) fixedCache.set(c, b = fixedBits(c));
   return b;
 }
+/** Instructions with one memory operand that no ModRM byte names. */
+function implicitAddress(mnemonic: string): boolean { return mnemonic === 'xlat' || mnemonic === 'maskmov'; }
 const isPrefix = (b: number): boolean => b === 0x66 || b === 0x67 || b === 0xf0 || b === 0xf2 || b === 0xf3 || b === 0x64 || b === 0x65 || b === 0x2e || b === 0x36 || b === 0x3e || b === 0x26 || (b & 0xf0) === 0x40;
 const read32 = (bytes: Uint8Array, p: number): number => bytes[p]! | bytes[p + 1]! << 8 | bytes[p + 2]! << 16 | bytes[p + 3]! << 24;
 

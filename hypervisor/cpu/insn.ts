@@ -2,11 +2,11 @@
 // so the same definition serves any binding of its operands. This is the dynamic binding: operands are fields of a
 // pre-decoded record and the result is one interpreter handler.
 import { EXIT } from './processor-api.ts';
-import { FLAG, S, SLOT, TLB_BYTES } from './state.ts';
+import { FLAG, FX, S, SLOT, TLB_BYTES } from './state.ts';
 import { R, RECORD_BYTES } from './record.ts';
 import {
   Fn, I32, I64, type FuncRef, type Local, type V128, i32, i64, ld128, ld128from32, ld128from64, ld16u, ld32, ld64, ld64from16u, ld64from32s, ld64from32u,
-  ld64from8u, ld8u, select,
+  ld64from8u, ld8u, select, splat64,
 } from './wasm/builder.ts';
 
 /** Operand width in bits. */
@@ -153,25 +153,36 @@ export class Insn {
     if (o.kind === 'mem') this.storeInt(this.pointer!, o.bits, v); else this.writeGpr(this.fieldOf(o), o.bits, v);
   }
 
-  // ---- xmm operands (registers are slots of 16 bytes; the field holds the register number)
-  private xmmAddress(o: OperandForm): I32 { return this.fieldOf(o).shl(4).add(this.area + S.fx + 160); }
+  // ---- xmm and mmx operands (registers are slots of 16 bytes; the field holds the register number; an mmx register's
+  // upper half reads as zero)
+  private xmmAddress(o: OperandForm): I32 { return this.fieldOf(o).shl(4).add(this.area + S.fx + (o.kind === 'mmx' ? FX.st : FX.xmm)); }
   xmmRegister(n: I32 | number): I32 { return i32(n).shl(4).add(this.area + S.fx + 160); }
   readX(i: number): V128 {
     const o = this.operand(i);
     if (o.kind === 'mem') {
       const p = this.pointer!;
-      return this.f.let(o.bits === 32 ? ld128from32(p) : o.bits === 64 ? ld128from64(p) : ld128(p));
+      return this.f.let(o.bits === 16 ? splat64(ld64from16u(p)) : o.bits === 32 ? ld128from32(p) : o.bits === 64 ? ld128from64(p) : ld128(p));
     }
-    return this.f.let(ld128(this.xmmAddress(o)));
+    return this.f.let(o.kind === 'mmx' ? ld128from64(this.xmmAddress(o)) : ld128(this.xmmAddress(o)));
   }
   writeX(i: number, v: V128): void {
     const o = this.operand(i);
+    if (o.kind === 'mmx') {
+      // Sign and exponent of the x87 register around it become all ones.
+      this.f.st64(this.xmmAddress(o), v.lane64(0));
+      this.f.st16(this.xmmAddress(o), 0xffff, 8);
+      return;
+    }
     if (o.kind !== 'mem') { this.f.st128(this.xmmAddress(o), v); return; }
     const p = this.pointer!;
     if (o.bits === 128) this.f.st128(p, v); else if (o.bits === 64) this.f.st64(p, v.lane64(0)); else this.f.st32(p, v.lane32(0));
   }
-  /** Address of an xmm register operand's 16 bytes in the state. */
-  xmmPointer(i: number): I32 { return this.xmmAddress(this.operand(i)); }
+  /** Address of a vector operand's bytes: in memory, or in the state. */
+  vectorPointer(i: number): I32 { const o = this.operand(i); return o.kind === 'mem' ? this.pointer! : this.xmmAddress(o); }
+  /** XMM0 where it is an implied operand. */
+  xmm0(): V128 { return ld128(this.area, S.fx + FX.xmm); }
+  /** Whether any operand is an MMX register. */
+  get usesMmx(): boolean { return this.form.operands.some(o => o.kind === 'mmx'); }
 
   // ---- addresses
   /** Effective address of the memory operand (with segment base), `beyond` bytes further on. */
@@ -371,7 +382,8 @@ export class Insn {
 
   // ---- assembly of one handler
   /** Emits prologue (address, translation), the definition, and the way on. */
-  define(definition: (x: Insn) => void, bitString: boolean): void {
+  define(definition: (x: Insn) => void, bitString: boolean, before?: (x: Insn) => void): void {
+    before?.(this);
     const memory = this.form.operands.find(o => o.kind === 'mem');
     if (memory && memory.access !== 'addr') {
       // BT with a register offset reaches beyond the operand: whole operands away, signed.

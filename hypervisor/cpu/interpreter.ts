@@ -77,7 +77,7 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   for (let n = 0; n < SPECIAL_COUNT; n++) handler(f => special(n, f, area, rt, walk));
   for (const form of forms) handler(f => {
     const d = definitionOf(form.mnemonic)!;
-    new Insn(f, form, area, rt).define(d.define, d.bitString ?? false);
+    new Insn(f, form, area, rt).define(d.define, d.bitString ?? false, d.before);
   });
   m.setTable(handlers);
   return m.build();

@@ -6,6 +6,8 @@ export interface Definition {
   readonly define: (x: Insn) => void;
   /** Bytes of memory touched, when not the memory operand's size. */
   readonly memoryBytes?: (bits: Bits) => number;
+  /** Checks that come before the memory operand's. */
+  readonly before?: (x: Insn) => void;
   /** BT family: a register bit offset moves the memory operand. */
   readonly bitString?: boolean;
 }

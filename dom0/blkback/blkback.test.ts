@@ -69,7 +69,7 @@ describe('a disk over a ring', () => {
     blk.kick();
     page.fill(0xff);
     await answered(1);
-    expect(ring.answers).toEqual([{ id: 9n, operation: 6, status: 0 }]);
+    expect(ring.answers).toEqual([{ id: 9n, operation: BLKIF_OP_READ, status: 0 }]);
     expect(guest.frames.get(20)![0]).toBe((8 + 19 * 8) & 0xff);
     await blk.stop(); await disk.close();
   });

@@ -319,6 +319,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     d.handler = c.handlers.find(h => h >= 0)!;
     return true;
   }
+  if (c.row.mnemonic.startsWith('pcmpestr')) d.c = rexW ? 1 : 0; // lengths in rax and rdx, or eax and edx
   if (c.row.mnemonic === 'x87') { d.a = b; d.b = modrm; d.c = opsize ? 1 : 0; }
   if (lock && !(c.lockable && kind !== 'reg')) { undefinedInstruction(d, offset, d.length); return true; }
   const extra = isString ? (rep === 0xf3 ? 1 : rep === 0xf2 ? 2 : 0) : lock ? 1 : 0;

@@ -5,6 +5,7 @@ import { HELPER } from './helpers.ts';
 import type { SoftwareProcessor } from './processor.ts';
 import { R } from './record.ts';
 import { FX, S, SLOT } from './state.ts';
+import { sseInstruction } from './sse-helper.ts';
 import { compareStrings } from './string-compare.ts';
 import { restoreImage, saveImage, x87Instruction, x87Wait } from './x87-helper.ts';
 
@@ -34,6 +35,7 @@ export function runHelper(cpu: SoftwareProcessor, id: number, rec: number, p: nu
     case HELPER.x87Wait: return x87Wait(cpu, rec);
     case HELPER.fxsave: return saveImage(cpu, p, formOf(cpu, rec).bits === 64);
     case HELPER.fxrstor: return restoreImage(cpu, rec, p, formOf(cpu, rec).bits === 64);
+    case HELPER.sse: return sseInstruction(cpu, formOf(cpu, rec), rec, p);
     default: return cpu.raise(rec, 6);
   }
 }
@@ -52,8 +54,12 @@ function divide(cpu: SoftwareProcessor, rec: number, signed: boolean): number {
 /** Operands at readScratch + 0x200; bit 0 of `how`: lengths in eax and edx, bit 1: mask to xmm0 instead of index to ecx. */
 function stringCompare(cpu: SoftwareProcessor, rec: number, how: number): void {
   const at = cpu.area + S.readScratch + 0x200, control = cpu.view.getUint8(rec + R.imm), max = control & 1 ? 8 : 16;
-  // Explicit lengths are 32-bit here: REX.W forms differ only for lengths beyond 2^31, which saturate alike.
-  const explicit = (n: number): number => how & 1 ? Math.min(max, Math.abs(Number(BigInt.asIntN(32, cpu.gpr[n]!)))) : -1;
+  const wide = cpu.view.getUint8(rec + R.c) !== 0, magnitude = (v: bigint): bigint => v < 0n ? -v : v;
+  const explicit = (n: number): number => {
+    if (!(how & 1)) return -1;
+    const length = magnitude(BigInt.asIntN(wide ? 64 : 32, cpu.gpr[n]!));
+    return length > BigInt(max) ? max : Number(length);
+  };
   const { mask, elements, length1, length2 } = compareStrings(cpu.bytes.slice(at, at + 16), cpu.bytes.slice(at + 16, at + 32), explicit(0), explicit(2), control);
   if (how & 2) {
     const xmm0 = cpu.area + S.fx + FX.xmm, bytes = 16 / elements;

@@ -41,25 +41,28 @@ mask('movmskps', i32x4.bitmask);
 mask('movmskpd', i64x2.bitmask);
 mask('pmovmskb', i8x16.bitmask);
 
-// MASKMOVQ, MASKMOVDQU: the bytes at DS:rDI whose mask bytes have their top bit set. No byte, no access.
+// MASKMOVQ, MASKMOVDQU: the bytes at DS:rDI whose mask bytes have their top bit set. The whole operand must be
+// writable, even for an empty mask, and MMX state is entered before that is found out.
 simd('maskmov', 'r r', x => {
-  const { f } = x, value = x.vectorPointer(0), bits = f.let(x.readX(1).toI32(i8x16.bitmask).and(x.usesMmx ? 0xff : 0xffff));
-  f.if(bits, () => {
-    const p = maskTarget(x), left = f.local('i32');
-    f.set(left, bits);
-    f.loop(again => {
-      const n = f.let(left.get().ctz());
-      f.st8(p.add(n), ld8u(value.add(n)));
-      f.set(left, left.get().and(left.get().sub(1)));
-      f.brIf(again, left.get());
-    });
-    x.commit(p);
-  });
+  const { f } = x, value = f.let(x.vectorPointer(0)), left = f.local('i32');
+  f.set(left, x.readX(1).toI32(i8x16.bitmask).and(x.usesMmx ? 0xff : 0xffff));
+  if (x.usesMmx) mmxEnter(x);
+  const p = maskTarget(x);
+  f.block(done => f.loop(again => {
+    f.brIf(done, left.get().eqz());
+    const n = f.let(left.get().ctz());
+    f.st8(p.add(n), ld8u(value.add(n)));
+    f.set(left, left.get().and(left.get().sub(1)));
+    f.br(again);
+  }));
+  x.commit(p);
 });
 function maskTarget(x: Insn): ReturnType<Insn['translate']> {
   const rdi = x.gpr(7), a32 = x.form.address === 'a32', segment = x.slot(x.field8(R.segment));
   const linear = (a32 ? rdi.and(0xffffffffn) : rdi).add(segment);
-  const va = a32 ? select(x.state32(S.compat), linear.and(0xffffffffn), linear) : linear;
+  const va = x.f.let(a32 ? select(x.state32(S.compat), linear.and(0xffffffffn), linear) : linear);
+  // Two accesses of 8 bytes, as for the segment limit: the first one's page fault comes before the second's #GP.
+  if (!x.usesMmx) x.translate(va, true, 8);
   return x.translate(va, true, x.usesMmx ? 8 : 16);
 }
 

@@ -122,6 +122,7 @@ export class F64 extends Value {
   cmp(opcode: number, b: F64): I32 { return new I32([...this.code, ...b.code, opcode]); }
   abs(): F64 { return new F64([...this.code, 0x99]); }
   sqrt(): F64 { return new F64([...this.code, 0x9f]); }
+  nearest(): F64 { return new F64([...this.code, 0x9e]); }
   asI64(): I64 { return new I64([...this.code, 0xbd]); }
   demote(): F32 { return new F32([...this.code, 0xb6]); }
   /** Truncation with saturation (never traps). */

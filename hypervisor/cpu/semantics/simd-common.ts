@@ -30,6 +30,7 @@ export const simdDefiner = (into: Definitions) => (name: string, access: string,
   into.set(name, {
     access: access.split(' ').filter(Boolean) as Access[],
     before: simdChecks,
-    define: x => { run(x); if (x.usesMmx) mmxEnter(x); },
+    // MMX state is entered even by a conversion that ends in #XM.
+    define: x => { if (x.usesMmx) mmxEnter(x); run(x); },
   });
 };

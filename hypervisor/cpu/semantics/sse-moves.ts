@@ -46,7 +46,6 @@ mask('pmovmskb', i8x16.bitmask);
 simd('maskmov', 'r r', x => {
   const { f } = x, value = f.let(x.vectorPointer(0)), left = f.local('i32');
   f.set(left, x.readX(1).toI32(i8x16.bitmask).and(x.usesMmx ? 0xff : 0xffff));
-  if (x.usesMmx) mmxEnter(x);
   const p = maskTarget(x);
   f.block(done => f.loop(again => {
     f.brIf(done, left.get().eqz());

@@ -3,7 +3,7 @@ import { SLOT } from '../../../hypervisor/cpu/state.ts';
 import type { Meta } from './cases.ts';
 import { TRAP } from './guest.ts';
 import { CASE_WORDS, CS32, WORD } from './layout.ts';
-import { COMPARED, FX_MASK, nearlyEqual, outsideDomain, transcendental, undefinedFlags, undefinedResult } from './masks.ts';
+import { approximation, closeSingles, COMPARED, FX_MASK, nearlyEqual, outsideDomain, transcendental, undefinedFlags, undefinedResult } from './masks.ts';
 import { nameOf } from './rows.ts';
 
 const WITH_ERROR_CODE = 1 << 8 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 17;
@@ -59,8 +59,8 @@ export function difference(meta: Meta, input: Uint32Array, ours: Uint32Array, ho
     if (host[o] !== ours[o] || host[o + 1] !== ours[o + 1] && !open) { found.push('register'); break; }
   }
   const fx = b + WORD.fx;
-  const inexact = transcendental(meta);
-  for (let i = 0; i < 104; i++) if ((host[fx + i]! ^ ours[fx + i]!) & FX_MASK[i]! && !(inexact && nearlyEqual(host, ours, fx, i))) { found.push(i >= 40 ? 'xmm' : i >= 8 ? 'st' : i === 6 ? 'mxcsr' : i === 1 ? 'ftw' : 'fcw/fsw'); break; }
+  const inexact = transcendental(meta), approximate = approximation(meta);
+  for (let i = 0; i < 104; i++) if ((host[fx + i]! ^ ours[fx + i]!) & FX_MASK[i]! && !(inexact && nearlyEqual(host, ours, fx, i)) && !(approximate && i >= 40 && closeSingles(host[fx + i]!, ours[fx + i]!))) { found.push(i >= 40 ? 'xmm' : i >= 8 ? 'st' : i === 6 ? 'mxcsr' : i === 1 ? 'ftw' : 'fcw/fsw'); break; }
   const data = b + WORD.data;
   for (let i = 0; i < 128; i++) if (host[data + i] !== ours[data + i] && !savedMxcsrMask(meta, ours, host, data + i) && !pushedTrapFlag(meta, input, ours, host, b, i)) { found.push('memory'); break; }
   if (host[b + WORD.window] !== ours[b + WORD.window]) found.push('stray stores');

@@ -77,3 +77,7 @@ export function outsideDomain(meta: Meta, input: Uint32Array, base: number): boo
   const exponent = input[base + WORD.fx + 10]! & 0x7fff;
   return meta.decoded.b === 0xf0 && exponent >= 0x3fff || meta.decoded.b === 0xf9 && exponent >= 0x3ffd;
 }
+
+/** RCPPS and its kin promise a relative error of 1.5 * 2^-12: two answers are within twice that, of one sign. */
+export const approximation = (meta: Meta): boolean => /^(rcp|rsqrt)[ps]s$/.test(meta.recipe.mnemonic);
+export const closeSingles = (host: number, ours: number): boolean => host >>> 31 === ours >>> 31 && Math.abs(host - ours) <= 0x3000 && (host & 0x7f800000) !== 0x7f800000;

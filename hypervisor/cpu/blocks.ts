@@ -28,6 +28,8 @@ export class BlockCache {
   /** Called when a frame got its first block: writable translations of it must go. */
   private readonly onCodeFrame: () => void;
   private readonly byFrame = new Map<number, Block[]>();
+  /** First record by physical address, doubled, odd in compatibility mode: what the table in memory forgets. */
+  private readonly byAddress = new Map<number, number>();
   private next: number;
   private readonly scratch = new Uint8Array(32);
   private readonly d: Decoded = newDecoded();
@@ -40,7 +42,19 @@ export class BlockCache {
     this.next = area + S.records;
   }
 
-  /** Decodes the block at a physical address; returns its first record, or 0 when fetching its first instruction faults. */
+  /** The block at a physical address, decoded if need be: its first record, or 0 when fetching its first instruction faults. */
+  find(phys: number, compat: boolean, source: CodeSource): number {
+    const known = this.byAddress.get(phys * 2 + (compat ? 1 : 0));
+    if (known === undefined) return this.make(phys, compat, source);
+    this.enter(phys, known, compat);
+    return known;
+  }
+  private enter(phys: number, start: number, compat: boolean): void {
+    const entry = this.area + S.blocks + blockHash(phys);
+    this.view.setUint32(entry, phys, true);
+    this.view.setUint32(entry + 4, start | (compat ? 1 : 0), true);
+  }
+  /** Decodes anew, in place of what may be known. */
   make(phys: number, compat: boolean, source: CodeSource): number {
     if (this.next + (BLOCK_MAX + 3) * RECORD_BYTES > this.area + S.records + RECORDS_BYTES) this.empty();
     const page = phys - phys % PAGE_BYTES, limit = page + PAGE_BYTES, start = this.next;
@@ -77,9 +91,8 @@ export class BlockCache {
     const block: Block = { phys, start, count: (this.next - start) / RECORD_BYTES };
     this.register(page / PAGE_BYTES, block);
     if (crossed) this.register(crossed / PAGE_BYTES >>> 0, block);
-    const entry = this.area + S.blocks + blockHash(phys);
-    this.view.setUint32(entry, phys, true);
-    this.view.setUint32(entry + 4, start | (compat ? 1 : 0), true);
+    this.byAddress.set(phys * 2 + (compat ? 1 : 0), start);
+    this.enter(phys, start, compat);
     return start;
   }
 
@@ -110,6 +123,7 @@ export class BlockCache {
     for (const b of blocks) {
       this.dropped++;
       for (let i = 0; i < b.count; i++) this.view.setUint16(b.start + i * RECORD_BYTES + R.handler, SPECIAL.stale, true);
+      for (const key of [b.phys * 2, b.phys * 2 + 1]) if (this.byAddress.get(key) === b.start) this.byAddress.delete(key);
       const entry = this.area + S.blocks + blockHash(b.phys);
       if (this.view.getUint32(entry, true) === b.phys) this.view.setUint32(entry + 4, 0, true);
     }
@@ -120,6 +134,7 @@ export class BlockCache {
     this.emptied++;
     for (const frame of this.byFrame.keys()) this.bytes[this.codeMap + frame] = 0;
     this.byFrame.clear();
+    this.byAddress.clear();
     this.bytes.fill(0, this.area + S.blocks, this.area + S.blocks + BLOCK_ENTRIES * 8);
     // The jump caches name records, which will be others from now on. (An entry of all ones is empty, but for the first.)
     this.bytes.fill(0xff, this.area + S.jumpCaches, this.area + S.jumpCaches + 2 * JUMP_BYTES);

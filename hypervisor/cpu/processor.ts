@@ -163,7 +163,7 @@ export class SoftwareProcessor implements Processor {
       const exit = this.settle();
       if (exit === INTERNAL.none) { this.word(S.patch, 0); continue; }
       if (exit === INTERNAL.decode || exit === INTERNAL.recheck) {
-        if (!this.findBlock()) return this.count(EXIT.exception);
+        if (!this.findBlock(exit === INTERNAL.recheck)) return this.count(EXIT.exception);
         continue;
       }
       if (exit === EXIT.attention && this.words[S.selfAttention / 4]) {
@@ -214,10 +214,11 @@ export class SoftwareProcessor implements Processor {
     return EXIT.exception;
   }
 
-  private findBlock(): boolean {
+  private findBlock(anew: boolean): boolean {
     const rip = this.rip, p = this.wasm.walk(BigInt.asIntN(64, rip), ACCESS.execute, 0) >>> 0;
     if (!p) return false;
-    const record = this.blocks.make(p, !this.longMode, { nextPage: () => this.wasm.walk(BigInt.asIntN(64, (rip & ~0xfffn) + 4096n), ACCESS.execute, 0) >>> 0 });
+    const source = { nextPage: () => this.wasm.walk(BigInt.asIntN(64, (rip & ~0xfffn) + 4096n), ACCESS.execute, 0) >>> 0 };
+    const record = anew ? this.blocks.make(p, !this.longMode, source) : this.blocks.find(p, !this.longMode, source);
     if (!record) return false;
     // The jump cache may still name a dropped block for this address.
     const entry = this.words[S.jumps / 4]! + jumpHash(Number(rip & 0xffffffffn) | 0);

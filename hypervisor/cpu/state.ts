@@ -5,8 +5,8 @@
 //   0x0100  registers: 32 slots of 8 bytes     0x2000  scratch for page-crossing accesses
 //   0x10000 TLBs: [view][kind] of 1024 entries {i64 tag, i32 addend, pad}
 //   0x30000 jump caches: [view] of 1024 entries {i64 rip, i32 record, pad}
-//   0x40000 block table: 64 Ki entries {u32 physical address, u32 record | mode}
-//   0x100000 .. VCPU_STRIDE: records
+//   0x100000 block table: 256 Ki entries {u32 physical address, u32 record | mode}
+//   0x300000 .. VCPU_STRIDE: records
 import { ATTENTION, VCPU_AREA, VCPU_STRIDE } from './layout.ts';
 
 export const S = {
@@ -65,8 +65,8 @@ export const S = {
   stepRecords: 0x3040,
   tlbs: 0x10000,
   jumpCaches: 0x30000,
-  blocks: 0x40000,
-  records: 0x100000,
+  blocks: 0x100000,
+  records: 0x300000,
 } as const;
 
 export const TLB_ENTRIES = 1024;
@@ -75,7 +75,7 @@ export const TLB_BYTES = TLB_ENTRIES * 16;
 export const VIEW_BYTES = 4 * TLB_BYTES;
 export const JUMP_ENTRIES = 1024;
 export const JUMP_BYTES = JUMP_ENTRIES * 16;
-export const BLOCK_ENTRIES = 0x10000;
+export const BLOCK_ENTRIES = 0x40000;
 export const RECORDS_BYTES = VCPU_STRIDE - S.records;
 
 /** Register slots: byte offsets from S.regs that fit a record's 8-bit fields. High bytes are slot + 1. */

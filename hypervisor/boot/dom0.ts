@@ -4,17 +4,21 @@ import { parentPort, type MessagePort } from 'node:worker_threads';
 import { CODE, layoutMemory } from '../cpu/layout.ts';
 import { type Hypervisor, domainChanged, kickDomain, shutdownDomain } from '../domain/hypervisor.ts';
 import { Memories, type DomainMemory } from '../domain/memories.ts';
-import { D, DOMAIN_STATE, H, HypervisorState, MAX_PORTS, MAX_SLOTS, MAX_VCPUS, V } from '../domain/state.ts';
+import { D, DOMAIN_STATE, H, HypervisorState, MAX_SLOTS, MAX_VCPUS, V } from '../domain/state.ts';
 import * as channels from '../event/channels.ts';
-import { entryWord, GrantPins, growTable, type Pin } from '../grant/table.ts';
+import { tellDirtyCode } from '../grant/copy.ts';
+import { track, tracked, untrack, untrackAll } from '../grant/maptrack.ts';
+import { entryWord, forgetGrants, growTable, pinGrant, spaceOfMemory, unpinGrant } from '../grant/table.ts';
 import { locked } from '../lib/lock.ts';
 import { allocatedFrames, allocateFrames, allocateSharedFrames, setM2pEntry, setMaxFrames } from '../mm/frames.ts';
 import { PGT } from '../mm/frame-table.ts';
 import { pinTable } from '../mm/page-tables.ts';
-import { createSpace, type Space, withPageLock } from '../mm/space.ts';
+import { type Space, withPageLock } from '../mm/space.ts';
 import { initSpace } from '../mm/xen-tables.ts';
 import type { BootContext, CreateDomain, Dom0Hypercalls, DomainInfo, ForeignMemory, GrantMapping } from '../public/dom0-hypercalls.ts';
 import { EBUSY, EINVAL, ENOMEM, ENOSPC, ESRCH } from '../public/errno.ts';
+import { shared_info, vcpu_info } from '../public/layouts.ts';
+import { DOMID_FIRST_RESERVED } from '../public/xen.ts';
 import { GTF_permit_access } from '../public/grant_table.ts';
 import { RUNSTATE_running } from '../public/vcpu.ts';
 import { SHUTDOWN_crash } from '../public/sched.ts';
@@ -22,17 +26,31 @@ import { domid as asDomid, mfnIndex, mfnOf, mfnSlot, type Domid, type EvtchnPort
 import { fillWallClock } from '../time/pvclock.ts';
 import { appendConsole, readConsole } from '../trace/console.ts';
 import { debugKey } from '../trace/debug-keys.ts';
-import type { Dom0Request } from './main.ts';
+import { setTrace } from '../trace/trace.ts';
+import { Dom0Events } from './dom0-events.ts';
+import type { ThreadRequest } from './main.ts';
 
 /** Frames beyond a domain's memory for what ballooning and exchanges need meanwhile. */
 const SLACK_FRAMES = 16;
 const END_PATIENCE_MS = 2000;
+/** domain_pause waits for its vCPUs to stop, but a processor that hangs must not stop Dom0. */
+const STANDSTILL_MS = 20;
 const GIB4_FRAMES = 0x100000;
 
 export interface Dom0Data { readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly options: unknown }
 
-/** To be called once by Dom0's thread with its workerData. */
-export function attachDom0(workerData: unknown): Dom0Hypercalls & { readonly options: unknown } {
+/** Beside the contract: aids for whoever debugs a guest. */
+export interface Dom0Aids {
+  readonly options: unknown;
+  /** Switches the trace of one domain's hypercalls and events: 0 or -ESRCH. Debug key T prints what was traced. */
+  traceDomain(dom: Domid, on: boolean): number;
+}
+
+/**
+ * To be called once by Dom0's thread with its workerData. What an earlier Dom0 left behind ends here: its mappings, and
+ * its event channels (their other ends are unbound again, for Dom0 to bind anew).
+ */
+export function attachDom0(workerData: unknown): Dom0Hypercalls & Dom0Aids {
   const { buffer, memoryPort, options } = workerData as Dom0Data;
   const state = new HypervisorState(buffer);
   return Object.assign(new Dom0({ state, memories: new Memories(memoryPort) }), { options });
@@ -40,42 +58,19 @@ export function attachDom0(workerData: unknown): Dom0Hypercalls & { readonly opt
 
 class Dom0 implements Dom0Hypercalls {
   private readonly hv: Hypervisor;
-  private readonly handlers = new Map<number, () => void>();
-  private readonly domainHandlers: (() => void)[] = [];
-  private readonly spaces = new Map<number, { domid: number; space: Space; pins: GrantPins }>();
+  private readonly events: Dom0Events;
   private readonly contexts = new Map<number, BootContext>();
-  private readonly pins = new Map<number, Pin>();
-  private nextHandle = 1;
-  private seenExc: number;
+  /** Domains that are being destroyed on this thread. */
+  private readonly ending = new Set<number>();
 
   constructor(hv: Hypervisor) {
     this.hv = hv;
-    this.seenExc = hv.state.words[H.dom0Exc]!;
-    void this.listen();
+    untrackAll(hv);
+    channels.closeAll(hv, 0);
+    this.events = new Dom0Events(hv);
   }
 
   // ---- events
-  private async listen(): Promise<void> {
-    const { words } = this.hv.state;
-    for (;;) {
-      const bell = Atomics.load(words, H.dom0Bell);
-      this.drain();
-      const wait = Atomics.waitAsync(words, H.dom0Bell, bell);
-      if (wait.async) await wait.value;
-      // Between two rounds the event loop gets its turn, or a chatty guest would starve input and output.
-      await new Promise<void>(resolve => { setImmediate(resolve); });
-    }
-  }
-  private drain(): void {
-    const { state } = this.hv;
-    for (let w = 0; w < MAX_PORTS; w += 32) {
-      const at = state.dom0Pending(w);
-      if (!Atomics.load(state.words, at)) continue;
-      for (let bits = Atomics.exchange(state.words, at, 0); bits; bits &= bits - 1) this.handlers.get(w + 31 - Math.clz32(bits & -bits))?.();
-    }
-    const exc = Atomics.load(state.words, H.dom0Exc);
-    if (exc !== this.seenExc) { this.seenExc = exc; for (const h of this.domainHandlers) h(); }
-  }
   evtchnAllocUnbound(dom: Domid, remote: Domid): EvtchnPort | number {
     const slot = this.hv.state.slotOf(dom);
     return slot < 0 ? -ESRCH : channels.allocUnbound(this.hv, slot, remote);
@@ -83,52 +78,40 @@ class Dom0 implements Dom0Hypercalls {
   evtchnBindInterdomain(remote: Domid, remotePort: EvtchnPort): EvtchnPort | number { return channels.bindInterdomain(this.hv, 0, remote, remotePort); }
   evtchnBindVirq(virq: number): EvtchnPort | number { return channels.bindVirq(this.hv, 0, virq, 0); }
   evtchnSend(port: EvtchnPort): number { return channels.send(this.hv, 0, port); }
-  evtchnClose(port: EvtchnPort): number { this.handlers.delete(port); return channels.close(this.hv, 0, port); }
-  onEvent(port: EvtchnPort, handler: () => void): void {
-    this.handlers.set(port, handler);
-    // What came before the handler did is not lost.
-    setImmediate(() => { if (this.handlers.get(port) === handler) handler(); });
-  }
+  evtchnClose(port: EvtchnPort): number { this.events.off(port); return channels.close(this.hv, 0, port); }
+  onEvent(port: EvtchnPort, handler: () => void): void { this.events.on(port, handler); }
 
   // ---- grants
   private memoryOf(dom: Domid): DomainMemory | undefined {
     const slot = this.hv.state.slotOf(dom);
     return slot <= 0 ? undefined : this.hv.memories.get(slot, dom);
   }
-  private spaceOf(dom: Domid): { space: Space; pins: GrantPins } | undefined {
+  private spaceOf(dom: Domid): Space | undefined {
     const m = this.memoryOf(dom);
-    if (!m) return undefined;
-    let s = this.spaces.get(m.slot);
-    if (s?.domid !== dom) {
-      s = { domid: dom, space: createSpace(m.bytes.buffer, m.layout, m.slot), pins: new GrantPins(this.hv, m) };
-      this.spaces.set(m.slot, s);
-    }
-    return s;
+    return m && spaceOfMemory(m);
   }
   gnttabMap(dom: Domid, ref: GrantRef, readOnly: boolean): GrantMapping | number {
-    const s = this.spaceOf(dom);
-    if (!s) return -ESRCH;
-    const pin = s.pins.pin(ref, 0, readOnly);
+    const m = this.memoryOf(dom);
+    if (!m) return -ESRCH;
+    const pin = pinGrant(this.hv, m, ref, 0, readOnly);
     if (typeof pin === 'number') return -EINVAL;
-    const handle = this.nextHandle++;
-    this.pins.set(handle, pin);
-    return { domid: dom, ref, readOnly, handle, mfn: mfnOf(s.space.slot, pin.index), bytes: s.space.bytes.subarray(pin.index * 4096, pin.index * 4096 + 4096) };
+    const handle = track(this.hv.state, m.slot, dom, pin);
+    if (handle < 0) { unpinGrant(this.hv, m, pin); return -ENOSPC; }
+    return { domid: dom, ref, readOnly, handle, mfn: mfnOf(m.slot, pin.index), bytes: m.bytes.subarray(pin.index * 4096, pin.index * 4096 + 4096) };
   }
   gnttabUnmap(mapping: GrantMapping): number {
-    const pin = this.pins.get(mapping.handle);
-    if (!pin) return -EINVAL;
-    this.pins.delete(mapping.handle);
-    this.spaceOf(mapping.domid)?.pins.release(pin);
+    const held = tracked(this.hv.state, mapping.handle);
+    if (held?.domid !== mapping.domid || held.ref !== mapping.ref) return -EINVAL;
+    untrack(this.hv, mapping.handle);
     return 0;
   }
   gnttabWrote(mapping: GrantMapping): void {
     const m = this.memoryOf(mapping.domid);
     if (!m) return;
     const at = m.layout.codeMap + mfnIndex(mapping.mfn);
-    if (!(m.bytes[at]! & CODE.translated)) return;
-    m.bytes[at]! |= CODE.dirtied;
-    Atomics.add(this.hv.state.words, this.hv.state.domain(m.slot) + D.dirtyCode, 1);
-    kickDomain(this.hv, m.slot);
+    if (!(Atomics.load(m.bytes, at) & CODE.translated)) return;
+    Atomics.or(m.bytes, at, CODE.dirtied);
+    tellDirtyCode(this.hv, m);
   }
   gnttabSeed(dom: Domid, ref: GrantRef, frame: Mfn, grantee: Domid): number {
     const m = this.memoryOf(dom), word = m ? entryWord(this.hv, m.slot, ref) : -1;
@@ -149,13 +132,12 @@ class Dom0 implements Dom0Hypercalls {
       return -1;
     });
     if (slot < 0) return -ENOSPC;
-    const dom = state.words[H.nextDomid]!++;
+    const dom = nextDomid(state);
     let memory: WebAssembly.Memory;
     const pages = layout.totalBytes / 65536;
     try { memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }); } catch { state.dset(slot, D.state, DOMAIN_STATE.free); return -ENOMEM; }
-    // Every word of an earlier domain in this slot is forgotten.
-    state.words.fill(0, state.domain(slot), state.domain(slot) + 64);
-    for (let v = 0; v < MAX_VCPUS; v++) state.words.fill(0, state.vcpu(slot, v), state.vcpu(slot, v) + 64);
+    state.clearSlot(slot);
+    state.dset(slot, D.state, DOMAIN_STATE.dying);
     state.dset(slot, D.domid, dom);
     state.dset(slot, D.vcpus, c.vcpus);
     state.dset(slot, D.maxMemKib, frames * 4);
@@ -164,29 +146,33 @@ class Dom0 implements Dom0Hypercalls {
     state.dset(slot, D.cap, c.cap ?? 0);
     state.dset(slot, D.totalBytes, pages);
     c.uuid.replace(/-/g, '').match(/.{8}/g)?.forEach((h, i) => { if (i < 4) state.dset(slot, D.uuid + i, parseInt(h, 16) | 0); });
-    const buffer = memory.buffer as unknown as SharedArrayBuffer, space = createSpace(buffer, layout, slot);
     this.hv.memories.accept({ add: { slot, domid: dom, memory, layout } });
+    const m = this.hv.memories.get(slot, dom)!, space = spaceOfMemory(m);
     initSpace(space);
     setMaxFrames(space, frames);
     const shared = allocateSharedFrames(space, 1);
-    if (typeof shared === 'number') { state.dset(slot, D.state, DOMAIN_STATE.free); return -ENOMEM; }
+    if (typeof shared === 'number') { this.hv.memories.accept({ drop: { slot, domid: dom } }); state.dset(slot, D.state, DOMAIN_STATE.free); return -ENOMEM; }
     state.dset(slot, D.sharedInfo, shared[0]! * 4096);
     for (let v = 0; v < c.vcpus; v++) {
-      state.vset(slot, v, V.info, shared[0]! * 4096 + v * 64);
-      space.bytes[shared[0]! * 4096 + v * 64 + 1] = 1;
+      const info = shared[0]! * 4096 + shared_info.fields.vcpu_info + v * vcpu_info.size;
+      state.vset(slot, v, V.info, info);
+      space.bytes[info + vcpu_info.fields.evtchn_upcall_mask] = 1;
     }
-    fillWallClock(this.hv.memories.get(slot, dom)!, shared[0]! * 4096, state);
+    fillWallClock(m, shared[0]! * 4096, state);
     growTable(this.hv, space, slot, 1);
     this.tell({ xenolith: 'memory', slot, domid: dom, memory, layout });
     state.dset(slot, D.state, DOMAIN_STATE.live);
     return asDomid(dom);
   }
-  private tell(r: Dom0Request): void { parentPort?.postMessage(r); }
+  private tell(r: ThreadRequest): void { parentPort?.postMessage(r); }
 
   async domainDestroy(dom: Domid): Promise<number> {
     const { state } = this.hv, slot = state.slotOf(dom);
     if (slot <= 0) return -ESRCH;
-    if (Atomics.compareExchange(state.words, state.domain(slot) + D.state, DOMAIN_STATE.live, DOMAIN_STATE.dying) !== DOMAIN_STATE.live) return -EBUSY;
+    // One that an earlier Dom0 began to destroy is taken up again.
+    if (this.ending.has(dom)) return -EBUSY;
+    this.ending.add(dom);
+    state.dset(slot, D.state, DOMAIN_STATE.dying);
     kickDomain(this.hv, slot);
     const deadline = performance.now() + END_PATIENCE_MS;
     let forced = false;
@@ -198,12 +184,13 @@ class Dom0 implements Dom0Hypercalls {
       }
     }
     channels.closeAll(this.hv, slot);
+    forgetGrants(this.hv, slot);
     this.contexts.delete(slot);
-    this.spaces.delete(slot);
     this.hv.memories.accept({ drop: { slot, domid: dom } });
     this.tell({ xenolith: 'end', slot, domid: dom, force: false });
     state.dset(slot, D.domid, 0);
     state.dset(slot, D.state, DOMAIN_STATE.free);
+    this.ending.delete(dom);
     domainChanged(this.hv);
     return 0;
   }
@@ -212,7 +199,15 @@ class Dom0 implements Dom0Hypercalls {
     if (slot <= 0) return -ESRCH;
     Atomics.add(this.hv.state.words, this.hv.state.domain(slot) + D.paused, 1);
     kickDomain(this.hv, slot);
+    this.awaitStandstill(slot);
     return 0;
+  }
+  /** Paused vCPUs give their pCPU up within microseconds; one that does not is not waited for. */
+  private awaitStandstill(slot: number): void {
+    const { state } = this.hv, deadline = performance.now() + STANDSTILL_MS;
+    for (let v = 0; v < state.dget(slot, D.vcpus); v++) {
+      while (state.vget(slot, v, V.granted) && performance.now() < deadline) Atomics.wait(state.words, state.vcpu(slot, v) + V.granted, 1, 0.1);
+    }
   }
   domainUnpause(dom: Domid): number {
     const { state } = this.hv, slot = state.slotOf(dom);
@@ -221,7 +216,7 @@ class Dom0 implements Dom0Hypercalls {
     const boot = this.contexts.get(slot);
     if (boot && state.dget(slot, D.paused) === 0 && !state.vget(slot, 0, V.started)) {
       state.vset(slot, 0, V.started, 1);
-      this.tell({ xenolith: 'start', slot, domid: dom, vcpu: 0, boot });
+      this.tell({ xenolith: 'start', slot, domid: dom, vcpu: 0, start: { boot } });
       this.contexts.delete(slot);
     }
     kickDomain(this.hv, slot);
@@ -249,9 +244,9 @@ class Dom0 implements Dom0Hypercalls {
       running, blocked: !running && !paused && !shutdown && all.every(v => state.vget(slot, v, V.blocked) !== 0), paused,
       dying: state.dget(slot, D.state) === DOMAIN_STATE.dying, shutdown,
       crashed: shutdown && state.dget(slot, D.shutdownReason) === SHUTDOWN_crash, shutdownReason: state.dget(slot, D.shutdownReason),
-      memKib: m ? allocatedFrames(this.spaceOf(dom)!.space) * 4 : 0, maxMemKib: state.dget(slot, D.maxMemKib),
+      memKib: m ? allocatedFrames(spaceOfMemory(m)) * 4 : 0, maxMemKib: state.dget(slot, D.maxMemKib),
       vcpusOnline: all.filter(v => state.vget(slot, v, V.up)).length, vcpus,
-      cpuTimeNs: all.reduce((t, v) => t + state.vlong(slot, v, V.cpuTime) + (slot && state.vget(slot, v, V.granted) ? state.now() - state.vlong(slot, v, V.ranSince) : 0n), 0n),
+      cpuTimeNs: slot === 0 ? dom0TimeNs() : all.reduce((t, v) => t + state.vlong(slot, v, V.cpuTime) + (state.vget(slot, v, V.granted) ? state.now() - state.vlong(slot, v, V.ranSince) : 0n), 0n),
       sharedInfoMfn: mfnOf(slot, state.dget(slot, D.sharedInfo) / 4096),
     };
   }
@@ -263,15 +258,15 @@ class Dom0 implements Dom0Hypercalls {
     const s = this.spaceOf(dom);
     if (!s) return -ESRCH;
     if (!(kib > 0)) return -EINVAL;
-    setMaxFrames(s.space, Math.floor(kib / 4));
-    this.hv.state.dset(s.space.slot, D.maxMemKib, kib);
+    setMaxFrames(s, Math.floor(kib / 4));
+    this.hv.state.dset(s.slot, D.maxMemKib, kib);
     return 0;
   }
   populate(dom: Domid, frameCount: number): Mfn[] | number {
     const s = this.spaceOf(dom);
     if (!s) return -ESRCH;
-    const got = allocateFrames(s.space, frameCount);
-    return typeof got === 'number' ? got : got.map(i => mfnOf(s.space.slot, i));
+    const got = allocateFrames(s, frameCount);
+    return typeof got === 'number' ? got : got.map(i => mfnOf(s.slot, i));
   }
   foreign(dom: Domid): ForeignMemory | number {
     const m = this.memoryOf(dom);
@@ -280,17 +275,17 @@ class Dom0 implements Dom0Hypercalls {
   setM2p(dom: Domid, mfns: readonly Mfn[], firstPfn: number): number {
     const s = this.spaceOf(dom);
     if (!s) return -ESRCH;
-    mfns.forEach((f, i) => setM2pEntry(s.space, mfnIndex(f), firstPfn + i, 0));
+    mfns.forEach((f, i) => setM2pEntry(s, mfnIndex(f), firstPfn + i, 0));
     return 0;
   }
   setContext(dom: Domid, boot: BootContext): number {
     const s = this.spaceOf(dom);
     if (!s) return -ESRCH;
-    if (mfnSlot(boot.cr3Mfn) !== s.space.slot) return -EINVAL;
-    const error = withPageLock(s.space, () => pinTable(s.space, mfnIndex(boot.cr3Mfn), PGT.l4_page_table));
+    if (mfnSlot(boot.cr3Mfn) !== s.slot) return -EINVAL;
+    const error = withPageLock(s, () => pinTable(s, mfnIndex(boot.cr3Mfn), PGT.l4_page_table));
     if (error) return error;
-    this.contexts.set(s.space.slot, boot);
-    this.hv.state.vset(s.space.slot, 0, V.up, 1);
+    this.contexts.set(s.slot, boot);
+    this.hv.state.vset(s.slot, 0, V.up, 1);
     return 0;
   }
   debugKey(key: string): number { return debugKey(this.hv, key); }
@@ -303,5 +298,25 @@ class Dom0 implements Dom0Hypercalls {
   readConsole(clear: boolean): string { return readConsole(this.hv.state, clear); }
   log(line: string): void { appendConsole(this.hv.state, line); }
   systemTimeNs(): bigint { return this.hv.state.now(); }
-  onDomainEvent(handler: () => void): void { this.domainHandlers.push(handler); }
+  onDomainEvent(handler: () => void): void { this.events.onDomain(handler); }
+  traceDomain(dom: Domid, on: boolean): number {
+    const slot = this.hv.state.slotOf(dom);
+    if (slot < 0) return -ESRCH;
+    setTrace(this.hv.state, slot, on);
+    return 0;
+  }
+}
+
+/** The next domain's id: ascending, so that one is not used again while somebody may still remember it. */
+function nextDomid(state: HypervisorState): number {
+  for (;;) {
+    const dom = state.words[H.nextDomid]!;
+    state.words[H.nextDomid] = dom + 1 < DOMID_FIRST_RESERVED ? dom + 1 : 1;
+    if (state.slotOf(dom) < 0) return dom;
+  }
+}
+/** CPU time of this thread. */
+function dom0TimeNs(): bigint {
+  const { user, system } = process.threadCpuUsage();
+  return BigInt(Math.round((user + system) * 1000));
 }

@@ -1,94 +1,162 @@
-// Starts the hypervisor: shared state, the ticker, Dom0's thread, and a thread per vCPU as Dom0 asks for them. Keeps
-// every domain's memory, so that a Dom0 started again finds them.
+// Starts the hypervisor: shared state, the ticker, Dom0's thread, and a thread per vCPU as Dom0 and guests ask for
+// them. Keeps every domain's memory, so that a Dom0 started again finds them. Cleans up after threads that ended.
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { compileInterpreter } from '../cpu/interpreter.ts';
 import type { MemoryLayout } from '../cpu/layout.ts';
-import { HypervisorState, V } from '../domain/state.ts';
-import type { MemoryMessage } from '../domain/memories.ts';
+import { cleanUpAfter, type Hypervisor, kick, shutdownDomain } from '../domain/hypervisor.ts';
+import { D, DOMAIN_STATE, H, HypervisorState, INITIALISED, V } from '../domain/state.ts';
+import { Memories, type MemoryMessage } from '../domain/memories.ts';
 import type { BootContext } from '../public/dom0-hypercalls.ts';
+import { EINVAL } from '../public/errno.ts';
+import { SHUTDOWN_crash } from '../public/sched.ts';
+import { RUNSTATE_offline } from '../public/vcpu.ts';
+import { leavePcpu, ringTicker } from '../sched/pcpus.ts';
 import { appendConsole } from '../trace/console.ts';
 
 export interface HypervisorOptions {
   /** pCPU slots; default: what the host has. */
   readonly pcpus?: number;
-  /** Module of Dom0's thread; it gets {hypervisor, options} as workerData and calls attachDom0. */
+  /** Module of Dom0's thread; it calls attachDom0 with its workerData. */
   readonly dom0Module: URL;
   readonly dom0Data: unknown;
   readonly onDom0Message: (message: unknown) => void;
-  /** Dom0's thread ended by itself. */
-  readonly onDom0Exit: (code: number) => void;
+  /** Dom0's thread ended by itself. True: start it again, with every domain as it is. */
+  readonly onDom0Exit: (code: number) => boolean | void;
 }
 export interface RunningHypervisor { readonly state: HypervisorState; stop(): Promise<void> }
 
-/** What Dom0's thread asks of main; everything else it posts is for the caller. */
-export type Dom0Request =
+/** What a vCPU starts with: the domain builder's few registers, or a guest's struct vcpu_guest_context. */
+export type Start = { readonly boot: BootContext } | { readonly image: Uint8Array };
+
+/** What a thread asks of main; everything else Dom0's posts is for the caller. */
+export type ThreadRequest =
   | { readonly xenolith: 'memory'; readonly slot: number; readonly domid: number; readonly memory: WebAssembly.Memory; readonly layout: MemoryLayout }
-  | { readonly xenolith: 'start'; readonly slot: number; readonly domid: number; readonly vcpu: number; readonly boot: BootContext }
+  | { readonly xenolith: 'start'; readonly slot: number; readonly domid: number; readonly vcpu: number; readonly start: Start }
   | { readonly xenolith: 'end'; readonly slot: number; readonly domid: number; readonly force: boolean };
 
 const selfExtension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 const sibling = (name: string): URL => new URL(`./${name}.${selfExtension}`, import.meta.url);
+const textOf = (error: unknown): string => error instanceof Error ? error.stack ?? error.message : String(error);
 
 export async function startHypervisor(o: HypervisorOptions): Promise<RunningHypervisor> {
-  const state = HypervisorState.create(o.pcpus ?? Math.max(1, navigator.hardwareConcurrency));
-  const modules = new Map<number, WebAssembly.Module>();
-  const moduleOf = (vcpu: number): WebAssembly.Module => {
-    let m = modules.get(vcpu);
-    if (!m) modules.set(vcpu, m = compileInterpreter(vcpu));
+  const machine = new Machine(o);
+  return { state: machine.hv.state, stop: () => machine.stop() };
+}
+
+interface VcpuThread { readonly slot: number; readonly domid: number; readonly vcpu: number; readonly worker: Worker }
+
+class Machine {
+  readonly hv: Hypervisor;
+  private readonly options: HypervisorOptions;
+  private readonly modules = new Map<number, WebAssembly.Module>();
+  private readonly memories = new Map<number, MemoryMessage & { add: object }>();
+  private readonly ports = new Map<Worker, MessagePort>();
+  private readonly vcpus = new Set<VcpuThread>();
+  private readonly ticker: Worker;
+  private dom0: Worker;
+  private stopping = false;
+
+  constructor(o: HypervisorOptions) {
+    this.options = o;
+    this.hv = { state: HypervisorState.create(o.pcpus ?? Math.max(1, navigator.hardwareConcurrency)), memories: new Memories() };
+    this.moduleOf(0);
+    appendConsole(this.hv.state, 'Xenolith: Xen 4.17 interface on a software x86-64 processor');
+    this.ticker = this.spawn(sibling('ticker'), 'ticker', {});
+    this.ticker.once('error', error => appendConsole(this.hv.state, `the ticker failed: ${textOf(error)}`));
+    this.dom0 = this.startDom0();
+  }
+  async stop(): Promise<void> {
+    this.stopping = true;
+    await Promise.all([this.ticker, this.dom0, ...[...this.vcpus].map(v => v.worker)].map(w => w.terminate()));
+  }
+
+  private moduleOf(vcpu: number): WebAssembly.Module {
+    let m = this.modules.get(vcpu);
+    if (!m) this.modules.set(vcpu, m = compileInterpreter(vcpu));
     return m;
-  };
-  moduleOf(0);
-  appendConsole(state, 'Xenolith: Xen 4.17 interface on a software x86-64 processor');
-  const memories = new Map<number, { domid: number; message: MemoryMessage }>();
-  const ports = new Map<Worker, MessagePort>(), vcpuWorkers = new Map<string, Worker>();
-  let stopping = false;
-
-  const spawn = (module: URL, name: string, extra: Record<string, unknown>): Worker => {
+  }
+  private spawn(module: URL, name: string, extra: Record<string, unknown>): Worker {
     const { port1, port2 } = new MessageChannel();
-    for (const { message } of memories.values()) port1.postMessage(message);
-    const worker = new Worker(module, { name, workerData: { buffer: state.buffer, memoryPort: port2, ...extra }, transferList: [port2] });
-    ports.set(worker, port1);
+    for (const message of this.memories.values()) port1.postMessage(message);
+    const worker = new Worker(module, { name, workerData: { buffer: this.hv.state.buffer, memoryPort: port2, ...extra }, transferList: [port2] });
+    const thread = worker.threadId;
+    this.ports.set(worker, port1);
     port1.unref();
-    worker.once('exit', () => { ports.delete(worker); port1.close(); });
+    worker.once('exit', () => { this.ports.delete(worker); port1.close(); cleanUpAfter(this.hv, thread); });
     return worker;
-  };
-  const broadcast = (m: MemoryMessage): void => { for (const p of ports.values()) p.postMessage(m); };
+  }
 
-  const ticker = spawn(sibling('ticker'), 'ticker', {});
-  const handle = (r: Dom0Request): void => {
-    if (r.xenolith === 'memory') {
-      const message: MemoryMessage = { add: { slot: r.slot, domid: r.domid, memory: r.memory, layout: r.layout } };
-      memories.set(r.slot, { domid: r.domid, message });
-      broadcast(message);
-    } else if (r.xenolith === 'start') {
-      const key = `${r.domid}.${r.vcpu}`;
-      const worker = spawn(sibling('vcpu-thread'), `d${r.domid}v${r.vcpu}`, { slot: r.slot, domid: r.domid, vcpu: r.vcpu, module: moduleOf(r.vcpu), boot: r.boot });
-      vcpuWorkers.set(key, worker);
-      worker.once('error', error => appendConsole(state, `d${r.domid}v${r.vcpu} thread failed: ${error instanceof Error ? error.message : String(error)}`));
-      worker.once('exit', () => {
-        vcpuWorkers.delete(key);
-        state.vset(r.slot, r.vcpu, V.started, 0);
-        Atomics.notify(state.words, state.vcpu(r.slot, r.vcpu) + V.started);
-      });
-    } else if (r.force) {
-      for (const [key, w] of vcpuWorkers) if (key.startsWith(`${r.domid}.`)) void w.terminate();
-    } else {
-      if (memories.get(r.slot)?.domid === r.domid) memories.delete(r.slot);
-      broadcast({ drop: { slot: r.slot, domid: r.domid } });
+  // ---- Dom0
+  private startDom0(): Worker {
+    const { options: o, hv } = this, dom0 = this.spawn(o.dom0Module, 'dom0', { options: o.dom0Data });
+    dom0.on('message', (m: unknown) => {
+      if (typeof m === 'object' && m !== null && 'xenolith' in m) this.handle(m as ThreadRequest); else o.onDom0Message(m);
+    });
+    dom0.once('error', error => {
+      appendConsole(hv.state, `Dom0 failed: ${textOf(error)}`);
+      process.stderr.write(`${textOf(error)}\n`);
+    });
+    dom0.once('exit', code => {
+      if (this.stopping || o.onDom0Exit(code) !== true) return;
+      appendConsole(hv.state, 'Dom0 is started again');
+      this.dom0 = this.startDom0();
+    });
+    return dom0;
+  }
+
+  // ---- requests
+  private handle(r: ThreadRequest): void {
+    switch (r.xenolith) {
+      case 'memory': this.keepMemory(r); break;
+      case 'start': this.startVcpu(r); break;
+      case 'end': if (r.force) this.terminate(r.slot, r.domid); else this.dropMemory(r.slot, r.domid);
     }
-  };
-  const dom0 = spawn(o.dom0Module, 'dom0', { options: o.dom0Data });
-  dom0.on('message', (m: unknown) => {
-    if (typeof m === 'object' && m !== null && 'xenolith' in m) handle(m as Dom0Request); else o.onDom0Message(m);
-  });
-  dom0.once('error', error => { appendConsole(state, `Dom0 failed: ${error instanceof Error ? error.stack ?? error.message : String(error)}`); process.stderr.write(`${error instanceof Error ? error.stack ?? '' : String(error)}\n`); });
-  dom0.once('exit', code => { if (!stopping) o.onDom0Exit(code); });
+  }
+  /** To every thread but Dom0's, which is where memories come from. Messages hold a memory until they are taken. */
+  private broadcast(m: MemoryMessage): void {
+    const { state } = this.hv;
+    this.hv.memories.accept(m);
+    for (const [worker, port] of this.ports) if (worker !== this.dom0) port.postMessage(m);
+    Atomics.add(state.words, H.memoryBell, 1);
+    ringTicker(this.hv);
+    for (const v of this.vcpus) kick(this.hv, v.slot, v.vcpu);
+  }
+  private keepMemory(r: ThreadRequest & { xenolith: 'memory' }): void {
+    const message = { add: { slot: r.slot, domid: r.domid, memory: r.memory, layout: r.layout } };
+    this.memories.set(r.slot, message);
+    this.broadcast(message);
+  }
+  private dropMemory(slot: number, domid: number): void {
+    if (this.hv.memories.get(slot, domid)) this.memories.delete(slot);
+    this.broadcast({ drop: { slot, domid } });
+  }
+  private terminate(slot: number, domid: number): void {
+    for (const v of this.vcpus) if (v.slot === slot && v.domid === domid) void v.worker.terminate();
+  }
 
-  return {
-    state,
-    async stop() {
-      stopping = true;
-      await Promise.all([ticker, dom0, ...vcpuWorkers.values()].map(w => w.terminate()));
-    },
-  };
+  // ---- vCPU threads
+  private startVcpu(r: ThreadRequest & { xenolith: 'start' }): void {
+    const { state } = this.hv, { slot, domid, vcpu } = r, live = state.dget(slot, D.domid) === domid && state.dget(slot, D.state) === DOMAIN_STATE.live;
+    if (!live) { this.vcpuEnded(slot, domid, vcpu); return; }
+    state.vset(slot, vcpu, V.started, 1);
+    const worker = this.spawn(sibling('vcpu-thread'), `d${domid}v${vcpu}`, { slot, domid, vcpu, module: this.moduleOf(vcpu), start: r.start });
+    const thread: VcpuThread = { slot, domid, vcpu, worker };
+    this.vcpus.add(thread);
+    worker.on('message', (m: ThreadRequest) => this.handle(m));
+    worker.once('error', error => appendConsole(state, `d${domid}v${vcpu} thread failed: ${textOf(error)}`));
+    worker.once('exit', () => { this.vcpus.delete(thread); this.vcpuEnded(slot, domid, vcpu); });
+  }
+  /** The thread has gone, in whatever way: its pCPU is free, whoever waits for it is told, its domain does not go on without it. */
+  private vcpuEnded(slot: number, domid: number, vcpu: number): void {
+    const { state } = this.hv, at = state.vcpu(slot, vcpu);
+    if (state.dget(slot, D.domid) !== domid) return;
+    leavePcpu(this.hv, slot, vcpu);
+    // Siblings wait for flushes of those that run.
+    state.vset(slot, vcpu, V.runstate, RUNSTATE_offline);
+    Atomics.compareExchange(state.words, at + V.initialised, INITIALISED.loading, -EINVAL);
+    Atomics.notify(state.words, at + V.initialised);
+    state.vset(slot, vcpu, V.started, 0);
+    Atomics.notify(state.words, at + V.started);
+    if (!this.stopping && state.vget(slot, vcpu, V.initialised) === INITIALISED.yes) shutdownDomain(this.hv, slot, SHUTDOWN_crash);
+  }
 }

@@ -1,11 +1,15 @@
 // The thread of one vCPU: waits until it may run, runs guest code, answers its exits.
+//
+// No wake-up is lost: whoever wants something writes it down first, then sets the attention word and rings the bell.
+// This thread reads the bell before it looks at what is written down and sleeps only on the bell it has read; while it
+// runs guest code it clears the attention word before it looks.
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { attentionOffset, CODE } from '../cpu/layout.ts';
 import { EXIT, type ProcessorHost } from '../cpu/processor-api.ts';
 import { createProcessor } from '../cpu/processor.ts';
 import { kick } from '../domain/hypervisor.ts';
 import { Memories } from '../domain/memories.ts';
-import { D, DOMAIN_STATE, HypervisorState, V } from '../domain/state.ts';
+import { D, DOMAIN_STATE, HypervisorState, INITIALISED, V } from '../domain/state.ts';
 import { Vcpu } from '../domain/vcpu.ts';
 import { isPending, sendVirq } from '../event/channels.ts';
 import { setRemoteFlush, flushLocal } from '../mm/flush.ts';
@@ -14,14 +18,16 @@ import { RUNSTATE_blocked, RUNSTATE_offline, RUNSTATE_runnable, RUNSTATE_running
 import { VIRQ_TIMER } from '../public/xen.ts';
 import { holdsPcpu, leavePcpu, requestPcpu, sliceOver } from '../sched/pcpus.ts';
 import { fillTimeInfo, VCPU_TIME_INFO } from '../time/pvclock.ts';
+import { appendConsole } from '../trace/console.ts';
 import { createPvState } from '../traps/pv-state.ts';
 import { lookupDescriptor } from '../traps/segments.ts';
 import { upcallMasked, upcallPending } from '../traps/mode.ts';
-import { deliverPending, handleExit, initialContext } from '../traps/index.ts';
+import { deliverPending, dumpRegisters, handleExit, initialContext, loadGuestContext } from '../traps/index.ts';
+import type { Start, ThreadRequest } from './main.ts';
 
 export interface VcpuThreadData {
   readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly slot: number; readonly domid: number;
-  readonly vcpu: number; readonly module: WebAssembly.Module; readonly boot: BootContext;
+  readonly vcpu: number; readonly module: WebAssembly.Module; readonly start: Start;
 }
 
 const data = workerData as VcpuThreadData, { slot, domid } = data, id = data.vcpu;
@@ -29,6 +35,7 @@ const state = new HypervisorState(data.buffer), hv = { state, memories: new Memo
 const { words } = state, bell = state.vcpu(slot, id) + V.bell;
 const live = (): boolean => state.dget(slot, D.state) === DOMAIN_STATE.live;
 const halted = (v: Vcpu): boolean => state.dget(slot, D.paused) > 0 || v.stopped || !state.vget(slot, id, V.up);
+let current: Vcpu | undefined;
 
 // A sibling's translations go by request; the asker waits until each has done it or is certain to before guest code.
 setRemoteFlush((ctx, vcpus) => {
@@ -39,7 +46,6 @@ setRemoteFlush((ctx, vcpus) => {
     while (live() && state.vget(slot, n, V.runstate) === RUNSTATE_running && state.vget(slot, n, V.flushDone) - wanted < 0) flushIfAsked();
   }
 }, flushIfAsked);
-let current: Vcpu | undefined;
 function flushIfAsked(): void {
   const wanted = state.vget(slot, id, V.flushWanted);
   if (!current || wanted === state.vget(slot, id, V.flushDone)) return;
@@ -60,6 +66,15 @@ function fireTimer(v: Vcpu): void {
   state.setVlong(slot, id, V.deadline, 0n);
   sendVirq(hv, slot, v.vcpuId, VIRQ_TIMER);
 }
+/** What may be asked of a vCPU whether it runs or not. */
+function lookAround(v: Vcpu): void {
+  hv.memories.refresh(state);
+  flushIfAsked();
+  fireTimer(v);
+  v.pv.vmAssist = state.dget(slot, D.vmAssist);
+  if (Atomics.exchange(words, state.vcpu(slot, id) + V.nmi, 0)) v.pv.nmiPending = true;
+  if (Atomics.exchange(words, state.vcpu(slot, id) + V.dump, 0)) for (const line of dumpRegisters(v)) appendConsole(state, line);
+}
 const pollDone = (v: Vcpu): boolean => v.poll !== undefined && (v.poll.ports.some(p => isPending(hv, slot, p)) || v.poll.deadline !== 0n && state.now() >= v.poll.deadline);
 
 /** Parks until the vCPU has reason to run; false when the domain goes away. */
@@ -67,19 +82,18 @@ function waitRunnable(v: Vcpu): boolean {
   for (;;) {
     const seen = Atomics.load(words, bell);
     if (!live()) return false;
-    fireTimer(v);
+    lookAround(v);
     const blocked = state.vget(slot, id, V.blocked);
     if (!halted(v)) {
       if (!blocked) return true;
-      if (upcallPending(v) && !upcallMasked(v) || blocked === 2 && (pollDone(v) || upcallPending(v))) {
+      if (upcallPending(v) && !upcallMasked(v) || v.pv.nmiPending && v.pv.nmi.address !== 0n || blocked === 2 && (pollDone(v) || upcallPending(v))) {
         state.vset(slot, id, V.blocked, 0);
         v.poll = undefined;
         return true;
       }
     }
-    const offline = !state.vget(slot, id, V.up);
-    const want = offline ? RUNSTATE_offline : blocked ? RUNSTATE_blocked : RUNSTATE_runnable;
-    if (state.vget(slot, id, V.runstate) !== want) v.setRunstate(want);
+    const offline = !state.vget(slot, id, V.up) || v.stopped;
+    v.setRunstate(offline ? RUNSTATE_offline : blocked ? RUNSTATE_blocked : RUNSTATE_runnable);
     let until = state.vlong(slot, id, V.deadline);
     if (v.poll?.deadline && (until === 0n || v.poll.deadline < until)) until = v.poll.deadline;
     const ms = until === 0n || halted(v) ? undefined : Math.max(0, Number(until - state.now()) / 1e6);
@@ -88,11 +102,12 @@ function waitRunnable(v: Vcpu): boolean {
 }
 function waitPcpu(v: Vcpu): boolean {
   if (requestPcpu(hv, slot, id)) return true;
-  if (state.vget(slot, id, V.runstate) !== RUNSTATE_runnable) v.setRunstate(RUNSTATE_runnable);
+  v.setRunstate(RUNSTATE_runnable);
   for (;;) {
     const seen = Atomics.load(words, bell);
     if (holdsPcpu(hv, slot, id)) return true;
     if (!live()) return false;
+    lookAround(v);
     Atomics.wait(words, bell, seen);
   }
 }
@@ -101,16 +116,16 @@ function waitPcpu(v: Vcpu): boolean {
 function runGuest(v: Vcpu): void {
   const attention = attentionOffset(id) / 4;
   v.setRunstate(RUNSTATE_running);
+  // A flush asked for while this vCPU was not running was not waited for: from here on askers wait.
+  flushIfAsked();
   for (;;) {
     if (Atomics.load(v.memory.words, attention)) {
       // Cleared before the reasons are looked at: a later one sets it again.
       Atomics.store(v.memory.words, attention, 0);
       if (!live() || halted(v)) return;
-      flushIfAsked();
+      lookAround(v);
       dropDirtyCode(v);
-      fireTimer(v);
       if (sliceOver(hv, slot, id)) return;
-      if (Atomics.exchange(words, state.vcpu(slot, id) + V.nmi, 0)) v.pv.nmiPending = true;
     }
     deliverPending(v);
     if (v.stopped) return;
@@ -121,20 +136,37 @@ function runGuest(v: Vcpu): void {
   }
 }
 
-function main(): void {
+const tellMain = (request: ThreadRequest): void => parentPort!.postMessage(request);
+
+/** The vCPU with its start state, or undefined when that was refused. */
+function bringUp(): Vcpu | undefined {
   const memory = hv.memories.get(slot, domid);
   if (!memory) throw new Error(`no memory for domain ${domid}`);
-  const v = new Vcpu(hv, memory, id, createPvState());
+  const v = new Vcpu(hv, memory, id, createPvState(), {
+    startSibling: (vcpu, image) => tellMain({ xenolith: 'start', slot, domid, vcpu, start: { image } }),
+    answer: flushIfAsked,
+  });
   const host: ProcessorHost = {
     descriptor: selector => lookupDescriptor(v, selector),
     foreign: () => 0,
     unimplemented: (rip, bytes) => v.log(`instruction not implemented at ${rip.toString(16)}: ${bytes}`),
   };
   v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host });
+  v.pv.vmAssist = state.dget(slot, D.vmAssist);
   current = v;
   fillTimeInfo(memory.view, v.vcpuInfo + VCPU_TIME_INFO);
-  const error = initialContext(v, data.boot);
-  if (error) { v.crash(`start state refused (${error})`); }
+  const { start } = data;
+  const error = 'boot' in start ? initialContext(v, start.boot) : loadGuestContext(v, new DataView(start.image.buffer, start.image.byteOffset, start.image.byteLength));
+  state.vset(slot, id, V.initialised, error || INITIALISED.yes);
+  Atomics.notify(words, state.vcpu(slot, id) + V.initialised);
+  if (!error) return v;
+  if ('boot' in start) v.crash(`start state refused (${error})`);
+  return undefined;
+}
+
+function main(): void {
+  const v = bringUp();
+  if (!v) return;
   try {
     while (waitRunnable(v)) {
       if (!waitPcpu(v)) break;
@@ -148,13 +180,6 @@ try {
 } catch (error) {
   // Whatever went wrong on this thread is this domain's end and nobody else's.
   current?.crash(`processor: ${error instanceof Error ? error.stack?.split('\n').slice(0, 4).join(' | ') : String(error)}`);
-  for (;;) {
-    const seen = Atomics.load(words, bell);
-    if (!live()) break;
-    Atomics.wait(words, bell, seen);
-  }
 }
-state.vset(slot, id, V.started, 0);
-Atomics.notify(words, state.vcpu(slot, id) + V.started);
 parentPort?.close();
 data.memoryPort.close();

@@ -1,5 +1,6 @@
 // What one thread holds to act as the hypervisor: the shared state and its view of the memories.
-import { D, DOMAIN_STATE, H, type HypervisorState, V } from './state.ts';
+import { breakLock } from '../lib/lock.ts';
+import { D, DOMAIN_STATE, H, type HypervisorState, LOCKS, MAX_SLOTS, V } from './state.ts';
 import { type Memories, raiseAttention } from './memories.ts';
 import { appendConsole } from '../trace/console.ts';
 
@@ -15,6 +16,12 @@ export function kick(hv: Hypervisor, slot: number, vcpu: number): void {
 }
 export function kickDomain(hv: Hypervisor, slot: number): void {
   for (let v = 0; v < hv.state.dget(slot, D.vcpus); v++) kick(hv, slot, v);
+}
+
+/** Frees the locks that a thread held when it was ended. */
+export function cleanUpAfter(hv: Hypervisor, thread: number): void {
+  for (const lock of LOCKS) breakLock(hv.state.words, lock, thread);
+  for (let s = 0; s < MAX_SLOTS; s++) breakLock(hv.state.words, hv.state.domain(s) + D.grantLock, thread);
 }
 
 const LINES_PER_WINDOW = 50, WINDOW_MS = 5000;

@@ -1,7 +1,9 @@
 // One thread's view of the domains' memories, by slot. A memory cannot lie in shared state, so it travels by message;
-// a thread that needs one it has not seen looks into its port at once, without going through its event loop.
+// a thread that needs one it has not seen looks into its port at once, without going through its event loop. A message
+// that waits in a port keeps its memory alive, so main rings memoryBell and everybody takes what is there (refresh).
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { attentionOffset, type MemoryLayout } from '../cpu/layout.ts';
+import { H, type HypervisorState } from './state.ts';
 
 export interface DomainMemory {
   readonly slot: number; readonly domid: number;
@@ -13,14 +15,30 @@ export type MemoryMessage = { add: { slot: number; domid: number; memory: WebAss
 export class Memories {
   private readonly bySlot = new Map<number, DomainMemory>();
   private readonly port: MessagePort | undefined;
-  constructor(port: MessagePort | undefined) { this.port = port; this.port?.unref(); }
+  private seenBell = 0;
+  /** Takes what was put into the port before the thread began. */
+  constructor(port?: MessagePort) { this.port = port; this.port?.unref(); this.poll(); }
 
   accept(m: MemoryMessage): void {
-    if ('drop' in m) { if (this.bySlot.get(m.drop.slot)?.domid === m.drop.domid) this.bySlot.delete(m.drop.slot); return; }
+    if ('drop' in m) { this.drop(m.drop.slot, m.drop.domid); return; }
     const buffer = m.add.memory.buffer as unknown as SharedArrayBuffer;
     this.bySlot.set(m.add.slot, { ...m.add, bytes: new Uint8Array(buffer), words: new Int32Array(buffer), view: new DataView(buffer) });
   }
-  poll(): void {
+  private drop(slot: number, domid: number): void {
+    if (this.bySlot.get(slot)?.domid !== domid) return;
+    this.bySlot.delete(slot);
+    // The operating system gets the pages when no thread's heap names them any more, and an idle thread does not collect
+    // by itself. Where the process was not started with --expose-gc, some domains' memories wait for the next collection.
+    (globalThis as { gc?: () => void }).gc?.();
+  }
+  /** Takes what has come since the last time, if main has rung. */
+  refresh(state: HypervisorState): void {
+    const bell = Atomics.load(state.words, H.memoryBell);
+    if (bell === this.seenBell) return;
+    this.seenBell = bell;
+    this.poll();
+  }
+  private poll(): void {
     if (!this.port) return;
     for (let m = receiveMessageOnPort(this.port); m; m = receiveMessageOnPort(this.port)) this.accept(m.message as MemoryMessage);
   }
@@ -31,7 +49,6 @@ export class Memories {
     const found = this.bySlot.get(slot);
     return found?.domid === domid ? found : undefined;
   }
-  list(): DomainMemory[] { this.poll(); return [...this.bySlot.values()]; }
 }
 
 /** Makes a vCPU's processor come back at its next block border. */

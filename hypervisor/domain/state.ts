@@ -1,9 +1,10 @@
 // The hypervisor's state that every thread shares, in one SharedArrayBuffer. No guest can reach it.
 //
 //   header words (locks, counters, pCPU slots)   domain table   vCPU table   event-channel buckets
-//   Dom0's pending bits   console ring (trace/console.ts)
+//   Dom0's pending bits   active grants   maptrack   hypercall counts   trace ring   console ring
 //
-// Lock order: domain table, then event, then sched, then a domain's page lock (mm/space.ts); the console ring last.
+// Lock order: domain table, then event, then sched, then a domain's grant lock, then its page lock (mm/space.ts); the
+// console ring last.
 // Fields say who writes them: [any] any thread under the lock named, [vcpu] the vCPU's own thread.
 
 export const MAX_SLOTS = 256;
@@ -13,7 +14,9 @@ export const MAX_PORTS = 1024;
 export const CONSOLE_BYTES = 1 << 18;
 
 /** Header words. */
-export const H = { tableLock: 0, eventLock: 1, schedLock: 2, consoleLock: 3, nextDomid: 4, pcpus: 5, freePcpus: 6, tickBell: 7, dom0Bell: 8, dom0Exc: 9, consoleHead: 10, waiting: 11, epochLow: 12, epochHigh: 13, wallLow: 14, wallHigh: 15, memoryBell: 16 } as const;
+export const H = { tableLock: 0, eventLock: 1, schedLock: 2, consoleLock: 3, nextDomid: 4, pcpus: 5, freePcpus: 6, tickBell: 7, dom0Bell: 8, dom0Exc: 9, consoleHead: 10, waiting: 11, epochLow: 12, epochHigh: 13, wallLow: 14, wallHigh: 15, memoryBell: 16, traceHead: 17, maptrackNext: 18 } as const;
+/** The locks among them, for whoever cleans up after a thread. */
+export const LOCKS = [H.tableLock, H.eventLock, H.schedLock, H.consoleLock] as const;
 const HEADER_WORDS = 64;
 
 /** Words of a domain. [any: tableLock] unless said otherwise. */
@@ -33,8 +36,18 @@ export const D = {
   logWindow: 47, logLines: 48,
   uuid: 49, // 4 words
   totalBytes: 53,
+  /** Guards the active grants of this domain. */
+  grantLock: 54,
+  /** 1: hypercalls and events go to the trace ring. [any] */
+  trace: 55,
+  /** VMASST_TYPE_* bits. [vcpu] */
+  vmAssist: 56,
 } as const;
 export const GRANT_FRAMES_MAX = 32;
+/** Entries of a version 1 grant table in all its frames. */
+export const GRANTS_MAX = GRANT_FRAMES_MAX * 512;
+/** Grant mappings that Dom0 may hold at once. */
+export const MAPTRACK_ENTRIES = 1 << 16;
 const DOMAIN_WORDS = 64;
 export const DOMAIN_STATE = { free: 0, live: 1, dying: 2 } as const;
 
@@ -60,21 +73,27 @@ export const V = {
   queued: 9,
   /** Credit in microseconds. [any: schedLock] */
   credit: 10,
-  /** Port polled by SCHEDOP_poll that ended the wait, +1. */
-  polled: 11,
   /** NMI asked for (VCPUOP_send_nmi). */
   nmi: 12,
+  /** INITIALISED, or -errno of a context that was refused. */
+  initialised: 13,
   /** i64: singleshot deadline in ns of system time, 0 for none. [vcpu] */
   deadline: 14,
   /** i64: CPU time in ns. [vcpu] */
   cpuTime: 16,
-  /** i64: end of the time slice in ns, 0 when nobody waits. */
-  sliceEnd: 18,
   /** i64: when it began to run. */
   ranSince: 20,
+  /** 1: registers are wanted in the console ring (debug key d). */
+  dump: 22,
   /** VIRQ_TIMER port + 1, and the others by number. */
   virq: 24, // 24 words
+  /** i64: guest-virtual address of the runstate area, 0 for none. */
+  runstateArea: 48,
+  /** i64: when the present runstate began; then time spent in each of the four. [vcpu] */
+  runstateSince: 50, runstateTime: 52, // 8 words
 } as const;
+/** V.initialised: never brought up; a thread is loading its context; has a context. */
+export const INITIALISED = { no: 0, loading: 1, yes: 2 } as const;
 export const NR_VIRQS = 24;
 const VCPU_WORDS = 64;
 
@@ -82,8 +101,20 @@ const VCPU_WORDS = 64;
 export const E = { state: 0, remoteSlot: 1, remotePort: 2, vcpu: 3, virq: 4, remoteDomid: 5 } as const;
 const PORT_WORDS = 8;
 
+/** Words of a maptrack entry: which grant Dom0 has mapped. [dom0] */
+export const M = { flags: 0, domid: 1, ref: 2, index: 3 } as const;
+/** M.flags: in use, for reading only; above them the granting domain's slot. */
+export const MAPTRACK = { used: 1, readOnly: 2, slotShift: 8 } as const;
+const MAPTRACK_WORDS = 4;
+
+export const HYPERCALL_NUMBERS = 64;
+/** Records of the trace ring; trace/trace.ts says what is in one. */
+export const TRACE_RECORDS = 4096, TRACE_WORDS = 8;
+
 const DOMAINS_AT = HEADER_WORDS, VCPUS_AT = DOMAINS_AT + MAX_SLOTS * DOMAIN_WORDS, PORTS_AT = VCPUS_AT + MAX_SLOTS * MAX_VCPUS * VCPU_WORDS;
-const DOM0_PENDING_AT = PORTS_AT + MAX_SLOTS * MAX_PORTS * PORT_WORDS, CONSOLE_AT = DOM0_PENDING_AT + MAX_PORTS / 32 * 2;
+const DOM0_PENDING_AT = PORTS_AT + MAX_SLOTS * MAX_PORTS * PORT_WORDS, ACTIVE_AT = DOM0_PENDING_AT + MAX_PORTS / 32 * 2;
+const MAPTRACK_AT = ACTIVE_AT + MAX_SLOTS * GRANTS_MAX, HYPERCALLS_AT = MAPTRACK_AT + MAPTRACK_ENTRIES * MAPTRACK_WORDS;
+const TRACE_AT = HYPERCALLS_AT + MAX_SLOTS * HYPERCALL_NUMBERS, CONSOLE_AT = TRACE_AT + TRACE_RECORDS * TRACE_WORDS;
 const TOTAL_BYTES = CONSOLE_AT * 4 + CONSOLE_BYTES;
 
 export class HypervisorState {
@@ -115,6 +146,12 @@ export class HypervisorState {
   port(slot: number, port: number): number { return PORTS_AT + (slot * MAX_PORTS + port) * PORT_WORDS; }
   /** Word of Dom0's pending bits. */
   dom0Pending(port: number): number { return DOM0_PENDING_AT + (port >> 5); }
+  /** Word of an active grant: pins for writing << 16 | pins for reading. [any: the domain's grant lock] */
+  active(slot: number, ref: number): number { return ACTIVE_AT + slot * GRANTS_MAX + ref; }
+  maptrack(n: number): number { return MAPTRACK_AT + n * MAPTRACK_WORDS; }
+  /** Word that counts a domain's hypercalls of one number. */
+  hypercalls(slot: number, number: number): number { return HYPERCALLS_AT + slot * HYPERCALL_NUMBERS + number; }
+  traceRecord(n: number): number { return TRACE_AT + (n & TRACE_RECORDS - 1) * TRACE_WORDS; }
   dget(slot: number, field: number): number { return Atomics.load(this.words, this.domain(slot) + field); }
   dset(slot: number, field: number, v: number): void { Atomics.store(this.words, this.domain(slot) + field, v); }
   vget(slot: number, n: number, field: number): number { return Atomics.load(this.words, this.vcpu(slot, n) + field); }
@@ -122,6 +159,12 @@ export class HypervisorState {
   vlong(slot: number, n: number, field: number): bigint { return Atomics.load(this.longs, (this.vcpu(slot, n) + field) / 2); }
   setVlong(slot: number, n: number, field: number, v: bigint): void { Atomics.store(this.longs, (this.vcpu(slot, n) + field) / 2, v); }
 
+  /** Forgets an earlier domain of this slot. */
+  clearSlot(slot: number): void {
+    this.words.fill(0, this.domain(slot), this.domain(slot) + DOMAIN_WORDS);
+    this.words.fill(0, this.vcpu(slot, 0), this.vcpu(slot, MAX_VCPUS));
+    this.words.fill(0, this.hypercalls(slot, 0), this.hypercalls(slot, HYPERCALL_NUMBERS));
+  }
   /** Slot of a living domain, or -1. */
   slotOf(domid: number): number {
     for (let s = 0; s < MAX_SLOTS; s++) if (this.dget(s, D.state) !== DOMAIN_STATE.free && this.dget(s, D.domid) === domid) return s;

@@ -1,15 +1,23 @@
 // Event channels, 2-level ABI. Buckets are in the hypervisor's shared state under the event lock; pending and mask
 // bits are in the guest's own shared_info and vcpu_info. Dom0, which has no guest memory, has its pending bits in
 // shared state and a bell.
+//
+// No event is lost: the port's pending bit is set first, then the vCPU's selector bit, then its pending byte, then its
+// attention word and bell. Each later step is left out only when it had been done and not yet been taken back.
 import { D, DOMAIN_STATE, E, H, MAX_PORTS, NR_VIRQS, V } from '../domain/state.ts';
 import { type Hypervisor, kick } from '../domain/hypervisor.ts';
 import { type DomainMemory, raiseAttention } from '../domain/memories.ts';
 import { locked } from '../lib/lock.ts';
 import { EEXIST, EINVAL, ENOENT, ENOSPC, ESRCH } from '../public/errno.ts';
 import { EVTCHNSTAT_closed, EVTCHNSTAT_interdomain, EVTCHNSTAT_ipi, EVTCHNSTAT_unbound, EVTCHNSTAT_virq } from '../public/event_channel.ts';
+import { shared_info, vcpu_info } from '../public/layouts.ts';
+import { VIRQ_DEBUG, VIRQ_TIMER, VIRQ_XENOPROF, VIRQ_XENPMU } from '../public/xen.ts';
+import { TRACE, trace, traced } from '../trace/trace.ts';
 
-/** Offsets in shared_info and vcpu_info (public/xen.h, arch-x86/xen.h). */
-const EVTCHN_PENDING = 0x800, EVTCHN_MASK = 0xa00, PENDING_SEL = 8;
+const EVTCHN_PENDING = shared_info.fields.evtchn_pending, EVTCHN_MASK = shared_info.fields.evtchn_mask, PENDING_SEL = vcpu_info.fields.evtchn_pending_sel;
+/** VIRQs that each vCPU has its own of; the others are the domain's, bound through vCPU 0. */
+const PER_VCPU_VIRQS: readonly number[] = [VIRQ_TIMER, VIRQ_DEBUG, VIRQ_XENOPROF, VIRQ_XENPMU];
+const isGlobal = (virq: number): boolean => !PER_VCPU_VIRQS.includes(virq);
 
 const underLock = <T>(hv: Hypervisor, work: () => T): T => locked(hv.state.words, H.eventLock, work);
 const get = (hv: Hypervisor, slot: number, port: number, field: number): number => hv.state.words[hv.state.port(slot, port) + field]!;
@@ -34,6 +42,7 @@ function setPending(hv: Hypervisor, slot: number, port: number): void {
   const m = memoryOf(hv, slot), shared = state.dget(slot, D.sharedInfo);
   if (!m || !shared) return;
   if (Atomics.or(m.words, (shared + EVTCHN_PENDING) / 4 + (port >> 5), bit) & bit) return;
+  if (traced(state, slot)) trace(hv, TRACE.event, slot, get(hv, slot, port, E.vcpu), port);
   if (!(Atomics.load(m.words, (shared + EVTCHN_MASK) / 4 + (port >> 5)) & bit)) markVcpu(hv, m, slot, get(hv, slot, port, E.vcpu), port);
   pollers(hv, slot);
 }
@@ -89,7 +98,7 @@ export function bindInterdomain(hv: Hypervisor, slot: number, remoteDomid: numbe
   return port;
 }
 export function bindVirq(hv: Hypervisor, slot: number, virq: number, vcpu: number): number {
-  if (virq < 0 || virq >= NR_VIRQS) return -EINVAL;
+  if (virq < 0 || virq >= NR_VIRQS || isGlobal(virq) && vcpu !== 0) return -EINVAL;
   if (vcpu >= hv.state.dget(slot, D.vcpus)) return -ENOENT;
   return underLock(hv, () => {
     if (hv.state.vget(slot, vcpu, V.virq + virq)) return -EEXIST;
@@ -112,9 +121,12 @@ export function bindIpi(hv: Hypervisor, slot: number, vcpu: number): number {
     return port;
   });
 }
+/** Raises a VIRQ of one vCPU, or of the domain when it is a global one; nothing happens where it is not bound. */
 export function sendVirq(hv: Hypervisor, slot: number, vcpu: number, virq: number): void {
-  const port = hv.state.vget(slot, vcpu, V.virq + virq);
-  if (port) setPending(hv, slot, port);
+  const port = hv.state.vget(slot, isGlobal(virq) ? 0 : vcpu, V.virq + virq);
+  if (!port) return;
+  if (traced(hv.state, slot)) trace(hv, TRACE.virq, slot, vcpu, virq, port);
+  setPending(hv, slot, port);
 }
 export function send(hv: Hypervisor, slot: number, port: number): number {
   if (!valid(port)) return -EINVAL;
@@ -137,7 +149,11 @@ export function close(hv: Hypervisor, slot: number, port: number): number {
 function closeLocked(hv: Hypervisor, slot: number, port: number): number {
   const state = get(hv, slot, port, E.state);
   if (state === EVTCHNSTAT_closed) return -EINVAL;
-  if (state === EVTCHNSTAT_virq) hv.state.vset(slot, get(hv, slot, port, E.vcpu), V.virq + get(hv, slot, port, E.virq), 0);
+  if (state === EVTCHNSTAT_virq) {
+    // A global one may have been moved to another vCPU since.
+    const virq = get(hv, slot, port, E.virq);
+    hv.state.vset(slot, isGlobal(virq) ? 0 : get(hv, slot, port, E.vcpu), V.virq + virq, 0);
+  }
   if (state === EVTCHNSTAT_interdomain) {
     const rs = get(hv, slot, port, E.remoteSlot), rp = get(hv, slot, port, E.remotePort);
     if (get(hv, rs, rp, E.state) === EVTCHNSTAT_interdomain && get(hv, rs, rp, E.remoteSlot) === slot && get(hv, rs, rp, E.remotePort) === port) {
@@ -168,7 +184,7 @@ export function bindVcpu(hv: Hypervisor, slot: number, port: number, vcpu: numbe
   return underLock(hv, () => {
     const s = get(hv, slot, port, E.state);
     // Per-vCPU channels stay where they were bound.
-    if (s === EVTCHNSTAT_closed || s === EVTCHNSTAT_ipi || s === EVTCHNSTAT_virq && get(hv, slot, port, E.virq) < 2) return -EINVAL;
+    if (s === EVTCHNSTAT_closed || s === EVTCHNSTAT_ipi || s === EVTCHNSTAT_virq && !isGlobal(get(hv, slot, port, E.virq))) return -EINVAL;
     set(hv, slot, port, E.vcpu, vcpu);
     return 0;
   });

@@ -2,18 +2,19 @@
 import type { HypercallHandler } from '../domain/vcpu-context.ts';
 import { vcpuOf, type Vcpu } from '../domain/vcpu.ts';
 import { D, GRANT_FRAMES_MAX } from '../domain/state.ts';
+import { type CopyEnd, copyGrant } from '../grant/copy.ts';
 import { growTable } from '../grant/table.ts';
 import { spaceOf } from '../mm/flush.ts';
 import { copyIn, copyOut64 } from '../mm/guest-access.ts';
 import { EFAULT, EINVAL, ENOSYS } from '../public/errno.ts';
 import * as op from '../public/grant_table.ts';
+import { gnttab_copy as COPY, gnttab_map_grant_ref as MAP, gnttab_unmap_grant_ref as UNMAP } from '../public/layouts.ts';
 import { mfnOf } from '../public/types.ts';
 import { DOMID_SELF } from '../public/xen.ts';
 
 const COUNT_MAX = 1024n;
 interface Call { readonly bytes: number; readonly run: (v: Vcpu, a: DataView<ArrayBuffer>) => number }
 const self = (v: Vcpu, dom: number): boolean => dom === DOMID_SELF || dom === v.domid;
-const status16 = (at: number, value: number) => (_v: Vcpu, a: DataView): number => { a.setInt16(at, value, true); return 0; };
 
 const CALLS: Record<number, Call> = {
   // gnttab_setup_table: u16 dom, u32 nr_frames, s16 status, frame list.
@@ -38,11 +39,21 @@ const CALLS: Record<number, Call> = {
   // gnttab_set_version: u32 version in and out. Version 2 is off.
   [op.GNTTABOP_set_version]: { bytes: 4, run: (_v, a) => { const wanted = a.getUint32(0, true); a.setUint32(0, 1, true); return wanted === 1 ? 0 : wanted === 2 ? -ENOSYS : -EINVAL; } },
   [op.GNTTABOP_get_version]: { bytes: 8, run: (v, a) => { if (self(v, a.getUint16(0, true))) a.setUint32(4, 1, true); return 0; } },
-  // A DomU maps and copies no foreign grants yet: every request is answered with an error of its own.
-  [op.GNTTABOP_map_grant_ref]: { bytes: 32, run: status16(20, op.GNTST_general_error) },
-  [op.GNTTABOP_unmap_grant_ref]: { bytes: 24, run: status16(20, op.GNTST_bad_handle) },
-  [op.GNTTABOP_copy]: { bytes: 40, run: status16(36, op.GNTST_general_error) },
+  [op.GNTTABOP_copy]: { bytes: COPY.size, run: (v, a) => { a.setInt16(COPY.fields.status, copy(v, a), true); return 0; } },
+  // A DomU maps no foreign grants yet: every request is answered with an error of its own.
+  [op.GNTTABOP_map_grant_ref]: { bytes: MAP.size, run: (v, a) => {
+    v.log(`mapping of grant ${a.getUint32(MAP.fields.ref, true)} of d${a.getUint16(MAP.fields.dom, true)} refused: domains without privilege map no grants`);
+    a.setInt16(MAP.fields.status, op.GNTST_general_error, true);
+    return 0;
+  } },
+  [op.GNTTABOP_unmap_grant_ref]: { bytes: UNMAP.size, run: (_v, a) => { a.setInt16(UNMAP.fields.status, op.GNTST_bad_handle, true); return 0; } },
 };
+function copy(v: Vcpu, a: DataView): number {
+  const f = COPY.fields, flags = a.getUint16(f.flags, true), domid = (n: number): number => n === DOMID_SELF ? v.domid : n;
+  const source: CopyEnd = { isGrant: (flags & op.GNTCOPY_source_gref) !== 0, value: a.getBigUint64(f['source.u.gmfn'], true), domid: domid(a.getUint16(f['source.domid'], true)), offset: a.getUint16(f['source.offset'], true) };
+  const dest: CopyEnd = { isGrant: (flags & op.GNTCOPY_dest_gref) !== 0, value: a.getBigUint64(f['dest.u.gmfn'], true), domid: domid(a.getUint16(f['dest.domid'], true)), offset: a.getUint16(f['dest.offset'], true) };
+  return copyGrant({ hv: v.hv, slot: v.slot, domid: v.domid, space: spaceOf(v) }, source, dest, a.getUint16(f.len, true));
+}
 export const grant_table_op: HypercallHandler = (ctx, cmd, uop, count) => {
   const call = CALLS[Number(cmd)], v = vcpuOf(ctx);
   if (!call) return -ENOSYS;

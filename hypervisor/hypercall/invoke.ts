@@ -2,6 +2,9 @@
 import type { HypercallHandler, VcpuContext } from '../domain/vcpu-context.ts';
 import { vcpuOf } from '../domain/vcpu.ts';
 import { ENOSYS } from '../public/errno.ts';
+import { TRACE, trace, traced } from '../trace/trace.ts';
+
+const LOW = 0xffff_ffffn;
 
 const byNumber: (HypercallHandler | undefined)[] = [];
 export const register = (number: number, handler: HypercallHandler): void => { byNumber[number] = handler; };
@@ -10,6 +13,11 @@ export const register = (number: number, handler: HypercallHandler): void => { b
 export function invoke(ctx: VcpuContext, number: number, a1: bigint, a2: bigint, a3: bigint, a4: bigint, a5: bigint): bigint | number {
   const handler = byNumber[number];
   if (!handler) return -ENOSYS;
-  vcpuOf(ctx).hypercalls[number]!++;
-  return handler(ctx, a1, a2, a3, a4, a5);
+  const { hv, slot, vcpuId } = vcpuOf(ctx), { state } = hv;
+  Atomics.add(state.words, state.hypercalls(slot, number), 1);
+  if (!traced(state, slot)) return handler(ctx, a1, a2, a3, a4, a5);
+  trace(hv, TRACE.hypercall, slot, vcpuId, number, Number(a1 & LOW), Number(a2 & LOW));
+  const result = handler(ctx, a1, a2, a3, a4, a5);
+  trace(hv, TRACE.hypercallDone, slot, vcpuId, number, Number(BigInt.asIntN(32, BigInt(result))));
+  return result;
 }

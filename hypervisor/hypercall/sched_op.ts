@@ -55,7 +55,7 @@ export const sched_op: HypercallHandler = (ctx, cmd, arg) => {
     case op.SCHEDOP_shutdown: return shutdown(v, arg);
     case op.SCHEDOP_poll: return poll(v, arg);
     case op.SCHEDOP_shutdown_code: return 0;
-    case op.SCHEDOP_pin_override: return -EPERM;
+    case op.SCHEDOP_pin_override: case op.SCHEDOP_remote_shutdown: return -EPERM;
     default: return -ENOSYS;
   }
 };

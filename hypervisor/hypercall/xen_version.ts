@@ -2,14 +2,16 @@
 import type { HypercallHandler, VcpuContext } from '../domain/vcpu-context.ts';
 import { copyIn } from '../mm/guest-access.ts';
 import { EFAULT, ENODATA, ENOSYS, EPERM } from '../public/errno.ts';
-import { XENFEAT_direct_mapped, XENFEAT_gnttab_map_avail_bits, XENFEAT_memory_op_vnode_supported, XENFEAT_mmu_pt_update_preserve_ad, XENFEAT_highmem_assist } from '../public/features.ts';
+import { XENFEAT_direct_mapped, XENFEAT_gnttab_map_avail_bits, XENFEAT_memory_op_vnode_supported, XENFEAT_mmu_pt_update_preserve_ad, XENFEAT_highmem_assist, XENFEAT_pae_pgdir_above_4gb } from '../public/features.ts';
+import { VMASST_TYPE_pae_extended_cr3 } from '../public/xen.ts';
 import * as op from '../public/version.ts';
 import { D } from '../domain/state.ts';
 import { vcpuOf } from '../domain/vcpu.ts';
 
 export const XEN_MAJOR = 4, XEN_MINOR = 17, XEN_EXTRA = '.7', XEN_CAPS = 'xen-3.0-x86_64 ';
-/** xenlinux's view of what a PV guest may use; recorded from Xen 4.17 as 0x220f0 less pae_extended_cr3 until enabled. */
+/** What a PV guest may use; Xen 4.17 shows the same, 0x220e0, and pae_pgdir_above_4gb once VMASST pae_extended_cr3 is on. */
 const FEATURES = [XENFEAT_mmu_pt_update_preserve_ad, XENFEAT_highmem_assist, XENFEAT_gnttab_map_avail_bits, XENFEAT_memory_op_vnode_supported, XENFEAT_direct_mapped].reduce((w, bit) => w | 1 << bit, 0);
+const features = (ctx: VcpuContext): number => FEATURES | (ctx.pv.vmAssist >> VMASST_TYPE_pae_extended_cr3 & 1) << XENFEAT_pae_pgdir_above_4gb;
 const HYPERVISOR_VIRT_START = 0xffff_8000_0000_0000n;
 
 const text = (ctx: VcpuContext, at: bigint, bytes: number, s: string): number => {
@@ -34,7 +36,7 @@ export const xen_version: HypercallHandler = (ctx, cmd, arg) => {
     case op.XENVER_get_features: {
       const a = copyIn(ctx, arg, 8);
       if (!a) return -EFAULT;
-      a.setUint32(4, a.getUint32(0, true) === 0 ? FEATURES : 0, true);
+      a.setUint32(4, a.getUint32(0, true) === 0 ? features(ctx) : 0, true);
       return ctx.processor.writeVirtual(arg, new Uint8Array(a.buffer)) ? 0 : -EFAULT;
     }
     case op.XENVER_pagesize: return 4096;

@@ -23,3 +23,5 @@ export const VCPUOP_register_vcpu_info = 10;
 export const VCPUOP_send_nmi = 11;
 export const VCPUOP_get_physid = 12;
 export const VCPUOP_register_vcpu_time_memory_area = 13;
+/** In vcpu_runstate_info.state_entry_time while the area is being written. [XEN] */
+export const XEN_RUNSTATE_UPDATE = 1n << 63n;

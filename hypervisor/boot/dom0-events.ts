@@ -1,0 +1,47 @@
+// Dom0's upcalls: its pending bits are in shared state, its doorbell is a word that its event loop waits for.
+import type { Hypervisor } from '../domain/hypervisor.ts';
+import { H, MAX_PORTS } from '../domain/state.ts';
+
+export class Dom0Events {
+  private readonly hv: Hypervisor;
+  private readonly handlers = new Map<number, () => void>();
+  private readonly domainHandlers: (() => void)[] = [];
+  private seenExc: number;
+
+  constructor(hv: Hypervisor) {
+    this.hv = hv;
+    this.seenExc = Atomics.load(hv.state.words, H.dom0Exc);
+    void this.listen();
+  }
+  on(port: number, handler: () => void): void {
+    this.handlers.set(port, handler);
+    // What came before the handler did is not lost.
+    setImmediate(() => { if (this.handlers.get(port) === handler) handler(); });
+  }
+  off(port: number): void { this.handlers.delete(port); }
+  onDomain(handler: () => void): void { this.domainHandlers.push(handler); }
+
+  private async listen(): Promise<void> {
+    const { words } = this.hv.state;
+    for (;;) {
+      const bell = Atomics.load(words, H.dom0Bell);
+      this.drain();
+      const wait = Atomics.waitAsync(words, H.dom0Bell, bell);
+      if (wait.async) await wait.value;
+      // Between two rounds the event loop gets its turn, or a chatty guest would starve input and output.
+      await new Promise<void>(resolve => { setImmediate(resolve); });
+    }
+  }
+  private drain(): void {
+    const { state } = this.hv;
+    for (let w = 0; w < MAX_PORTS; w += 32) {
+      const at = state.dom0Pending(w);
+      if (!Atomics.load(state.words, at)) continue;
+      for (let bits = Atomics.exchange(state.words, at, 0); bits; bits &= bits - 1) this.handlers.get(w + 31 - Math.clz32(bits & -bits))?.();
+    }
+    const exc = Atomics.load(state.words, H.dom0Exc);
+    if (exc === this.seenExc) return;
+    this.seenExc = exc;
+    for (const h of this.domainHandlers) h();
+  }
+}

@@ -1,41 +1,45 @@
 // Conversions between integers and floating point and between the formats, and rounding to integral values.
 import type { Insn } from '../insn.ts';
-import { F64, type I32, i64, type V128, V128 as Vector } from '../wasm/builder.ts';
+import { F64, type I32, type I64, i64, type V128 } from '../wasm/builder.ts';
 import { const32, const64, f32x4, f64x2, i32x4 } from '../wasm/lanes.ts';
 import type { Definitions } from './definition.ts';
-import { holds, isZero, merge, mxcsr, normal, PD, plain, PS, SD, SHAPES, type Shape, slow, SS, usual } from './float-common.ts';
+import { holds, isZero, mayNoteInexact, merge, mxcsr, normal, noteInexact, PD, plain, PS, SD, SHAPES, type Shape, slow, some, SS, usual } from './float-common.ts';
 import { simdDefiner } from './simd-common.ts';
 
 export const sseConvert: Definitions = new Map();
 const simd = simdDefiner(sseConvert);
 
-/** PE set and masked: it makes no difference whether a result is exact. */
-const inexactNoted = (x: Insn): I32 => mxcsr(x).and(0x1020).eq(0x1020);
+/** The low two singles. */
+const LOW_PAIR: Shape = { ...PS, all: 3 };
 const nearest = (x: Insn): I32 => mxcsr(x).and(0x6000).eqz();
 const choose = (x: Insn, exact: I32, write: () => void): void => x.f.if(exact, write, () => slow(x));
-const splatDouble = (v: F64): V128 => new Vector([...v.code, 0xfd, 20]);
 
 // ---- integer to floating point
 simd('cvtsi2sd', 'rw r', x => {
   const n = x.readSigned(1), r = x.f.let(n.toF64S()), write = (): void => x.writeX(0, x.readX(0).with64(0, r.asI64()));
   if (x.operandBits(1) === 32) { write(); return; }
-  // 54 bits and a sign are exact.
-  choose(x, usual(x).or(n.add(1n << 53n).leU(1n << 54n)), write);
+  choose(x, usual(x), () => { noteInexact(x, longerThan(x, n, 53)); write(); });
 });
 simd('cvtsi2ss', 'rw r', x => {
   const n = x.readSigned(1), r = x.f.let(n.toF32S());
-  choose(x, usual(x).or(n.add(1n << 24n).leU(1n << 25n)), () => x.writeX(0, x.readX(0).with32(0, r.asI32())));
+  choose(x, usual(x), () => { noteInexact(x, longerThan(x, n, 24)); x.writeX(0, x.readX(0).with32(0, r.asI32())); });
 });
+/** Whether an integer has more significant bits than a format. */
+function longerThan(x: Insn, n: I64, bits: number): I32 {
+  const sign = n.shrS(63), magnitude = x.f.let(n.xor(sign).sub(sign));
+  return x.f.let(i64(64 - bits).sub(magnitude.clz()).sub(magnitude.ctz()).gtS(0));
+}
 simd('cvtdq2pd', 'w r', x => x.writeX(0, x.readX(1).un(f64x2.convertLowI32)));
 simd('cvtpi2pd', 'w r', x => x.writeX(0, x.readX(1).un(f64x2.convertLowI32)));
-const exactIntegers = (v: V128): V128 => v.op(i32x4.add, const32([1 << 24, 1 << 24, 1 << 24, 1 << 24])).op(58, const32([(1 << 25) + 1, (1 << 25) + 1, (1 << 25) + 1, (1 << 25) + 1]));
+/** Lanes of v that r, its conversion, does not equal. 2^31 - 1 becomes 2^31, which would saturate back to it. */
+const inexactIntegers = (v: V128, r: V128): V128 => r.un(i32x4.truncSatF32).op(i32x4.ne, v).or(r.op(f32x4.eq, const32([0x4f000000, 0x4f000000, 0x4f000000, 0x4f000000])));
 simd('cvtdq2ps', 'w r', x => {
-  const v = x.readX(1);
-  choose(x, usual(x).or(holds(PS, exactIntegers(v))), () => x.writeX(0, v.un(f32x4.convertI32)));
+  const v = x.readX(1), r = x.f.let(v.un(f32x4.convertI32));
+  choose(x, usual(x), () => { noteInexact(x, some(PS, inexactIntegers(v, r))); x.writeX(0, r); });
 });
 simd('cvtpi2ps', 'rw r', x => {
-  const v = x.readX(1);
-  choose(x, usual(x).or(holds(PS, exactIntegers(v))), () => x.writeX(0, x.readX(0).with64(0, v.un(f32x4.convertI32).lane64(0))));
+  const v = x.readX(1), r = x.f.let(v.un(f32x4.convertI32));
+  choose(x, usual(x), () => { noteInexact(x, some(LOW_PAIR, inexactIntegers(v, r))); x.writeX(0, x.readX(0).with64(0, r.lane64(0))); });
 });
 
 // ---- scalar to integer: in range, and either exact or with nothing to note. NaN is out of range.
@@ -44,8 +48,8 @@ for (const [format, s] of [['ss', SS], ['sd', SD]] as const) for (const truncate
     const { f } = x, v = x.readX(1), bits = x.operandBits(0), value = f.let(s.wide ? v.lanef64(0) : v.lanef32(0).promote());
     const rounded = truncates ? value : f.let(value.nearest()), n = f.let(rounded.truncI64());
     const limit = new F64([...i64(bits === 64 ? 0x43e0000000000000n : 0x41e0000000000000n).code, 0xbf]);
-    const inRange = rounded.abs().cmp(0x63, limit).and(n.toF64S().cmp(0x61, value).or(inexactNoted(x)));
-    choose(x, truncates ? inRange : inRange.and(nearest(x)), () => x.write(0, bits === 64 ? n : n.and(0xffffffffn)));
+    const inexact = f.let(n.toF64S().cmp(0x62, value)), inRange = rounded.abs().cmp(0x63, limit).and(inexact.eqz().or(mayNoteInexact(x)));
+    choose(x, truncates ? inRange : inRange.and(nearest(x)), () => { noteInexact(x, inexact); x.write(0, bits === 64 ? n : n.and(0xffffffffn)); });
   });
 }
 
@@ -55,9 +59,9 @@ function toIntegers(name: string, s: Shape, truncates: boolean, pair: boolean): 
   simd(name, 'w r', x => {
     const v = x.readX(1), rounded = x.f.let(truncates ? v.un(s.ops.trunc) : v.un(s.ops.nearest));
     const n = x.f.let(rounded.un(s.wide ? i32x4.truncSatF64Zero : i32x4.truncSatF32));
-    const exact = rounded.op(s.ops.eq, v).toI32(s.bitmask), range = inRange32(s, rounded).toI32(s.bitmask), want = pair ? 3 : s.all;
-    const fine = range.and(want).eq(want).and(exact.and(want).eq(want).or(inexactNoted(x)));
-    choose(x, truncates ? fine : fine.and(nearest(x)), () => x.writeX(0, n));
+    const lanes = pair ? LOW_PAIR : s, inexact = x.f.let(some(lanes, rounded.op(s.ops.ne, v)));
+    const fine = holds(lanes, inRange32(s, rounded)).and(inexact.eqz().or(mayNoteInexact(x)));
+    choose(x, truncates ? fine : fine.and(nearest(x)), () => { noteInexact(x, inexact); x.writeX(0, n); });
   });
 }
 toIntegers('cvttps2dq', PS, true, false);
@@ -82,11 +86,11 @@ simd('cvtps2pd', 'w r', x => {
 const narrows = (v: V128, r: V128): V128 => normal({ ...PD, least: const64([0x3810000000000000n, 0x3810000000000000n]) }, r).or(isZero(PD, r).and(isZero(PD, v))).and(plain(PD, v));
 simd('cvtsd2ss', 'rw r', x => {
   const v = x.readX(1), r = x.f.let(v.un(f32x4.demoteZero)), back = x.f.let(r.un(f64x2.promoteLow));
-  choose(x, usual(x).and(holds(SD, narrows(v, back))), () => x.writeX(0, x.readX(0).with32(0, r.lane32(0))));
+  choose(x, usual(x).and(holds(SD, narrows(v, back))), () => { noteInexact(x, some(SD, back.op(f64x2.ne, v))); x.writeX(0, x.readX(0).with32(0, r.lane32(0))); });
 });
 simd('cvtpd2ps', 'w r', x => {
   const v = x.readX(1), r = x.f.let(v.un(f32x4.demoteZero)), back = x.f.let(r.un(f64x2.promoteLow));
-  choose(x, usual(x).and(holds(PD, narrows(v, back))), () => x.writeX(0, r));
+  choose(x, usual(x).and(holds(PD, narrows(v, back))), () => { noteInexact(x, some(PD, back.op(f64x2.ne, v))); x.writeX(0, r); });
 });
 
 // ---- rounding: immediate bits 0-1 mode, 2 mode of MXCSR instead, 3 no PE
@@ -96,5 +100,6 @@ for (const s of SHAPES) simd(`round${s.suffix}`, 'rw r r', x => {
   f.if(imm.and(4), () => f.set(mode, mxcsr(x).shrU(13).and(3)));
   f.if(mode.get().and(2), () => f.if(mode.get().and(1), () => f.set(r, v.un(s.ops.trunc)), () => f.set(r, v.un(s.ops.ceil))),
     () => f.if(mode.get().and(1), () => f.set(r, v.un(s.ops.floor)), () => f.set(r, v.un(s.ops.nearest))));
-  choose(x, holds(s, plain(s, v)).and(imm.and(8).or(inexactNoted(x)).or(holds(s, v.op(s.ops.eq, r.get())))), () => x.writeX(0, merge(s, x.readX(0), r.get())));
+  const inexact = f.let(imm.and(8).eqz().and(some(s, v.op(s.ops.ne, r.get()))));
+  choose(x, holds(s, plain(s, v)).and(inexact.eqz().or(mayNoteInexact(x))), () => { noteInexact(x, inexact); x.writeX(0, merge(s, x.readX(0), r.get())); });
 });

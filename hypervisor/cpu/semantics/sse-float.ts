@@ -2,7 +2,8 @@
 import type { Insn } from '../insn.ts';
 import { type I32, i32, splat32, type V128 } from '../wasm/builder.ts';
 import type { Definitions } from './definition.ts';
-import { denormalsAreZeros, finite, holds, isZero, merge, normal, plain, PD, PS, SD, SHAPES, type Shape, slow, SS, usual } from './float-common.ts';
+import { f32x4, f64x2, zero128 } from '../wasm/lanes.ts';
+import { denormalsAreZeros, finite, holds, isZero, merge, moderate, normal, noteInexact, plain, PD, productError, PS, SD, SHAPES, type Shape, slow, some, SS, sumError, usual, usualAndInexact } from './float-common.ts';
 import { simdDefiner } from './simd-common.ts';
 
 export const sseFloat: Definitions = new Map();
@@ -11,22 +12,51 @@ const simd = simdDefiner(sseFloat);
 /** Writes a result where `exact` holds, else takes the slow path. */
 function choose(x: Insn, exact: I32, write: () => void): void { x.f.if(exact, write, () => slow(x)); }
 
+/** Whether the rounding error is known, and whether there is one: 0 or 1 each. */
+interface Rounding { known: I32; inexact: I32 }
+/**
+ * Writes a correctly rounded result of ordinary numbers. The first inexact one sets PE; from then on it need not be
+ * known which ones are.
+ */
+function rounded(x: Insn, ordinary: I32, rounding: () => Rounding, write: () => void): void {
+  const { f } = x, fine = f.let(ordinary);
+  f.if(fine.and(usualAndInexact(x)), write, () => f.if(fine.and(usual(x)), () => {
+    const { known, inexact } = rounding();
+    f.if(known, () => { noteInexact(x, inexact); write(); }, () => slow(x));
+  }, () => slow(x)));
+}
+
 // ---- arithmetic: sums cannot underflow inexactly; products and quotients must be normal, or zero because an operand is
 type Check = (s: Shape, a: V128, b: V128, r: V128) => V128;
+type Rest = (x: Insn, s: Shape, a: V128, b: V128, r: V128) => Rounding;
 const sum: Check = (s, a, b, r) => finite(s, r).and(plain(s, a)).and(plain(s, b));
 const product: Check = (s, a, b, r) => normal(s, r).or(isZero(s, r).and(isZero(s, a).or(isZero(s, b)))).and(plain(s, a)).and(plain(s, b));
 const quotient: Check = (s, a, b, r) => normal(s, r).or(isZero(s, r).and(isZero(s, a))).and(plain(s, a)).and(plain(s, b));
 
+const sumRest = (x: Insn, s: Shape, a: V128, b: V128, r: V128): Rounding => {
+  const e = sumError(x, s, a, b, r);
+  return { known: holds(s, e.op(s.ops.eq, e)), inexact: some(s, e.op(s.ops.ne, zero128)) };
+};
+const differenceRest: Rest = (x, s, a, b, r) => sumRest(x, s, a, x.f.let(b.un(s.wide ? f64x2.neg : f32x4.neg)), r);
+const productRest: Rest = (x, s, a, b, r) => ({
+  known: holds(s, moderate(s, a).and(moderate(s, b)).and(moderate(s, r))), inexact: some(s, productError(x, s, a, b, r).op(s.ops.ne, zero128)),
+});
+/** A quotient (or root) is exact when multiplying back gives the dividend, exactly. */
+const quotientRest: Rest = (x, s, a, b, r) => {
+  const back = x.f.let(r.op(s.ops.mul, b)), e = productError(x, s, r, b, back);
+  return { known: holds(s, moderate(s, a).and(moderate(s, b)).and(moderate(s, r))), inexact: some(s, e.op(s.ops.ne, zero128).or(back.op(s.ops.ne, a))) };
+};
+
 for (const s of SHAPES) {
-  for (const [name, opcode, check] of [['add', s.ops.add, sum], ['sub', s.ops.sub, sum], ['mul', s.ops.mul, product], ['div', s.ops.div, quotient]] as const) {
+  for (const [name, opcode, check, rest] of [['add', s.ops.add, sum, sumRest], ['sub', s.ops.sub, sum, differenceRest], ['mul', s.ops.mul, product, productRest], ['div', s.ops.div, quotient, quotientRest]] as const) {
     simd(name + s.suffix, 'rw r', x => {
       const a = x.readX(0), b = x.readX(1), r = x.f.let(a.op(opcode, b));
-      choose(x, usual(x).and(holds(s, check(s, a, b, r))), () => x.writeX(0, merge(s, a, r)));
+      rounded(x, holds(s, check(s, a, b, r)), () => rest(x, s, a, b, r), () => x.writeX(0, merge(s, a, r)));
     });
   }
   simd(`sqrt${s.suffix}`, 'rw r', x => {
     const b = x.readX(1), r = x.f.let(b.un(s.ops.sqrt));
-    choose(x, usual(x).and(holds(s, finite(s, r).and(plain(s, b)))), () => x.writeX(0, merge(s, x.readX(0), r)));
+    rounded(x, holds(s, finite(s, r).and(plain(s, b))), () => quotientRest(x, s, b, r, r), () => x.writeX(0, merge(s, x.readX(0), r)));
   });
   // a < b ? a : b, which is also right for zeros of both signs.
   for (const [name, opcode] of [['min', s.ops.pmin], ['max', s.ops.pmax]] as const) simd(name + s.suffix, 'rw r', x => {
@@ -50,12 +80,12 @@ for (const s of [PS, PD]) {
   const evens = even[s.suffix as 'ps' | 'pd'], odds = evens.map(n => n + (s.wide ? 8 : 4));
   for (const [name, opcode] of [['hadd', s.ops.add], ['hsub', s.ops.sub]] as const) simd(name + s.suffix, 'rw r', x => {
     const p = x.readX(0), q = x.readX(1), a = x.f.let(p.shuffle(q, evens)), b = x.f.let(p.shuffle(q, odds)), r = x.f.let(a.op(opcode, b));
-    choose(x, usual(x).and(holds(s, sum(s, a, b, r))), () => x.writeX(0, r));
+    rounded(x, holds(s, sum(s, a, b, r)), () => (name === 'hadd' ? sumRest : differenceRest)(x, s, a, b, r), () => x.writeX(0, r));
   });
   simd(`addsub${s.suffix}`, 'rw r', x => {
     const a = x.readX(0), b = x.readX(1), lanes = Array.from({ length: 16 }, (_, i) => Math.floor(i / (s.wide ? 8 : 4)) & 1 ? i + 16 : i);
     const r = x.f.let(a.op(s.ops.sub, b).shuffle(a.op(s.ops.add, b), lanes));
-    choose(x, usual(x).and(holds(s, sum(s, a, b, r))), () => x.writeX(0, r));
+    choose(x, usualAndInexact(x).and(holds(s, sum(s, a, b, r))), () => x.writeX(0, r));
   });
 }
 simd('dpps', 'rw r r', slow);

@@ -19,11 +19,11 @@ export const i64x2 = {
 } as const;
 export const f32x4 = {
   eq: 65, ne: 66, lt: 67, gt: 68, le: 69, ge: 70, demoteZero: 94, ceil: 103, floor: 104, trunc: 105, nearest: 106,
-  abs: 224, sqrt: 227, add: 228, sub: 229, mul: 230, div: 231, pmin: 234, pmax: 235, convertI32: 250,
+  abs: 224, neg: 225, sqrt: 227, add: 228, sub: 229, mul: 230, div: 231, pmin: 234, pmax: 235, convertI32: 250,
 } as const;
 export const f64x2 = {
   eq: 71, ne: 72, lt: 73, gt: 74, le: 75, ge: 76, promoteLow: 95, ceil: 116, floor: 117, trunc: 122, nearest: 148,
-  abs: 236, sqrt: 239, add: 240, sub: 241, mul: 242, div: 243, pmin: 246, pmax: 247, convertLowI32: 254,
+  abs: 236, neg: 237, sqrt: 239, add: 240, sub: 241, mul: 242, div: 243, pmin: 246, pmax: 247, convertLowI32: 254,
 } as const;
 
 /** Bits of `a` where the mask has ones, else of `b`. */

@@ -53,18 +53,22 @@ export interface Dom0Aids {
 export function attachDom0(workerData: unknown): Dom0Hypercalls & Dom0Aids {
   const { buffer, memoryPort, options } = workerData as Dom0Data;
   const state = new HypervisorState(buffer);
-  return Object.assign(new Dom0({ state, memories: new Memories(memoryPort) }), { options });
+  return Object.assign(new Dom0({ state, memories: new Memories(memoryPort) }, request => parentPort?.postMessage(request)), { options });
 }
 
-class Dom0 implements Dom0Hypercalls {
+export class Dom0 implements Dom0Hypercalls {
   private readonly hv: Hypervisor;
   private readonly events: Dom0Events;
   private readonly contexts = new Map<number, BootContext>();
   /** Domains that are being destroyed on this thread. */
   private readonly ending = new Set<number>();
 
-  constructor(hv: Hypervisor) {
+  private readonly tell: (request: ThreadRequest) => void;
+
+  /** `tell` carries what only main can do: keeping memories, starting and ending threads. */
+  constructor(hv: Hypervisor, tell: (request: ThreadRequest) => void) {
     this.hv = hv;
+    this.tell = tell;
     untrackAll(hv);
     channels.closeAll(hv, 0);
     this.events = new Dom0Events(hv);
@@ -164,8 +168,6 @@ class Dom0 implements Dom0Hypercalls {
     state.dset(slot, D.state, DOMAIN_STATE.live);
     return asDomid(dom);
   }
-  private tell(r: ThreadRequest): void { parentPort?.postMessage(r); }
-
   async domainDestroy(dom: Domid): Promise<number> {
     const { state } = this.hv, slot = state.slotOf(dom);
     if (slot <= 0) return -ESRCH;

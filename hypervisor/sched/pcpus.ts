@@ -1,6 +1,7 @@
 // Physical CPUs: a vCPU's thread runs guest code only while it holds one of a limited number of slots. In the manner
 // of credit2: credit burns with time run, faster for a small weight; whoever waits with the most credit is next, and
-// when the best has run dry everybody gets a fresh allowance. All under the sched lock.
+// when the best has run dry everybody gets a fresh allowance. Time run while nobody waits costs nothing, or a vCPU that
+// had the host to itself would be shut out for as long when another comes. All under the sched lock.
 //
 // Invariants
 //   - freePcpus + granted vCPUs = pcpus. While somebody is queued, freePcpus is 0.
@@ -19,7 +20,11 @@ const WEIGHT_DEFAULT = 256;
 export function requestPcpu(hv: Hypervisor, slot: number, vcpu: number): boolean {
   const { state } = hv, at = state.vcpu(slot, vcpu);
   const got = locked(state.words, H.schedLock, () => {
-    if (state.words[H.freePcpus]! === 0) { state.words[at + V.queued] = 1; state.words[H.waiting]!++; return false; }
+    if (state.words[H.freePcpus]! === 0) {
+      state.words[at + V.queued] = 1;
+      if (state.words[H.waiting]!++ === 0) Atomics.store(state.longs, H.contendedSince / 2, state.now());
+      return false;
+    }
     state.words[H.freePcpus]!--;
     state.words[at + V.granted] = 1;
     state.setVlong(slot, vcpu, V.ranSince, state.now());
@@ -31,8 +36,11 @@ export function requestPcpu(hv: Hypervisor, slot: number, vcpu: number): boolean
 export const holdsPcpu = (hv: Hypervisor, slot: number, vcpu: number): boolean => hv.state.vget(slot, vcpu, V.granted) === 1;
 
 /** Credit that a vCPU has burnt since it got its pCPU, in microseconds. */
-function burntUs(hv: Hypervisor, slot: number, ranNs: bigint): number {
-  return Math.round(Number(ranNs / 1000n) * WEIGHT_DEFAULT / (hv.state.dget(slot, D.weight) || WEIGHT_DEFAULT));
+function burntUs(hv: Hypervisor, slot: number, vcpu: number): number {
+  const { state } = hv;
+  if (Atomics.load(state.words, H.waiting) === 0) return 0;
+  const since = state.vlong(slot, vcpu, V.ranSince), contended = Atomics.load(state.longs, H.contendedSince / 2);
+  return Math.round(Number((state.now() - (since > contended ? since : contended)) / 1000n) * WEIGHT_DEFAULT / (state.dget(slot, D.weight) || WEIGHT_DEFAULT));
 }
 /** The queued vCPU with the most credit. */
 function bestWaiter(hv: Hypervisor): { slot: number; vcpu: number; credit: number } | undefined {
@@ -52,9 +60,8 @@ export function leavePcpu(hv: Hypervisor, slot: number, vcpu: number): void {
     if (words[at + V.queued]) { words[at + V.queued] = 0; words[H.waiting]!--; }
     if (!words[at + V.granted]) return undefined;
     words[at + V.granted] = 0;
-    const ranNs = state.now() - state.vlong(slot, vcpu, V.ranSince);
-    state.setVlong(slot, vcpu, V.cpuTime, state.vlong(slot, vcpu, V.cpuTime) + ranNs);
-    words[at + V.credit] = Math.max(CREDIT_MIN, words[at + V.credit]! - burntUs(hv, slot, ranNs));
+    state.setVlong(slot, vcpu, V.cpuTime, state.vlong(slot, vcpu, V.cpuTime) + state.now() - state.vlong(slot, vcpu, V.ranSince));
+    words[at + V.credit] = Math.max(CREDIT_MIN, words[at + V.credit]! - burntUs(hv, slot, vcpu));
     const best = words[H.waiting]! > 0 ? bestWaiter(hv) : undefined;
     if (!best) { words[H.freePcpus]!++; return undefined; }
     if (best.credit < 0) forEachVcpu(hv, (s, v) => { const w = state.vcpu(s, v); words[w + V.credit] = Math.min(ALLOWANCE_US, words[w + V.credit]! + ALLOWANCE_US); });
@@ -71,7 +78,7 @@ export function leavePcpu(hv: Hypervisor, slot: number, vcpu: number): void {
 export function sliceEndNs(hv: Hypervisor, slot: number, vcpu: number): bigint | undefined {
   const best = Atomics.load(hv.state.words, H.waiting) > 0 ? bestWaiter(hv) : undefined;
   if (!best) return undefined;
-  const since = hv.state.vlong(slot, vcpu, V.ranSince), credit = hv.state.vget(slot, vcpu, V.credit) - burntUs(hv, slot, hv.state.now() - since);
+  const since = hv.state.vlong(slot, vcpu, V.ranSince), credit = hv.state.vget(slot, vcpu, V.credit) - burntUs(hv, slot, vcpu);
   return since + (best.credit > credit ? RATE_LIMIT_NS : SLICE_NS);
 }
 /** Whether the running vCPU should step aside. */

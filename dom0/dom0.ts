@@ -4,6 +4,7 @@ import type { Dom0Hypercalls } from '../hypervisor/public/dom0-hypercalls.ts';
 import { runFolder } from './api/run-folder.ts';
 import { createApi } from './api/server.ts';
 import { Blkback } from './blkback/index.ts';
+import { DebugServices } from './debug/index.ts';
 import type { Dom0Message, Dom0Options } from './options.ts';
 import { hostView } from './toolstack/host-info.ts';
 import { createImageLoader } from './toolstack/image-loader.ts';
@@ -31,7 +32,8 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
     hypercalls, store, consoles, log, builder: parts.builder ?? createImageLoader(hypercalls),
     disks: new Blkback({ hypercalls, store: parts.store, log: line => hypercalls.log(line) }), nowMs: () => Date.now(),
   });
-  const api = createApi({ toolstack, consoles, host: {
+  const debug = new DebugServices(hypercalls, options.runDir);
+  const api = createApi({ toolstack, consoles, debug, host: {
     view: () => hostView(hypercalls, options.hostPid),
     dmesg: clear => hypercalls.readConsole(clear),
     debugKeys: keys => { for (const key of keys) hypercalls.debugKey(key); },
@@ -42,6 +44,7 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
     if (ending && !now) return;
     ending = true;
     await (now ? toolstack.destroyAll() : toolstack.shutdownAll(GRACE_MS));
+    debug.closeAll();
     await api.close();
     post({ kind: 'finished' });
   };

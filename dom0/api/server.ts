@@ -3,7 +3,9 @@ import Fastify, { type FastifyInstance } from 'fastify';
 import type { HostView } from '../toolstack/action.ts';
 import type { Consoles } from '../toolstack/ports.ts';
 import type { Toolstack } from '../toolstack/toolstack.ts';
+import type { DebugServices } from '../debug/index.ts';
 import { serveConsoles } from './consoles.ts';
+import { debugRoutes } from './debug.ts';
 import { domainRoutes } from './domains.ts';
 import { hostRoutes } from './host.ts';
 import { BadRequest, sendProblem } from './problem.ts';
@@ -13,6 +15,8 @@ export interface ApiContext {
   readonly toolstack: Toolstack;
   readonly consoles: Consoles;
   readonly host: HostControl;
+  /** Absent: no debugging routes. */
+  readonly debug?: DebugServices;
 }
 export interface HostControl {
   view(): HostView;
@@ -28,6 +32,7 @@ export function createApi(context: ApiContext): FastifyInstance {
   api.setNotFoundHandler((request, reply) => { void sendProblem(reply, new BadRequest('no-such-resource', `there is no ${request.method} ${request.url}`, 404)); });
   hostRoutes(api, context);
   domainRoutes(api, context);
+  debugRoutes(api, context);
   serveConsoles(api.server, context);
   return api;
 }

@@ -2,6 +2,7 @@
 // guest's calls; what differs is that arguments are values and that Dom0 has no memory of its own to map things into.
 import { parentPort, type MessagePort } from 'node:worker_threads';
 import { CODE, layoutMemory } from '../cpu/layout.ts';
+import { DebugClient } from '../debug/client.ts';
 import { type Hypervisor, domainChanged, kickDomain, shutdownDomain } from '../domain/hypervisor.ts';
 import { Memories, type DomainMemory } from '../domain/memories.ts';
 import { D, DOMAIN_STATE, H, HypervisorState, MAX_SLOTS, MAX_VCPUS, V } from '../domain/state.ts';
@@ -15,6 +16,7 @@ import { PGT } from '../mm/frame-table.ts';
 import { pinTable } from '../mm/page-tables.ts';
 import { type Space, withPageLock } from '../mm/space.ts';
 import { initSpace } from '../mm/xen-tables.ts';
+import type { DebugAnswer, DebugRequest, DebugSession } from '../public/debug.ts';
 import type { BootContext, CreateDomain, Dom0Hypercalls, DomainInfo, ForeignMemory, GrantMapping } from '../public/dom0-hypercalls.ts';
 import { EBUSY, EINVAL, ENOMEM, ENOSPC, ESRCH } from '../public/errno.ts';
 import { shared_info, vcpu_info } from '../public/layouts.ts';
@@ -59,6 +61,7 @@ export function attachDom0(workerData: unknown): Dom0Hypercalls & Dom0Aids {
 export class Dom0 implements Dom0Hypercalls {
   private readonly hv: Hypervisor;
   private readonly events: Dom0Events;
+  private readonly debug: DebugClient;
   private readonly contexts = new Map<number, BootContext>();
   /** Domains that are being destroyed on this thread. */
   private readonly ending = new Set<number>();
@@ -72,6 +75,7 @@ export class Dom0 implements Dom0Hypercalls {
     untrackAll(hv);
     channels.closeAll(hv, 0);
     this.events = new Dom0Events(hv);
+    this.debug = new DebugClient(hv);
   }
 
   // ---- events
@@ -215,14 +219,17 @@ export class Dom0 implements Dom0Hypercalls {
     const { state } = this.hv, slot = state.slotOf(dom);
     if (slot <= 0) return -ESRCH;
     if (state.dget(slot, D.paused) > 0) Atomics.sub(state.words, state.domain(slot) + D.paused, 1);
-    const boot = this.contexts.get(slot);
-    if (boot && state.dget(slot, D.paused) === 0 && !state.vget(slot, 0, V.started)) {
-      state.vset(slot, 0, V.started, 1);
-      this.tell({ xenolith: 'start', slot, domid: dom, vcpu: 0, start: { boot } });
-      this.contexts.delete(slot);
-    }
+    if (state.dget(slot, D.paused) === 0) this.startFirst(dom, slot);
     kickDomain(this.hv, slot);
     return 0;
+  }
+  /** Gives a built domain its first thread. */
+  private startFirst(dom: Domid, slot: number): void {
+    const { state } = this.hv, boot = this.contexts.get(slot);
+    if (!boot || state.vget(slot, 0, V.started)) return;
+    state.vset(slot, 0, V.started, 1);
+    this.tell({ xenolith: 'start', slot, domid: dom, vcpu: 0, start: { boot } });
+    this.contexts.delete(slot);
   }
   domainShutdown(dom: Domid, reason: number): number {
     const slot = this.hv.state.slotOf(dom);
@@ -291,6 +298,16 @@ export class Dom0 implements Dom0Hypercalls {
     return 0;
   }
   debugKey(key: string): number { return debugKey(this.hv, key); }
+  debugRequest(dom: Domid, vcpu: number, request: DebugRequest): Promise<DebugAnswer> {
+    const slot = this.hv.state.slotOf(dom);
+    if (slot > 0) this.startFirst(dom, slot);
+    return this.debug.request(dom, vcpu, request);
+  }
+  debugAttach(dom: Domid, onStop: () => void): DebugSession | number {
+    const session = this.debug.attach(dom, onStop);
+    if (typeof session !== 'number') this.startFirst(dom, this.hv.state.slotOf(dom));
+    return session;
+  }
 
   // ---- host
   physInfo(): { pcpus: number; totalKib: number; freeKib: number; cpuKhz: number } {

@@ -7,6 +7,7 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { attentionOffset, CODE } from '../cpu/layout.ts';
 import { EXIT, type ProcessorHost } from '../cpu/processor-api.ts';
 import { createProcessor } from '../cpu/processor.ts';
+import { DebugAgent } from '../debug/agent.ts';
 import { kick } from '../domain/hypervisor.ts';
 import { Memories } from '../domain/memories.ts';
 import { D, DOMAIN_STATE, HypervisorState, INITIALISED, V } from '../domain/state.ts';
@@ -14,6 +15,7 @@ import { Vcpu } from '../domain/vcpu.ts';
 import { isPending, sendVirq } from '../event/channels.ts';
 import { setRemoteFlush, flushLocal } from '../mm/flush.ts';
 import type { BootContext } from '../public/dom0-hypercalls.ts';
+import { DEBUG_STOP } from '../public/debug.ts';
 import { RUNSTATE_blocked, RUNSTATE_offline, RUNSTATE_runnable, RUNSTATE_running } from '../public/vcpu.ts';
 import { VIRQ_TIMER } from '../public/xen.ts';
 import { holdsPcpu, leavePcpu, requestPcpu, sliceOver } from '../sched/pcpus.ts';
@@ -34,8 +36,8 @@ const data = workerData as VcpuThreadData, { slot, domid } = data, id = data.vcp
 const state = new HypervisorState(data.buffer), hv = { state, memories: new Memories(data.memoryPort) };
 const { words } = state, bell = state.vcpu(slot, id) + V.bell;
 const live = (): boolean => state.dget(slot, D.state) === DOMAIN_STATE.live;
-const halted = (v: Vcpu): boolean => state.dget(slot, D.paused) > 0 || v.stopped || !state.vget(slot, id, V.up);
-let current: Vcpu | undefined;
+const halted = (v: Vcpu): boolean => agent?.held === true || state.dget(slot, D.paused) > 0 || v.stopped || !state.vget(slot, id, V.up);
+let current: Vcpu | undefined, agent: DebugAgent | undefined;
 
 // A sibling's translations go by request; the asker waits until each has done it or is certain to before guest code.
 setRemoteFlush((ctx, vcpus) => {
@@ -69,6 +71,7 @@ function fireTimer(v: Vcpu): void {
 /** What may be asked of a vCPU whether it runs or not. */
 function lookAround(v: Vcpu): void {
   hv.memories.refresh(state);
+  agent?.serve();
   flushIfAsked();
   fireTimer(v);
   v.pv.vmAssist = state.dget(slot, D.vmAssist);
@@ -112,12 +115,26 @@ function waitPcpu(v: Vcpu): boolean {
   }
 }
 
+/** One instruction at a time, until the attention word calls or the vCPU has reason to stop (true). */
+function runSlowly(v: Vcpu, debug: DebugAgent): boolean {
+  do {
+    if (debug.mayDeliver) deliverPending(v);
+    if (v.stopped || !debug.before()) return true;
+    const exit = v.processor.step();
+    if (exit && exit !== EXIT.attention) handleExit(v, exit);
+    if (debug.after()) return true;
+    if (state.vget(slot, id, V.blocked) || v.stopped || !state.vget(slot, id, V.up) || v.yielded) { v.yielded = false; return true; }
+  } while (!Atomics.load(v.memory.words, attentionOffset(id) / 4));
+  return false;
+}
+
 /** Holding a pCPU: guest code until there is a reason to stop. */
 function runGuest(v: Vcpu): void {
   const attention = attentionOffset(id) / 4;
   v.setRunstate(RUNSTATE_running);
   // A flush asked for while this vCPU was not running was not waited for: from here on askers wait.
   flushIfAsked();
+  agent?.keepSlow();
   for (;;) {
     if (Atomics.load(v.memory.words, attention)) {
       // Cleared before the reasons are looked at: a later one sets it again.
@@ -125,11 +142,13 @@ function runGuest(v: Vcpu): void {
       if (!live() || halted(v)) return;
       lookAround(v);
       dropDirtyCode(v);
-      if (sliceOver(hv, slot, id)) return;
+      if (agent?.held || sliceOver(hv, slot, id)) return;
+      if (agent?.slow) { if (runSlowly(v, agent)) return; continue; }
     }
     deliverPending(v);
     if (v.stopped) return;
     const exit = v.processor.run();
+    if (exit === EXIT.breakpoint) { agent?.stop(DEBUG_STOP.breakpoint); return; }
     if (exit !== EXIT.attention) handleExit(v, exit);
     if (state.vget(slot, id, V.blocked) || v.stopped || !state.vget(slot, id, V.up)) return;
     if (v.yielded) { v.yielded = false; return; }
@@ -167,6 +186,7 @@ function bringUp(): Vcpu | undefined {
 function main(): void {
   const v = bringUp();
   if (!v) return;
+  agent = new DebugAgent(v);
   try {
     while (waitRunnable(v)) {
       if (!waitPcpu(v)) break;

@@ -177,6 +177,7 @@ export class SoftwareProcessor implements Processor {
 
   step(): number {
     this.word(S.patch, 0);
+    this.stepOver = false;
     const exit = this.stepOne();
     return exit ? this.count(exit) : 0;
   }

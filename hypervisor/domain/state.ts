@@ -1,7 +1,7 @@
 // The hypervisor's state that every thread shares, in one SharedArrayBuffer. No guest can reach it.
 //
 //   header words (locks, counters, pCPU slots)   domain table   vCPU table   event-channel buckets
-//   Dom0's pending bits   active grants   maptrack   hypercall counts   trace ring   console ring
+//   Dom0's pending bits   active grants   maptrack   hypercall counts   trace ring   console ring   debug mailboxes
 //
 // Lock order: domain table, then event, then sched, then a domain's grant lock, then its page lock (mm/space.ts); the
 // console ring last.
@@ -115,7 +115,9 @@ const DOMAINS_AT = HEADER_WORDS, VCPUS_AT = DOMAINS_AT + MAX_SLOTS * DOMAIN_WORD
 const DOM0_PENDING_AT = PORTS_AT + MAX_SLOTS * MAX_PORTS * PORT_WORDS, ACTIVE_AT = DOM0_PENDING_AT + MAX_PORTS / 32 * 2;
 const MAPTRACK_AT = ACTIVE_AT + MAX_SLOTS * GRANTS_MAX, HYPERCALLS_AT = MAPTRACK_AT + MAPTRACK_ENTRIES * MAPTRACK_WORDS;
 const TRACE_AT = HYPERCALLS_AT + MAX_SLOTS * HYPERCALL_NUMBERS, CONSOLE_AT = TRACE_AT + TRACE_RECORDS * TRACE_WORDS;
-const TOTAL_BYTES = CONSOLE_AT * 4 + CONSOLE_BYTES;
+/** Debug mailboxes (debug/mailbox.ts), one for each slot. */
+const DEBUG_BOX_BYTES = 512 + 4096, DEBUG_AT_BYTES = CONSOLE_AT * 4 + CONSOLE_BYTES;
+const TOTAL_BYTES = DEBUG_AT_BYTES + MAX_SLOTS * DEBUG_BOX_BYTES;
 
 export class HypervisorState {
   readonly buffer: SharedArrayBuffer;
@@ -152,6 +154,7 @@ export class HypervisorState {
   /** Word that counts a domain's hypercalls of one number. */
   hypercalls(slot: number, number: number): number { return HYPERCALLS_AT + slot * HYPERCALL_NUMBERS + number; }
   traceRecord(n: number): number { return TRACE_AT + (n & TRACE_RECORDS - 1) * TRACE_WORDS; }
+  debugBox(slot: number): { readonly buffer: SharedArrayBuffer; readonly byteOffset: number } { return { buffer: this.buffer, byteOffset: DEBUG_AT_BYTES + slot * DEBUG_BOX_BYTES }; }
   dget(slot: number, field: number): number { return Atomics.load(this.words, this.domain(slot) + field); }
   dset(slot: number, field: number, v: number): void { Atomics.store(this.words, this.domain(slot) + field, v); }
   vget(slot: number, n: number, field: number): number { return Atomics.load(this.words, this.vcpu(slot, n) + field); }

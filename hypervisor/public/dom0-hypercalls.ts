@@ -1,6 +1,7 @@
 // What the control domain may ask of the hypervisor, as TypeScript calls on Dom0's own thread.
 // Dom0's kernel is TypeScript, so its hypercalls take values instead of guest pointers; the checks behind
 // them are the ones a PV guest meets. A negative number is -errno (public/errno.h); nothing throws.
+import type { DebugAnswer, DebugRequest, DebugSession } from './debug.ts';
 import type { Domid, EvtchnPort, GrantRef, Mfn } from './types.ts';
 
 /** A grant reference mapped by Dom0: `bytes` is the granting domain's own frame (4096 bytes, shared, no copy). */
@@ -80,6 +81,10 @@ export interface Dom0Hypercalls {
   setContext(dom: Domid, context: BootContext): number;
   /** Sends a debug key (`xl debug-keys`); output goes to the xl dmesg ring. */
   debugKey(key: string): number;
+  /** Asks one vCPU's thread (public/debug.ts). Starts the thread of a domain that has not run yet, without running it. */
+  debugRequest(dom: Domid, vcpu: number, request: DebugRequest): Promise<DebugAnswer>;
+  /** Takes the domain for a debugger: -EBUSY if another has it. `onStop`: a vCPU has stopped by itself, or the domain is gone. */
+  debugAttach(dom: Domid, onStop: () => void): DebugSession | number;
 
   // --- host
   physInfo(): { pcpus: number; totalKib: number; freeKib: number; cpuKhz: number };

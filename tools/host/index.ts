@@ -1,4 +1,5 @@
 // The `xenolith` command.
+import { DebugUsageError } from '../debug/options.ts';
 import { parseStartOptions, START_USAGE, UsageError } from './start-options.ts';
 
 interface HostCommand { readonly name: string; readonly summary: string; readonly run: (argv: readonly string[]) => Promise<number> }
@@ -7,10 +8,13 @@ const COMMANDS: readonly HostCommand[] = [
   { name: 'start', summary: 'boot a domain with Debian\'s kernel and attach its console', run: runStart },
   // Threads of guests that would not end must not hold the process.
   { name: 'host', summary: 'run the host in the foreground; Ctrl-C shuts the guests down, twice ends at once', run: async argv => process.exit(await (await import('./host.ts')).runHost(argv)) },
+  { name: 'gdb', summary: 'let gdb attach to a domain', run: async argv => (await import('../debug/gdb.ts')).runGdb(argv) },
+  { name: 'backtrace', summary: 'where the virtual CPUs of a domain are, with symbols', run: async argv => (await import('../debug/backtrace.ts')).runBacktrace(argv) },
+  { name: 'trace', summary: 'what a domain has done lately: instructions, hypercalls, events', run: async argv => (await import('../debug/trace.ts')).runTrace(argv) },
   { name: 'help', summary: 'this help', run: async () => { process.stdout.write(usage()); return 0; } },
 ];
 
-const usage = (): string => `Usage: xenolith <command> [options]\n\n${COMMANDS.map(c => `  ${c.name.padEnd(8)} ${c.summary}`).join('\n')}\n\nDomains are managed with xl: "xl help".\n`;
+const usage = (): string => `Usage: xenolith <command> [options]\n\n${COMMANDS.map(c => `  ${c.name.padEnd(10)} ${c.summary}`).join('\n')}\n\nDomains are managed with xl: "xl help".\n`;
 
 async function runStart(argv: readonly string[]): Promise<number> {
   const options = parseStartOptions(argv);
@@ -25,6 +29,7 @@ process.stdout.on('error', error => { if ((error as NodeJS.ErrnoException).code 
 try {
   process.exitCode = await command.run(argv);
 } catch (error) {
-  process.stderr.write(`xenolith: ${error instanceof Error ? error.message : String(error)}\n${error instanceof UsageError ? `\n${START_USAGE}` : ''}`);
-  process.exitCode = error instanceof UsageError ? 2 : 1;
+  const hint = error instanceof UsageError ? `\n${START_USAGE}` : error instanceof DebugUsageError ? `See "xenolith ${name} --help".\n` : '';
+  process.stderr.write(`xenolith: ${error instanceof Error ? error.message : String(error)}\n${hint}`);
+  process.exitCode = hint === '' ? 1 : 2;
 }

@@ -2,6 +2,9 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { CONSOLE_PROTOCOL } from '../../dom0/api/console-protocol.ts';
+import type { GdbEvent } from '../../dom0/debug/gdb-server.ts';
+import type { InstructionView } from '../../dom0/debug/instructions.ts';
+import type { StackView } from '../../dom0/debug/stack.ts';
 import type { ActionName, DomainView, HostView } from '../../dom0/toolstack/action.ts';
 import type { DomainConfig } from '../../dom0/toolstack/config/schema.ts';
 
@@ -31,6 +34,33 @@ export class Client {
   destroy(ref: string): Promise<void> { return this.#json('DELETE', `/v1/domains/${encodeURIComponent(ref)}`); }
   act(ref: string, action: Exclude<ActionName, 'create' | 'destroy'>, fields: object = {}): Promise<DomainView> { return this.#json('POST', `/v1/domains/${encodeURIComponent(ref)}/actions`, { action, ...fields }); }
   waitEnd(ref: string): Promise<DomainEndView> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/end`); }
+
+  stacks(ref: string): Promise<StackView[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/stacks`); }
+  setTrace(ref: string, what: { instructions: boolean | number }): Promise<void> { return this.#json('PUT', `/v1/domains/${encodeURIComponent(ref)}/trace`, what); }
+  instructions(ref: string, last: number): Promise<InstructionView[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/trace/instructions?last=${last}`); }
+  /** Opens a place for gdb; it is closed when the signal aborts. Resolves when it has ended. */
+  gdb(ref: string, listen: { port?: number; socket?: string }, onEvent: (event: GdbEvent) => void, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const payload = JSON.stringify(listen);
+      const request = httpRequest({
+        socketPath: this.socketPath, method: 'POST', path: `/v1/domains/${encodeURIComponent(ref)}/gdb`, agent: false,
+        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }, ...(signal ? { signal } : {}),
+      }, response => {
+        if ((response.statusCode ?? 500) >= 400) { collect(response).then(text => reject(errorOf(response, text)), reject); return; }
+        let rest = '';
+        response.setEncoding('utf8');
+        response.on('data', (text: string) => {
+          const lines = (rest + text).split('\n');
+          rest = lines.pop()!;
+          for (const line of lines) onEvent(JSON.parse(line) as GdbEvent);
+        });
+        response.on('end', resolve);
+        response.on('error', error => signal?.aborted ? resolve() : reject(error));
+      });
+      request.on('error', error => signal?.aborted ? resolve() : reject(connectionError(error, this.socketPath)));
+      request.end(payload);
+    });
+  }
 
   /** The console as a two-way byte stream, scrollback first. */
   console(ref: string): Promise<Duplex> {

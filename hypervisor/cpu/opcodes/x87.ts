@@ -6,6 +6,6 @@ const row = (opcode: string, mnemonic: string, operands = '', flags: string[] = 
 export const x87Rows: readonly Row[] = [
   ...['D8', 'D9', 'DA', 'DB', 'DC', 'DD', 'DE', 'DF'].flatMap(op => [row(`${op} mem`, 'x87', 'Mb'), row(`${op} reg`, 'x87')]),
   row('9B', 'fwait'),
-  row('0F AE /0 mem', 'fxsave', 'My'), row('0F AE /1 mem', 'fxrstor', 'My'),
-  row('0F AE /2 mem', 'ldmxcsr', 'Md'), row('0F AE /3 mem', 'stmxcsr', 'Md'),
+  row('0F AE /0 mem', 'fxsave', 'My', ['np']), row('0F AE /1 mem', 'fxrstor', 'My', ['np']),
+  row('0F AE /2 mem', 'ldmxcsr', 'Md', ['np']), row('0F AE /3 mem', 'stmxcsr', 'Md', ['np']),
 ];

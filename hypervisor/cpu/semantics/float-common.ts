@@ -30,17 +30,15 @@ export const SHAPES: readonly Shape[] = [PS, SS, PD, SD];
 
 const MXCSR = S.fx + FX.mxcsr;
 export const mxcsr = (x: Insn): I32 => x.state32(MXCSR);
-const MODES = 0xffc0, PE = 0x20, MASKED = 0x1f80;
-/** Round to nearest, all exceptions masked, no DAZ, no FTZ. */
+const MODES = 0x7f80, PE = 0x20, MASKED = 0x1f80;
+/** Round to nearest, all exceptions masked. DAZ and FTZ do not matter to operands and results that are not denormal. */
 export const usual = (x: Insn): I32 => mxcsr(x).and(MODES).eq(MASKED);
 /** The same, and PE is set already, so that nobody needs to know whether a result is exact. */
 export const usualAndInexact = (x: Insn): I32 => mxcsr(x).and(MODES | PE).eq(MASKED | PE);
 /** Sets PE when `inexact` is 1. */
 export const noteInexact = (x: Insn, inexact: I32): void => x.setState32(MXCSR, mxcsr(x).or(inexact.shl(5)));
-/** PE is masked, and denormals count as inexact rather than zero: an inexact result needs no more than the flag. */
-export const mayNoteInexact = (x: Insn): I32 => mxcsr(x).and(0x1040).eq(0x1000);
-/** DAZ, whose treatment of denormals WebAssembly does not have. */
-export const denormalsAreZeros = (x: Insn): I32 => mxcsr(x).and(0x40);
+/** PE is masked: an inexact result needs no more than the flag. */
+export const mayNoteInexact = (x: Insn): I32 => mxcsr(x).shrU(12).and(1);
 
 /** Every lane that counts is true in a mask. */
 export const holds = (s: Shape, mask: V128): I32 => mask.toI32(s.bitmask).and(s.all).eq(s.all);

@@ -48,7 +48,7 @@ for (const [format, s] of [['ss', SS], ['sd', SD]] as const) for (const truncate
     const { f } = x, v = x.readX(1), bits = x.operandBits(0), value = f.let(s.wide ? v.lanef64(0) : v.lanef32(0).promote());
     const rounded = truncates ? value : f.let(value.nearest()), n = f.let(rounded.truncI64());
     const limit = new F64([...i64(bits === 64 ? 0x43e0000000000000n : 0x41e0000000000000n).code, 0xbf]);
-    const inexact = f.let(n.toF64S().cmp(0x62, value)), inRange = rounded.abs().cmp(0x63, limit).and(inexact.eqz().or(mayNoteInexact(x)));
+    const inexact = f.let(n.toF64S().cmp(0x62, value)), inRange = rounded.abs().cmp(0x63, limit).and(inexact.eqz().or(mayNoteInexact(x).and(holds(s, plain(s, v)))));
     choose(x, truncates ? inRange : inRange.and(nearest(x)), () => { noteInexact(x, inexact); x.write(0, bits === 64 ? n : n.and(0xffffffffn)); });
   });
 }
@@ -60,7 +60,7 @@ function toIntegers(name: string, s: Shape, truncates: boolean, pair: boolean): 
     const v = x.readX(1), rounded = x.f.let(truncates ? v.un(s.ops.trunc) : v.un(s.ops.nearest));
     const n = x.f.let(rounded.un(s.wide ? i32x4.truncSatF64Zero : i32x4.truncSatF32));
     const lanes = pair ? LOW_PAIR : s, inexact = x.f.let(some(lanes, rounded.op(s.ops.ne, v)));
-    const fine = holds(lanes, inRange32(s, rounded)).and(inexact.eqz().or(mayNoteInexact(x)));
+    const fine = holds(lanes, inRange32(s, rounded)).and(inexact.eqz().or(mayNoteInexact(x).and(holds(lanes, plain(s, v)))));
     choose(x, truncates ? fine : fine.and(nearest(x)), () => { noteInexact(x, inexact); x.writeX(0, n); });
   });
 }

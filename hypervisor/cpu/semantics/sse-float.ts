@@ -3,7 +3,7 @@ import type { Insn } from '../insn.ts';
 import { type I32, i32, splat32, type V128 } from '../wasm/builder.ts';
 import type { Definitions } from './definition.ts';
 import { f32x4, f64x2, zero128 } from '../wasm/lanes.ts';
-import { denormalsAreZeros, finite, holds, isZero, merge, moderate, normal, noteInexact, plain, PD, productError, PS, SD, SHAPES, type Shape, slow, some, SS, sumError, usual, usualAndInexact } from './float-common.ts';
+import { finite, holds, isZero, merge, moderate, normal, noteInexact, plain, PD, productError, PS, SD, SHAPES, type Shape, slow, some, SS, sumError, usual, usualAndInexact } from './float-common.ts';
 import { simdDefiner } from './simd-common.ts';
 
 export const sseFloat: Definitions = new Map();
@@ -26,10 +26,11 @@ function rounded(x: Insn, ordinary: I32, rounding: () => Rounding, write: () => 
   }, () => slow(x)));
 }
 
-// ---- arithmetic: sums cannot underflow inexactly; products and quotients must be normal, or zero because an operand is
+// ---- arithmetic: sums are never both tiny and inexact (but FTZ flushes tiny ones);
+// products and quotients must be normal, or zero because an operand is
 type Check = (s: Shape, a: V128, b: V128, r: V128) => V128;
 type Rest = (x: Insn, s: Shape, a: V128, b: V128, r: V128) => Rounding;
-const sum: Check = (s, a, b, r) => finite(s, r).and(plain(s, a)).and(plain(s, b));
+const sum: Check = (s, a, b, r) => finite(s, r).and(plain(s, r)).and(plain(s, a)).and(plain(s, b));
 const product: Check = (s, a, b, r) => normal(s, r).or(isZero(s, r).and(isZero(s, a).or(isZero(s, b)))).and(plain(s, a)).and(plain(s, b));
 const quotient: Check = (s, a, b, r) => normal(s, r).or(isZero(s, r).and(isZero(s, a))).and(plain(s, a)).and(plain(s, b));
 
@@ -61,13 +62,13 @@ for (const s of SHAPES) {
   // a < b ? a : b, which is also right for zeros of both signs.
   for (const [name, opcode] of [['min', s.ops.pmin], ['max', s.ops.pmax]] as const) simd(name + s.suffix, 'rw r', x => {
     const a = x.readX(0), b = x.readX(1);
-    choose(x, denormalsAreZeros(x).eqz().and(holds(s, plain(s, a).and(plain(s, b)))), () => x.writeX(0, merge(s, a, b.op(opcode, a))));
+    choose(x, holds(s, plain(s, a).and(plain(s, b))), () => x.writeX(0, merge(s, a, b.op(opcode, a))));
   });
   // Predicates: 0 equal, 1 less, 2 less or equal, 3 unordered (never, here); 4 and up are their opposites.
   simd(`cmp${s.suffix}`, 'rw r r', x => {
     const a = x.readX(0), b = x.readX(1), imm = x.f.let(x.imm32()), kind = x.f.let(imm.and(3));
     const mask = (on: I32): V128 => splat32(i32(0).sub(on));
-    choose(x, denormalsAreZeros(x).eqz().and(holds(s, plain(s, a).and(plain(s, b)))), () => {
+    choose(x, holds(s, plain(s, a).and(plain(s, b))), () => {
       const equal = a.op(s.ops.eq, b).and(mask(kind.and(1).eqz())), less = a.op(s.ops.lt, b).and(mask(kind.eq(1).or(kind.eq(2))));
       x.writeX(0, merge(s, a, equal.or(less).xor(mask(imm.shrU(2).and(1)))));
     });
@@ -95,7 +96,7 @@ for (const name of ['rcpps', 'rcpss', 'rsqrtps', 'rsqrtss']) simd(name, 'rw r', 
 // ---- comparison into the flags: ZF equal, CF less, all three for unordered
 for (const [name, s] of [['ucomiss', SS], ['comiss', SS], ['ucomisd', SD], ['comisd', SD]] as const) simd(name, 'r r', x => {
   const a = x.readX(0), b = x.readX(1);
-  choose(x, denormalsAreZeros(x).eqz().and(holds(s, plain(s, a).and(plain(s, b)))), () => {
+  choose(x, holds(s, plain(s, a).and(plain(s, b))), () => {
     const p = s.wide ? { eq: a.lanef64(0).cmp(0x61, b.lanef64(0)), lt: a.lanef64(0).cmp(0x63, b.lanef64(0)) } : { eq: a.lanef32(0).cmp(0x5b, b.lanef32(0)), lt: a.lanef32(0).cmp(0x5d, b.lanef32(0)) };
     const zf = x.f.let(p.eq.extU()), cf = x.f.let(p.lt.extU());
     x.setFlags(zf.xor(1n), zf.shl(8).or(cf.shl(63)).or(cf.shl(62)));

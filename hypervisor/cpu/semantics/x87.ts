@@ -28,9 +28,8 @@ const image = (x: Insn, write: boolean) => {
 def('fxsave', 'addr', x => { const p = image(x, true); x.helper(HELPER.fxsave, p); x.commit(p); });
 def('fxrstor', 'addr', x => x.helper(HELPER.fxrstor, image(x, false)));
 def('ldmxcsr', 'r', x => {
-  available(x);
   const v = x.f.let(ld64from32u(x.pointer!));
   x.f.if(v.and(MXCSR_RESERVED).eqz().eqz(), () => x.protection());
   x.setState32(S.fx + FX.mxcsr, v.wrap());
-});
-def('stmxcsr', 'w', x => { available(x); x.write(0, ld64from32u(x.area, S.fx + FX.mxcsr)); });
+}, { before: available });
+def('stmxcsr', 'w', x => x.write(0, ld64from32u(x.area, S.fx + FX.mxcsr)), { before: available });

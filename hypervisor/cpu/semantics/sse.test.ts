@@ -59,35 +59,56 @@ describe('fast and slow paths agree', () => {
   const rows = sseRows.filter(r => SLOW_TOO.test(r.mnemonic) && !NEVER_SLOW.test(r.mnemonic));
   test('covers every such instruction', () => expect(new Set(rows.map(r => r.mnemonic)).size).toBe(36 + 6 + 4 + 20));
   test.each(rows.map(r => [`${r.mnemonic} ${r.opcode}`, r] as const))('%s', (_, row) => {
-    const { cpu, step } = machine(), record = cpu.area + S.exitRecord + 0x80, decoded = newDecoded();
+    const m = machine();
     const opcode = row.opcode.replace('0F3A', '0F 3A').split(' ').map(b => parseInt(b, 16)), wide = row.mnemonic.includes('si') && random(2) ? [0x48] : [];
     const doubles = /^cvt/.test(row.mnemonic) ? /^cvtt?(sd|pd)/.test(row.mnemonic) : /d$/.test(row.mnemonic);
     const prefix = [0x66, 0xf2, 0xf3].includes(opcode[0]!) ? [opcode.shift()!] : [];
     const value = (): bigint => doubles ? double() : single() | single() << 32n;
     for (let n = 0; n < 300; n++) {
       const code = [...prefix, ...wide, ...opcode, 0xc1, ...(row.operands.includes('Ib') ? [random(256)] : [])];
-      const start = (): void => {
-        setXmm(cpu, 0, a[0]!, a[1]);
-        setXmm(cpu, 1, a[2]!, a[3]);
-        cpu.gpr[0] = 0n;
-        cpu.gpr[1] = a[2]!;
-        cpu.view.setBigUint64(fx(cpu) + FX.st + 16, a[2]!, true);
-        setMxcsr(cpu, mode);
-        cpu.rflags = 0x202n;
-      };
-      const outcome = (left: boolean): unknown => ({ left, xmm: xmm(cpu, 0), rax: cpu.gpr[0], mm: cpu.view.getBigUint64(fx(cpu) + FX.st, true), mxcsr: mxcsr(cpu), flags: cpu.rflags });
-      const a = [value(), value(), value(), value()], mode = MODES[random(MODES.length)]!;
+      const a = [value(), value(), value(), value()];
       if (random(4) === 0) { a[2] = a[0]!; a[3] = a[1]!; }
-      start();
-      const ours = outcome(step(...code) !== 0);
-      start();
-      expect(decode(Uint8Array.from([...code, ...Array<number>(15).fill(0)]), 0, 16, 0, false, decoded)).toBe(true);
-      writeRecord(cpu.view, record, decoded);
-      const exact = outcome(sseInstruction(cpu, forms[decoded.handler - SPECIAL_COUNT]!, record, 0) !== 0);
-      expect({ code, a, mode, ...ours as object }).toEqual({ code, a, mode, ...exact as object });
+      agree(m, code, a, MODES[random(MODES.length)]!);
     }
   });
+  const LEAST = 1n << 52n, ONE = 0x3ff0000000000000n;
+  test.each<[string, number[], bigint, bigint, number, number]>([
+    ['a denormal that rounds up to the least normal number underflows', [0xf2, 0x0f, 0x59, 0xc1], ONE - 1n, LEAST, 0x1fa0, 0x1fb0],
+    ['a sum that FTZ flushes', [0xf2, 0x0f, 0x5c, 0xc1], LEAST + 1n, LEAST, 0x9fa0, 0x9fb0],
+    ['the same without FTZ is exact', [0xf2, 0x0f, 0x5c, 0xc1], LEAST + 1n, LEAST, 0x1f80, 0x1f80],
+    ['an integer of 54 bits', [0xf2, 0x48, 0x0f, 0x2a, 0xc1], 0n, (1n << 53n) + 1n, 0x1f80, 0x1fa0],
+    ['an even one', [0xf2, 0x48, 0x0f, 0x2a, 0xc1], 0n, (1n << 53n) + 2n, 0x1f80, 0x1f80],
+    ['2^31 - 1 as a single', [0x0f, 0x5b, 0xc1], 0n, 0x7fffffffn, 0x1f80, 0x1fa0],
+    ['a product too small to tell exact from inexact', [0xf2, 0x0f, 0x59, 0xc1], 0x0600000000000001n, 0x3ff0000000000001n, 0x1f80, 0x1fa0],
+    ['a root whose square is representable, but another number', [0xf2, 0x0f, 0x51, 0xc1], 0n, 0x3ff9000000000001n, 0x1f80, 0x1fa0],
+    ['a quotient that multiplies back by rounding alone', [0xf2, 0x0f, 0x5e, 0xc1], ONE, 0x4008000000000000n, 0x1f80, 0x1fa0],
+  ])('%s', (_, code, a, b, mode, after) => {
+    const m = machine();
+    agree(m, code, [a, 0n, b, 0n], mode);
+    expect(mxcsr(m.cpu)).toBe(after);
+  });
 });
+
+/** Runs code with operands a[0..1] in xmm0 and a[2..3] in xmm1, rcx and mm1, then the slow path of the same; compares all they change. */
+function agree({ cpu, step }: ReturnType<typeof machine>, code: readonly number[], a: readonly bigint[], mode: number): void {
+  const record = cpu.area + S.exitRecord + 0x80, decoded = newDecoded();
+  const start = (): void => {
+    setXmm(cpu, 0, a[0]!, a[1]);
+    setXmm(cpu, 1, a[2]!, a[3]);
+    cpu.gpr[0] = 0n;
+    cpu.gpr[1] = a[2]!;
+    cpu.view.setBigUint64(fx(cpu) + FX.st + 16, a[2]!, true);
+    setMxcsr(cpu, mode);
+    cpu.rflags = 0x202n;
+  };
+  const outcome = (left: boolean): object => ({ code, a, mode, left, xmm: xmm(cpu, 0), rax: cpu.gpr[0], mm: cpu.view.getBigUint64(fx(cpu) + FX.st, true), mxcsr: mxcsr(cpu), flags: cpu.rflags });
+  start();
+  const ours = outcome(step(...code) !== 0);
+  start();
+  expect(decode(Uint8Array.from([...code, ...Array<number>(15).fill(0)]), 0, 16, 0, false, decoded)).toBe(true);
+  writeRecord(cpu.view, record, decoded);
+  expect(ours).toEqual(outcome(sseInstruction(cpu, forms[decoded.handler - SPECIAL_COUNT]!, record, 0) !== 0));
+}
 
 describe('faults', () => {
   test('#NM comes before the operand\'s page fault', () => {

@@ -145,6 +145,8 @@ export class CaseMaker {
     const order = [opsize ? 0x66 : 0, addr ? 0x67 : 0, segment, lock ? 0xf0 : 0, rep].filter(Boolean);
     if (r.chance(0.3)) order.sort(() => r.chance(0.5) ? 1 : -1);
     if (order.length && r.chance(0.04)) order.push(r.pick(order));
+    // Prefixes that select another vector instruction, or none. (What F2 and F3 make of MOVNTPS is one maker's only.)
+    if (recipe.operands.some(o => 'VWUPQN'.includes(o.letter)) && r.chance(0.03) && !(recipe.map === 1 && recipe.opcode === 0x2b)) order.push(r.pick([0x66, 0xf2, 0xf3]));
     // A REX prefix before another prefix counts for nothing.
     if (!compat && (order.length || recipe.prefix) && r.chance(0.03)) order.unshift(0x40 | r.below(16));
     order.forEach(emit);

@@ -53,7 +53,7 @@ export function difference(meta: Meta, input: Uint32Array, ours: Uint32Array, ho
   // POPA that faults may have loaded some registers.
   if (meta.recipe.mnemonic !== 'popa' || trap !== 14) for (let n = 0; n < 16; n++) {
     const o = b + WORD.gpr + 2 * n;
-    if (meta.recipe.mnemonic === 'lsl' && host[o]! < 256 && ours[o] === 0) continue; // the host's CPU number
+    if (meta.recipe.mnemonic === 'lsl' && (host[o]! ^ ours[o]!) >>> 8 === 0 && (ours[o]! & 255) === 0) continue; // the host's CPU number
     // A switch to 32-bit code leaves the upper halves open.
     const open = FAR.has(meta.recipe.mnemonic) && (host[b + WORD.window + 1]! & 0xffff) === CS32;
     if (host[o] !== ours[o] || host[o + 1] !== ours[o + 1] && !open) { found.push('register'); break; }

@@ -78,7 +78,11 @@ function lookAround(v: Vcpu): void {
   if (Atomics.exchange(words, state.vcpu(slot, id) + V.nmi, 0)) v.pv.nmiPending = true;
   if (Atomics.exchange(words, state.vcpu(slot, id) + V.dump, 0)) for (const line of dumpRegisters(v)) appendConsole(state, line);
 }
-const pollDone = (v: Vcpu): boolean => v.poll !== undefined && (v.poll.ports.some(p => isPending(hv, slot, p)) || v.poll.deadline !== 0n && state.now() >= v.poll.deadline);
+function pollDone(v: Vcpu): boolean {
+  const { poll } = v;
+  if (!poll) return false;
+  return poll.ports.some(p => isPending(hv, slot, p)) || poll.deadline !== 0n && state.now() >= poll.deadline || !poll.upcallBefore && upcallPending(v);
+}
 
 /** Parks until the vCPU has reason to run; false when the domain goes away. */
 function waitRunnable(v: Vcpu): boolean {
@@ -89,7 +93,7 @@ function waitRunnable(v: Vcpu): boolean {
     const blocked = state.vget(slot, id, V.blocked);
     if (!halted(v)) {
       if (!blocked) return true;
-      if (upcallPending(v) && !upcallMasked(v) || v.pv.nmiPending && v.pv.nmi.address !== 0n || blocked === 2 && (pollDone(v) || upcallPending(v))) {
+      if (upcallPending(v) && !upcallMasked(v) || v.pv.nmiPending && v.pv.nmi.address !== 0n || blocked === 2 && pollDone(v)) {
         state.vset(slot, id, V.blocked, 0);
         v.poll = undefined;
         return true;

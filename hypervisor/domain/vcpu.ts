@@ -15,8 +15,11 @@ import { runstateInfo } from './runstate.ts';
 import { D, V } from './state.ts';
 import type { VcpuContext } from './vcpu-context.ts';
 
-/** SCHEDOP_poll in progress: ports watched, and when to stop (system time in ns, 0n: never). */
-export interface Poll { readonly ports: readonly number[]; readonly deadline: bigint }
+/**
+ * SCHEDOP_poll in progress: ports watched, and when to stop (system time in ns, 0n: never). An upcall that becomes
+ * pending meanwhile ends it too, masked or not; one that was pending and masked before does not.
+ */
+export interface Poll { readonly ports: readonly number[]; readonly deadline: bigint; readonly upcallBefore: boolean }
 
 /** What a vCPU's thread does for its vCPU beside running it. */
 export interface VcpuThread {

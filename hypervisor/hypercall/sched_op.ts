@@ -8,7 +8,7 @@ import { copyIn } from '../mm/guest-access.ts';
 import { EFAULT, EINVAL, ENOSYS, EPERM } from '../public/errno.ts';
 import * as op from '../public/sched.ts';
 import { SHUTDOWN_crash, SHUTDOWN_MAX } from '../public/sched.ts';
-import { setUpcallMask, upcallPending } from '../traps/mode.ts';
+import { setUpcallMask, upcallMasked, upcallPending } from '../traps/mode.ts';
 
 const POLL_PORTS_MAX = 128;
 /** How long a yield with nobody waiting for the pCPU sleeps: Dom0 gets on with what the guest waits for. */
@@ -33,8 +33,9 @@ function poll(v: Vcpu, arg: bigint): number {
   const list = copyIn(v, at, count * 4);
   if (count && !list) return -EFAULT;
   const ports = Array.from({ length: count }, (_, i) => list!.getUint32(4 * i, true));
-  if (ports.some(p => isPending(v.hv, v.slot, p)) || upcallPending(v)) return 0;
-  v.poll = { ports, deadline: timeout };
+  const upcallBefore = upcallPending(v);
+  if (upcallBefore && !upcallMasked(v) || ports.some(p => isPending(v.hv, v.slot, p))) return 0;
+  v.poll = { ports, deadline: timeout, upcallBefore };
   v.hv.state.vset(v.slot, v.vcpuId, V.blocked, 2);
   return 0;
 }

@@ -1,0 +1,60 @@
+// The main job as a person sees it: Debian's own kernels boot as paravirtual domains, with a disk that Dom0 serves.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { BUSYBOX, CLOUD_KERNEL, GENERIC_KERNEL, guestFile, type GuestSource } from './packages.ts';
+
+const root = join(import.meta.dirname, '../..');
+const BOOT_LIMIT_MS = 240_000;
+const required = process.env['CI'] !== undefined;
+let dir = '';
+const env = (): NodeJS.ProcessEnv => ({ ...process.env, XENOLITH_RUNDIR: join(dir, 'run') });
+const have = new Map<GuestSource, string | null>();
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'xenolith-demo-'));
+  for (const g of [CLOUD_KERNEL, BUSYBOX]) have.set(g, await guestFile(g));
+  if (process.env['XENOLITH_TEST_GUESTS']) process.env['XENOLITH_LARGE_DOWNLOADS'] = '1';
+  have.set(GENERIC_KERNEL, await guestFile(GENERIC_KERNEL));
+}, 300_000);
+afterAll(() => { rmSync(dir, { recursive: true, force: true }); });
+
+/** Runs a command in a fresh guest; the host is stopped afterwards by the command itself. */
+function inGuest(command: string, ...options: string[]): { status: number | null; stdout: string; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'tools/host/index.ts'), 'start', '--disk', join(dir, 'demo.img'), ...options, '--exec', command], { env: env(), encoding: 'utf8', cwd: dir, timeout: BOOT_LIMIT_MS });
+  return { status, stdout, stderr };
+}
+/** True when the test has what it needs; in CI that is not a question. */
+function ready(...needs: GuestSource[]): boolean {
+  const missing = needs.some(n => !have.get(n));
+  if (missing && required) throw new Error('a kernel or busybox could not be fetched');
+  return !missing;
+}
+
+describe('Debian guests', () => {
+  test('the cloud kernel (LZ4) runs a command: its output alone, its exit status, nothing alarming in dmesg', ctx => {
+    if (!ready(CLOUD_KERNEL, BUSYBOX)) ctx.skip();
+    const r = inGuest('uname -s; cat /sys/hypervisor/type; echo to-stderr >&2; dmesg | grep -cE "WARNING|BUG:|Oops|Call Trace|segfault"; exit 42');
+    expect(r.stdout).toBe('Linux\nxen\n0\n');
+    expect(r.stderr).toContain('to-stderr');
+    expect(r.status).toBe(42);
+  }, BOOT_LIMIT_MS);
+
+  test('what is written to the disk and synced is there at the next boot', ctx => {
+    if (!ready(CLOUD_KERNEL, BUSYBOX)) ctx.skip();
+    const written = inGuest('mke2fs /dev/xvda >/dev/null 2>&1 && mount -t ext4 /dev/xvda /mnt && dd if=/dev/urandom of=/mnt/data bs=64k count=128 2>/dev/null && sync && md5sum </mnt/data && umount /mnt');
+    expect(written.status, written.stderr).toBe(0);
+    expect(written.stdout).toMatch(/^[0-9a-f]{32} {2}-\n$/);
+    const read = inGuest('mount -t ext4 -o ro /dev/xvda /mnt && md5sum </mnt/data');
+    expect(read).toMatchObject({ status: 0, stdout: written.stdout });
+  }, 2 * BOOT_LIMIT_MS);
+
+  test('the generic kernel (XZ) boots too', ctx => {
+    if (!have.get(GENERIC_KERNEL)) { if (process.env['XENOLITH_TEST_GUESTS'] && required) throw new Error('the generic kernel could not be fetched'); ctx.skip(); }
+    const r = inGuest('uname -v', '--kernel', have.get(GENERIC_KERNEL)!);
+    expect(r.stdout).toContain('Debian');
+    expect(r.status).toBe(0);
+  }, BOOT_LIMIT_MS);
+});

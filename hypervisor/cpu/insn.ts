@@ -66,13 +66,13 @@ export class Insn {
   readonly rec: I32;
   /** Physical address of the memory operand, once translated. */
   pointer: I32 | undefined;
-  private pending: { writes: [OperandForm, I64][]; flags: [I64, I64] | undefined } | undefined;
+  protected pending: { writes: [OperandForm, I64][]; flags: [I64, I64] | undefined } | undefined;
   private locked: I64 | undefined;
-  private ended = false;
+  protected ended = false;
 
-  constructor(f: Fn, form: Form, area: number, rt: Runtime) {
+  constructor(f: Fn, form: Form, area: number, rt: Runtime, rec: I32 = f.param(0, 'i32').get()) {
     this.f = f; this.form = form; this.area = area; this.rt = rt;
-    this.rec = f.param(0, 'i32').get();
+    this.rec = rec;
   }
   get bits(): Bits { return this.form.bits; }
 
@@ -84,9 +84,11 @@ export class Insn {
 
   // ---- record fields
   field8(offset: number): I32 { return ld8u(this.rec, offset); }
+  protected field16(offset: number): I32 { return ld16u(this.rec, offset); }
+  protected field32(offset: number): I64 { return ld64from32s(this.rec, offset); }
   imm32(): I32 { return ld32(this.rec, R.imm); }
   /** The 32-bit immediate, sign-extended. */
-  imm(): I64 { return ld64from32s(this.rec, R.imm); }
+  imm(): I64 { return this.field32(R.imm); }
   imm64(): I64 { return ld64(this.rec, R.disp); }
 
   // ---- registers by slot
@@ -187,7 +189,7 @@ export class Insn {
   // ---- addresses
   /** Effective address of the memory operand (with segment base), `beyond` bytes further on. */
   address(beyond?: I64): I64 {
-    const slot = this.slot(this.field8(R.base)), base = beyond ? slot.add(beyond) : slot, disp = ld64from32s(this.rec, R.disp);
+    const slot = this.slot(this.field8(R.base)), base = beyond ? slot.add(beyond) : slot, disp = this.field32(R.disp);
     const indexed = (): I64 => this.slot(this.field8(R.index)).shl(this.field8(R.scale).extU());
     const segment = (): I64 => this.slot(this.field8(R.segment));
     switch (this.form.address) {
@@ -201,7 +203,7 @@ export class Insn {
   }
   /** The address without its segment base (LEA). */
   offsetAddress(): I64 {
-    const base = this.slot(this.field8(R.base)), disp = ld64from32s(this.rec, R.disp);
+    const base = this.slot(this.field8(R.base)), disp = this.field32(R.disp);
     if (this.form.address === 'bd') return base.add(disp);
     const full = base.add(this.slot(this.field8(R.index)).shl(this.field8(R.scale).extU())).add(disp);
     return this.form.address === 'a32' ? full.and(MASK[32]) : full;
@@ -215,7 +217,7 @@ export class Insn {
       () => f.set(p, a.wrap().add(ld32(e, kind * TLB_BYTES + 8))),
       () => {
         f.set(p, f.call(this.rt.translate, a, i32(kind | bytes << 8), this.rec));
-        f.if(p.get().eqz(), () => { onFault?.(); f.ret(); });
+        f.if(p.get().eqz(), () => { onFault?.(); this.leave(); });
       });
     return p.get();
   }
@@ -239,6 +241,12 @@ export class Insn {
   flagsAdd(a: I64, b: I64, r: I64, bits: Bits): void { this.setFlags(sx(r, bits), this.addAux(a, b, r, bits)); }
   flagsSub(a: I64, b: I64, r: I64, bits: Bits): void { this.setFlags(sx(r, bits), this.subAux(a, b, r, bits)); }
   flagsLogic(r: I64, bits: Bits): void { this.setFlags(sx(r, bits), 0n); }
+  /** INC and DEC leave CF alone: OF is kept right by choosing the carry into the top bit against the old CF. */
+  flagsStep(a: I64, r: I64, up: boolean, bits: Bits): void {
+    const fresh = up ? this.addAux(a, i64(1), r, bits) : this.subAux(a, i64(1), r, bits);
+    const cf = this.f.let(this.cf().extU()), of = this.f.let(fresh.xor(fresh.shl(1)).shrU(63));
+    this.setFlags(sx(r, bits), fresh.and(8n).or(cf.shl(63)).or(cf.xor(of).shl(62)));
+  }
   /** Result flags plus CF and OF given as 0 or 1. */
   flagsShift(r: I64, cf: I64, of: I64, bits: Bits): void { this.setFlags(sx(r, bits), cf.shl(63).or(cf.xor(of).shl(62))); }
   /** Changes CF and OF alone. */
@@ -281,8 +289,10 @@ export class Insn {
   exit(reason: number): void {
     this.setState32(S.exit, reason);
     this.setState32(S.current, this.rec);
-    this.f.ret();
+    this.leave();
   }
+  /** Back to the processor; the exit is recorded. */
+  leave(): void { this.f.ret(); }
   raise(vector: number, errorCode = -1): void {
     this.setState32(S.vector, vector);
     this.setState32(S.errorCode, errorCode);
@@ -291,7 +301,7 @@ export class Insn {
   /** #GP(0). */
   protection(): void { this.raise(13, 0); }
   helper(id: number, p: I32 | number = 0): void {
-    this.f.if(this.f.call(this.rt.helper, i32(id), this.rec, i32(p)), () => this.f.ret());
+    this.f.if(this.f.call(this.rt.helper, i32(id), this.rec, i32(p)), () => this.leave());
   }
 
   /** A helper that sets rip itself (far transfers): the handler leaves and the processor goes on there. */
@@ -309,8 +319,8 @@ export class Insn {
     this.f.tailCallIndirect(this.rt.handlerType, ld16u(r), r);
   }
   /** Virtual address of the next instruction. */
-  nextRip(): I64 { return this.slot(SLOT.pageBase).add(ld16u(this.rec, R.offset).add(this.field8(R.length)).extU()); }
-  thisRip(): I64 { return this.slot(SLOT.pageBase).add(ld16u(this.rec, R.offset).extU()); }
+  nextRip(): I64 { return this.slot(SLOT.pageBase).add(this.field16(R.offset).add(this.field8(R.length)).extU()); }
+  thisRip(): I64 { return this.slot(SLOT.pageBase).add(this.field16(R.offset).extU()); }
   /** Continues at a virtual address; every way there passes the attention check. */
   jump(rip: I64): void {
     this.setState64(S.rip, this.bits === 64 ? rip : rip.and(select(this.state32(S.compat), i64(MASK[32]), i64(-1n))));
@@ -322,7 +332,7 @@ export class Insn {
   /** Goes on with the next instruction through the attention check: for what must act before it. */
   jumpNext(): void { this.jump(this.f.let(this.nextRip())); }
   /** Target of a direct branch. */
-  branchTarget(): I64 { return this.slot(SLOT.pageBase).add(ld64from32s(this.rec, R.target)); }
+  branchTarget(): I64 { return this.slot(SLOT.pageBase).add(this.field32(R.target)); }
   /** Direct branch: through the record's link when it has one. */
   branch(): void {
     const { f } = this, link = f.let(ld32(this.rec, R.link));

@@ -1,5 +1,5 @@
 // Two-operand arithmetic and logic, bit tests and scans, exchanges.
-import { type Insn, sx, zx } from '../insn.ts';
+import { type Insn, zx } from '../insn.ts';
 import { type I64, i32, i64, select } from '../wasm/builder.ts';
 import { definer, type Definitions } from './definition.ts';
 
@@ -35,12 +35,9 @@ logic('or', (a, b) => a.or(b));
 logic('xor', (a, b) => a.xor(b));
 def('test', 'r r', x => x.flagsLogic(x.f.let(x.read(0).and(x.read(1))), x.bits));
 
-// INC and DEC leave CF alone: OF is kept right by choosing the carry into the top bit against the old CF.
 const step = (name: string, up: boolean): void => def(name, 'rw', x => {
   const a = x.read(0), r = x.f.let(zx(up ? a.add(1) : a.sub(1), x.bits));
-  const fresh = up ? x.addAux(a, i64(1), r, x.bits) : x.subAux(a, i64(1), r, x.bits);
-  const cf = x.f.let(x.cf().extU()), of = x.f.let(fresh.xor(fresh.shl(1)).shrU(63));
-  x.setFlags(sx(r, x.bits), fresh.and(8n).or(cf.shl(63)).or(cf.xor(of).shl(62)));
+  x.flagsStep(a, r, up, x.bits);
   x.write(0, r);
 });
 step('inc', true);

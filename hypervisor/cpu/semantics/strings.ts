@@ -46,7 +46,7 @@ function repeated(name: string, body: (s: StringContext, rep: boolean) => I64, c
           x.setState64(S.rip, x.thisRip());
           x.setState32(S.current, 0);
           x.setState32(S.exit, EXIT.attention);
-          f.ret();
+          x.leave();
         });
       });
       f.br(again);

@@ -24,15 +24,60 @@ const sleb = (value: bigint): number[] => {
 abstract class Value {
   abstract readonly type: Type;
   readonly code: Code;
+  /** The local that `let` put it in: never set again while the value is in use. */
+  kept: number | undefined;
   constructor(code: Code) { this.code = code; }
 }
+
+/** What a binary operation gives for constants, and the operand it leaves as it is when the other one is `b`. */
+const folded32 = (opcode: number, a: number, b: number): number | undefined => {
+  switch (opcode) {
+    case 0x46: return a === b ? 1 : 0;
+    case 0x47: return a !== b ? 1 : 0;
+    case 0x6a: return a + b | 0;
+    case 0x6b: return a - b | 0;
+    case 0x71: return a & b;
+    case 0x72: return a | b;
+    case 0x73: return a ^ b;
+    case 0x74: return a << b;
+    case 0x76: return a >>> b | 0;
+    default: return undefined;
+  }
+};
+const folded64 = (opcode: number, a: bigint, b: bigint): bigint | undefined => {
+  const n = b & 63n;
+  switch (opcode) {
+    case 0x7c: return a + b;
+    case 0x7d: return a - b;
+    case 0x83: return a & b;
+    case 0x84: return a | b;
+    case 0x85: return a ^ b;
+    case 0x86: return a << n;
+    case 0x87: return BigInt.asIntN(64, a) >> n;
+    case 0x88: return BigInt.asUintN(64, a) >> n;
+    default: return undefined;
+  }
+};
+const compared64 = (opcode: number, a: bigint, b: bigint): boolean | undefined =>
+  opcode === 0x51 ? a === b : opcode === 0x52 ? a !== b : undefined;
+/** Adding, shifting by, or-ing and xor-ing zero. */
+const neutral64 = (opcode: number, b: bigint): boolean => b === 0n && (opcode === 0x7c || opcode === 0x7d || opcode >= 0x84 && opcode <= 0x8a) || b === -1n && opcode === 0x83;
 
 /** 32-bit integer expression. Numbers are accepted where an operand is expected. */
 export class I32 extends Value {
   readonly type = 'i32';
-  private op(opcode: number, b: I32 | number): I32 { return new I32([...this.code, ...i32(b).code, opcode]); }
+  /** Its value, when known now. */
+  constant: number | undefined;
+  private op(opcode: number, b: I32 | number): I32 {
+    const other = i32(b);
+    if (other.constant !== undefined) {
+      if (this.constant !== undefined) { const v = folded32(opcode, this.constant, other.constant); if (v !== undefined) return i32(v); }
+      if (other.constant === 0 && (opcode === 0x6a || opcode === 0x6b || opcode >= 0x72 && opcode <= 0x76)) return this;
+    }
+    return new I32([...this.code, ...other.code, opcode]);
+  }
   private un(opcode: number): I32 { return new I32([...this.code, opcode]); }
-  eqz(): I32 { return this.un(0x45); }
+  eqz(): I32 { return this.constant === undefined ? this.un(0x45) : i32(this.constant === 0 ? 1 : 0); }
   eq(b: I32 | number): I32 { return this.op(0x46, b); }
   ne(b: I32 | number): I32 { return this.op(0x47, b); }
   ltS(b: I32 | number): I32 { return this.op(0x48, b); }
@@ -54,8 +99,8 @@ export class I32 extends Value {
   shrS(b: I32 | number): I32 { return this.op(0x75, b); }
   shrU(b: I32 | number): I32 { return this.op(0x76, b); }
   /** Sign- or zero-extended to 64 bits. */
-  extS(): I64 { return new I64([...this.code, 0xac]); }
-  extU(): I64 { return new I64([...this.code, 0xad]); }
+  extS(): I64 { return this.constant === undefined ? new I64([...this.code, 0xac]) : i64(this.constant); }
+  extU(): I64 { return this.constant === undefined ? within(new I64([...this.code, 0xad]), 32) : i64(this.constant >>> 0); }
   toF32S(): F32 { return new F32([...this.code, 0xb2]); }
   toF64S(): F64 { return new F64([...this.code, 0xb7]); }
   asF32(): F32 { return new F32([...this.code, 0xbe]); }
@@ -64,10 +109,25 @@ export class I32 extends Value {
 /** 64-bit integer expression. Bigints and numbers are accepted where an operand is expected. */
 export class I64 extends Value {
   readonly type = 'i64';
-  private op(opcode: number, b: I64 | bigint | number): I64 { return new I64([...this.code, ...i64(b).code, opcode]); }
-  private cmp(opcode: number, b: I64 | bigint | number): I32 { return new I32([...this.code, ...i64(b).code, opcode]); }
+  /** Its value (signed), when known now. */
+  constant: bigint | undefined;
+  /** It is surely below two to the power of this. */
+  within = 64;
+  private op(opcode: number, b: I64 | bigint | number): I64 {
+    const other = i64(b), c = other.constant;
+    if (c !== undefined) {
+      if (this.constant !== undefined) { const v = folded64(opcode, this.constant, c); if (v !== undefined) return i64(v); }
+      if (neutral64(opcode, c) || opcode === 0x83 && c === 0xffffffffn && this.within <= 32) return this;
+      if (opcode === 0x83 && c > 0n) return within(new I64([...this.code, ...other.code, opcode]), c.toString(2).length);
+    }
+    return new I64([...this.code, ...other.code, opcode]);
+  }
+  private cmp(opcode: number, b: I64 | bigint | number): I32 {
+    const other = i64(b), known = this.constant === undefined || other.constant === undefined ? undefined : compared64(opcode, this.constant, other.constant);
+    return known === undefined ? new I32([...this.code, ...other.code, opcode]) : i32(known ? 1 : 0);
+  }
   private un(opcode: number): I64 { return new I64([...this.code, opcode]); }
-  eqz(): I32 { return new I32([...this.code, 0x50]); }
+  eqz(): I32 { return this.constant === undefined ? new I32([...this.code, 0x50]) : i32(this.constant === 0n ? 1 : 0); }
   eq(b: I64 | bigint | number): I32 { return this.cmp(0x51, b); }
   ne(b: I64 | bigint | number): I32 { return this.cmp(0x52, b); }
   ltS(b: I64 | bigint | number): I32 { return this.cmp(0x53, b); }
@@ -97,7 +157,7 @@ export class I64 extends Value {
   rotr(b: I64 | bigint | number): I64 { return this.op(0x8a, b); }
   not(): I64 { return this.xor(-1n); }
   neg(): I64 { return i64(0n).sub(this); }
-  wrap(): I32 { return new I32([...this.code, 0xa7]); }
+  wrap(): I32 { return this.constant === undefined ? new I32([...this.code, 0xa7]) : i32(Number(BigInt.asIntN(32, this.constant))); }
   sx8(): I64 { return this.un(0xc2); }
   sx16(): I64 { return this.un(0xc3); }
   sx32(): I64 { return this.un(0xc4); }
@@ -162,8 +222,21 @@ const make = <T extends Type>(type: T, code: Code): Of[T] => {
   return new c(code) as Of[T];
 };
 
-export const i32 = (v: I32 | number): I32 => typeof v === 'number' ? new I32([0x41, ...sleb(BigInt(v | 0))]) : v;
-export const i64 = (v: I64 | bigint | number): I64 => v instanceof I64 ? v : new I64([0x42, ...sleb(BigInt.asIntN(64, BigInt(v)))]);
+export const i32 = (v: I32 | number): I32 => {
+  if (typeof v !== 'number') return v;
+  const c = new I32([0x41, ...sleb(BigInt(v | 0))]);
+  c.constant = v | 0;
+  return c;
+};
+export const i64 = (v: I64 | bigint | number): I64 => {
+  if (v instanceof I64) return v;
+  const value = BigInt.asIntN(64, BigInt(v)), c = new I64([0x42, ...sleb(value)]);
+  c.constant = value;
+  if (value >= 0n) c.within = value.toString(2).length;
+  return c;
+};
+/** Notes that a value is below 2^bits. */
+const within = (v: I64, bits: number): I64 => { v.within = bits; return v; };
 /** A vector constant from its 16 bytes. */
 export const v128 = (bytes: readonly number[]): V128 => new V128([0xfd, 0x0c, ...bytes]);
 export const splat64 = (v: I64): V128 => new V128([...v.code, 0xfd, 0x12]);
@@ -181,9 +254,9 @@ export const ld8s = (a: I32 | number, o = 0): I32 => new I32(load(0x2c, a, o));
 export const ld16u = (a: I32 | number, o = 0): I32 => new I32(load(0x2f, a, o));
 export const ld32 = (a: I32 | number, o = 0): I32 => new I32(load(0x28, a, o));
 export const ld64 = (a: I32 | number, o = 0): I64 => new I64(load(0x29, a, o));
-export const ld64from8u = (a: I32 | number, o = 0): I64 => new I64(load(0x31, a, o));
-export const ld64from16u = (a: I32 | number, o = 0): I64 => new I64(load(0x33, a, o));
-export const ld64from32u = (a: I32 | number, o = 0): I64 => new I64(load(0x35, a, o));
+export const ld64from8u = (a: I32 | number, o = 0): I64 => within(new I64(load(0x31, a, o)), 8);
+export const ld64from16u = (a: I32 | number, o = 0): I64 => within(new I64(load(0x33, a, o)), 16);
+export const ld64from32u = (a: I32 | number, o = 0): I64 => within(new I64(load(0x35, a, o)), 32);
 export const ld64from32s = (a: I32 | number, o = 0): I64 => new I64(load(0x34, a, o));
 export const ld128 = (a: I32 | number, o = 0): V128 => new V128([...i32(a).code, 0xfd, 0, 0, ...uleb(o)]);
 /** v128.load32_zero / load64_zero. */
@@ -196,6 +269,8 @@ export class Local<T extends Type> {
   constructor(index: number, type: T) { this.index = index; this.type = type; }
   get(): Of[T] { return make(this.type, [0x20, ...uleb(this.index)]); }
 }
+/** A place in a function's code to go back to. */
+export interface Mark { readonly length: number; readonly depth: number }
 export interface Label { readonly depth: number }
 export interface Signature { readonly params: readonly Type[]; readonly results: readonly Type[] }
 /** A function's index in its module, with its signature; typed by result. */
@@ -216,10 +291,24 @@ export class Fn {
   }
   /** Evaluates once, now; the result can be used any number of times. */
   let<V extends Value>(value: V): V {
+    if (value.kept !== undefined || (value instanceof I32 || value instanceof I64) && value.constant !== undefined) return value;
     const l = this.local(value.type);
     this.set(l, value as never);
-    return l.get() as unknown as V;
+    const kept = l.get() as unknown as V;
+    kept.kept = l.index;
+    if (value instanceof I64) (kept as unknown as I64).within = value.within;
+    return kept;
   }
+  /** How many structures enclose what comes next. */
+  get nesting(): number { return this.depth; }
+  mark(): Mark { return { length: this.code.length, depth: this.depth }; }
+  /** Forgets what was emitted since a mark. */
+  rollback(to: Mark): void { this.code.length = to.length; this.depth = to.depth; }
+  /** Opens a block or loop without a closure; end() closes it. */
+  begin(kind: 'block' | 'loop'): Label { this.code.push(kind === 'loop' ? 0x03 : 0x02, 0x40); this.depth++; return { depth: this.depth }; }
+  end(): void { this.depth--; this.code.push(0x0b); }
+  /** Puts the code of another function in front: its locals must be this one's. */
+  prepend(other: Fn): void { this.code.unshift(...other.code); }
   set<T extends Type>(local: Local<T>, value: Of[T]): void { this.code.push(...(value as unknown as Value).code, 0x21, ...uleb(local.index)); }
   drop(value: Value): void { this.code.push(...value.code, 0x1a); }
 
@@ -248,6 +337,7 @@ export class Fn {
   memoryCopy(to: I32, from: I32, count: I32): void { this.code.push(...to.code, ...from.code, ...count.code, 0xfc, 10, 0, 0); }
 
   if(cond: I32, then: () => void, otherwise?: () => void): void {
+    if (cond.constant !== undefined) { if (cond.constant) then(); else otherwise?.(); return; }
     this.code.push(...cond.code, 0x04, 0x40);
     this.depth++;
     then();
@@ -295,6 +385,8 @@ export class ModuleBuilder {
   private readonly imports: { name: string; type: number }[] = [];
   private readonly fns: { fn: Fn | undefined; type: number; name?: string }[] = [];
   private elements: number[] = [];
+  private elementsAt = 0;
+  private sharedTable = false;
 
   typeIndex(s: Signature): number {
     const key = `${s.params.join()}>${s.results.join()}`;
@@ -314,6 +406,8 @@ export class ModuleBuilder {
   define(ref: FuncRef, fn: Fn): void { this.fns[ref.index - this.imports.length]!.fn = fn; }
   /** Table 0 holds these functions, from element 0. */
   setTable(refs: readonly FuncRef[]): void { this.elements = refs.map(r => r.index); }
+  /** These functions go into the imported table ("e" "table"), from element `at`. */
+  extendTable(at: number, refs: readonly FuncRef[]): void { this.setTable(refs); this.elementsAt = at; this.sharedTable = true; }
 
   build(): Uint8Array<ArrayBuffer> {
     const chunks: number[][] = [[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]];
@@ -325,11 +419,12 @@ export class ModuleBuilder {
     const list = (types: string): number[] => types ? types.split(',').map(t => TYPE_CODE[t as Type]) : [];
     const string = (s: string): number[] => [s.length, ...[...s].map(c => c.charCodeAt(0))];
     section(1, this.types.map(t => { const [p, r] = t.split('>').map(x => list(x)) as [number[], number[]]; return [0x60, p.length, ...p, r.length, ...r]; }));
-    section(2, [[...string('e'), ...string('mem'), 2, 3, ...uleb(1), ...uleb(65536)], ...this.imports.map(i => [...string('e'), ...string(i.name), 0, ...uleb(i.type)])]);
+    section(2, [[...string('e'), ...string('mem'), 2, 3, ...uleb(1), ...uleb(65536)],
+      ...(this.sharedTable ? [[...string('e'), ...string('table'), 1, 0x70, 0, 0]] : []), ...this.imports.map(i => [...string('e'), ...string(i.name), 0, ...uleb(i.type)])]);
     section(3, this.fns.map(f => uleb(f.type)));
-    section(4, [[0x70, 0, ...uleb(this.elements.length)]]);
-    section(7, this.fns.flatMap((f, i) => f.name ? [[...string(f.name), 0, ...uleb(this.imports.length + i)]] : []));
-    section(9, [[0, 0x41, 0, 0x0b, ...uleb(this.elements.length), ...this.elements.flatMap(e => uleb(e))]]);
+    if (!this.sharedTable) section(4, [[0x70, 0, ...uleb(this.elements.length)]]);
+    section(7, [...(this.sharedTable ? [] : [[...string('table'), 1, 0]]), ...this.fns.flatMap((f, i) => f.name ? [[...string(f.name), 0, ...uleb(this.imports.length + i)]] : [])]);
+    section(9, [[0, 0x41, ...sleb(BigInt(this.elementsAt)), 0x0b, ...uleb(this.elements.length), ...this.elements.flatMap(e => uleb(e))]]);
     section(10, this.fns.map(f => { if (!f.fn) throw new Error('function declared but not defined'); return f.fn.body(); }));
     const out = new Uint8Array(chunks.reduce((n, c) => n + c.length, 0));
     let at = 0;

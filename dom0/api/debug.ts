@@ -10,8 +10,11 @@ import { BadRequest, validated } from './problem.ts';
 import type { ApiContext } from './server.ts';
 
 const gdb = z.strictObject({ port: z.int().min(0).max(65535).optional(), socket: z.string().regex(/^\//, 'must be an absolute path').max(107).optional() });
-const trace = z.strictObject({ instructions: z.union([z.boolean(), z.int().min(0).max(TRACE_MAX)]) });
-const last = z.strictObject({ last: z.coerce.number().int().min(1).max(TRACE_MAX).default(100) });
+/** instructions: how many to remember of each vCPU; true for the usual number. calls: hypercalls and events. */
+const trace = z.strictObject({ instructions: z.union([z.boolean(), z.int().min(0).max(TRACE_MAX)]).optional(), calls: z.boolean().optional() });
+const count = z.coerce.number().int().min(1).max(TRACE_MAX).default(100);
+const last = z.strictObject({ last: count });
+const calls = z.strictObject({ last: count, kind: z.enum(['hypercalls', 'events', 'all']).default('all') });
 
 export function debugRoutes(api: FastifyInstance, { toolstack, debug }: ApiContext): void {
   if (!debug) return;
@@ -37,9 +40,14 @@ export function debugRoutes(api: FastifyInstance, { toolstack, debug }: ApiConte
   });
   api.get('/v1/domains/:domain/stacks', request => debug.stacks(domainOf(request)));
   api.put('/v1/domains/:domain/trace', async (request, reply) => {
-    const { instructions } = validated(trace, request.body);
-    await debug.setInstructionTrace(domainOf(request), instructions === true ? DEFAULT_INSTRUCTIONS : Number(instructions));
+    const { instructions, calls: on } = validated(trace, request.body), dom = domainOf(request);
+    if (instructions !== undefined) await debug.setInstructionTrace(dom, instructions === true ? DEFAULT_INSTRUCTIONS : Number(instructions));
+    if (on !== undefined) debug.setCallTrace(dom, on);
     return reply.code(204).send();
+  });
+  api.get('/v1/domains/:domain/trace/calls', request => {
+    const { kind, last: lines } = validated(calls, request.query);
+    return debug.calls(domainOf(request), kind === 'all' ? ['hypercalls', 'events'] : [kind], lines);
   });
   api.get('/v1/domains/:domain/trace/instructions', request => debug.instructions(domainOf(request), validated(last, request.query).last));
 }

@@ -1,7 +1,6 @@
 // The socket gdb connects to: one at a time, for one domain. The domain stops when gdb connects and runs on when gdb
 // detaches or goes away.
-import { rm } from 'node:fs/promises';
-import { chmodSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import { SHUTDOWN_crash } from '../../hypervisor/public/sched.ts';
@@ -30,6 +29,7 @@ export class GdbServer {
     this.#server = createServer({ noDelay: true }, socket => this.#accept(socket));
     this.#server.maxConnections = LISTEN_BACKLOG;
   }
+  uses(socket: string): boolean { return 'socket' in this.#listen && this.#listen.socket === socket; }
   /** @throws the socket's error */
   async open(): Promise<void> {
     const listen = this.#listen;
@@ -48,7 +48,8 @@ export class GdbServer {
   /** Something about some domain has changed. */
   domainEvent(): void {
     this.#session?.stopped();
-    if (this.#fate() === 'ended' && typeof this.#hypercalls.domainInfo(this.#dom) === 'number') this.close();
+    // gdb hears of the end before the connection goes.
+    if (typeof this.#hypercalls.domainInfo(this.#dom) === 'number') void (this.#session?.settled() ?? Promise.resolve()).then(() => this.close());
   }
   #fate(): DomainFate {
     const info = this.#hypercalls.domainInfo(this.#dom);
@@ -86,7 +87,7 @@ export class GdbServer {
     const socket = this.#socket;
     setTimeout(() => socket?.destroy(), 500).unref();
     this.#server.close();
-    if ('socket' in this.#listen) void rm(this.#listen.socket, { force: true });
+    if ('socket' in this.#listen) rmSync(this.#listen.socket, { force: true });
     this.#say({ event: 'ended' });
   }
 }

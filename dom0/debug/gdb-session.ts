@@ -53,6 +53,8 @@ export class GdbSession {
   }
   /** A vCPU has stopped by itself, or the domain has changed. */
   stopped(): void { if (!this.#closed) this.#enqueue(() => this.#lookForStop()); }
+  /** Resolves when all that has come so far is answered. */
+  settled(): Promise<void> { return this.#queue; }
   /** The connection has gone: the domain runs on without breakpoints. */
   async close(): Promise<void> {
     if (this.#closed) return;

@@ -1,8 +1,11 @@
 // Debugging aids of the control domain, as the HTTP API offers them.
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import type { Domid } from '../../hypervisor/public/types.ts';
-import { checked } from '../toolstack/errors.ts';
+import { EINVAL, ENODATA } from '../../hypervisor/public/errno.ts';
+import type { TraceKind } from '../../hypervisor/public/debug.ts';
+import { checked, ToolstackError } from '../toolstack/errors.ts';
 import { GdbServer, type GdbEvent, type GdbListen } from './gdb-server.ts';
 import { readInstructions, traceInstructions, type InstructionView } from './instructions.ts';
 import { readStacks, type StackView } from './stack.ts';
@@ -19,7 +22,10 @@ export class DebugServices {
 
   /** Waits for a gdb. Without a place it listens on a socket in the run folder. @throws Error: the address is taken or not allowed */
   async openGdb(dom: Domid, listen: GdbListen | undefined, say: (event: GdbEvent) => void): Promise<GdbServer> {
-    const server = new GdbServer(this.#hypercalls, dom, listen ?? { socket: join(this.#runDir, `gdb-${dom}.sock`) }, event => {
+    const usual = join(this.#runDir, `gdb-${dom}.sock`);
+    // What a host that was killed left behind is in nobody's way.
+    if (!listen && ![...this.#servers].some(server => server.uses(usual))) rmSync(usual, { force: true });
+    const server = new GdbServer(this.#hypercalls, dom, listen ?? { socket: usual }, event => {
       if (event.event === 'ended') this.#servers.delete(server);
       say(event);
     });
@@ -35,9 +41,18 @@ export class DebugServices {
     return typeof views === 'number' ? fail(views, 'reading the stacks') : views;
   }
   async setInstructionTrace(dom: Domid, count: number): Promise<void> { checked(await traceInstructions(this.#hypercalls, dom, count), 'tracing instructions'); }
+  setCallTrace(dom: Domid, on: boolean): void { checked(this.#hypercalls.traceDomain(dom, on), 'tracing'); }
+  /** @throws ToolstackError */
+  calls(dom: Domid, kinds: readonly TraceKind[], last: number): string[] {
+    const lines = this.#hypercalls.readTrace(dom, kinds, last);
+    if (lines === -ENODATA) throw notTraced(dom, '');
+    return typeof lines === 'number' ? fail(lines, 'reading the trace') : lines;
+  }
   async instructions(dom: Domid, last: number): Promise<InstructionView[]> {
     const views = await readInstructions(this.#hypercalls, dom, last);
+    if (views === -EINVAL) throw notTraced(dom, '--instructions ');
     return typeof views === 'number' ? fail(views, 'reading the trace') : views;
   }
 }
 const fail = (error: number, what: string): never => { checked(error, what); throw new Error(what); };
+const notTraced = (dom: Domid, what: string): ToolstackError => new ToolstackError('not-traced', `domain ${dom} is not traced: switch it on with "xenolith trace ${dom} ${what}--on"`);

@@ -3,6 +3,7 @@
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import { DEBUG, DEBUG_DATA_BYTES, REGISTERS, type DebugAnswer, type DebugRequest } from '../../hypervisor/public/debug.ts';
 import type { Domid } from '../../hypervisor/public/types.ts';
+import { eachHeld } from './held.ts';
 
 /** Addresses are hex without prefix. */
 export interface StackView {
@@ -27,27 +28,16 @@ export function endsWithCall(before: Uint8Array): boolean {
     if (n < length || before[n - length] !== 0xff) continue;
     const modrm = before[n - length + 1]!, mod = modrm >> 6, rm = modrm & 7;
     if ((modrm >> 3 & 7) !== 2) continue;
-    const sib = mod !== 3 && rm === 4 ? 1 : 0, displacement = mod === 1 ? 1 : mod === 2 || mod === 0 && rm === 5 ? 4 : 0;
+    const sib = mod !== 3 && rm === 4 ? 1 : 0, base = sib ? before[n - length + 2]! & 7 : rm;
+    const displacement = mod === 1 ? 1 : mod === 2 || mod === 0 && base === 5 ? 4 : 0;
     if (2 + sib + displacement === length) return true;
   }
   return false;
 }
 
-export async function readStacks(hypercalls: Dom0Hypercalls, dom: Domid): Promise<StackView[] | number> {
-  const info = hypercalls.domainInfo(dom);
-  if (typeof info === 'number') return info;
-  // Held while it is looked at, unless a debugger has it already.
-  const session = hypercalls.debugAttach(dom, () => {});
-  try {
-    const views: StackView[] = [];
-    for (let vcpu = 0; vcpu < info.vcpus; vcpu++) {
-      const ask = (request: DebugRequest): Promise<DebugAnswer> => hypercalls.debugRequest(dom, vcpu, request);
-      if (typeof session !== 'number') await ask({ operation: DEBUG.hold });
-      views.push(await readStack(vcpu, ask));
-    }
-    return views;
-  } finally { if (typeof session !== 'number') await session.close(); }
-}
+/** @returns -errno when there is no such domain */
+export const readStacks = (hypercalls: Dom0Hypercalls, dom: Domid): Promise<StackView[] | number> =>
+  eachHeld(hypercalls, dom, vcpu => readStack(vcpu, request => hypercalls.debugRequest(dom, vcpu, request)));
 
 async function readStack(vcpu: number, ask: (request: DebugRequest) => Promise<DebugAnswer>): Promise<StackView> {
   const { result, data } = await ask({ operation: DEBUG.readRegisters });

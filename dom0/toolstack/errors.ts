@@ -14,6 +14,7 @@ export const TOOLSTACK_ERRORS = {
   'no-answer': { status: 504, title: 'The guest does not answer' },
   'dom0-refused': { status: 409, title: 'Not possible for Domain-0' },
   'not-supported': { status: 501, title: 'Not supported' },
+  'not-traced': { status: 409, title: 'Nothing is traced' },
   'hypervisor': { status: 500, title: 'The hypervisor refused' },
 } as const;
 export type ToolstackErrorCode = keyof typeof TOOLSTACK_ERRORS;

@@ -16,9 +16,9 @@ import { PGT } from '../mm/frame-table.ts';
 import { pinTable } from '../mm/page-tables.ts';
 import { type Space, withPageLock } from '../mm/space.ts';
 import { initSpace } from '../mm/xen-tables.ts';
-import type { DebugAnswer, DebugRequest, DebugSession } from '../public/debug.ts';
+import type { DebugAnswer, DebugRequest, DebugSession, TraceKind } from '../public/debug.ts';
 import type { BootContext, CreateDomain, Dom0Hypercalls, DomainInfo, ForeignMemory, GrantMapping } from '../public/dom0-hypercalls.ts';
-import { EBUSY, EINVAL, ENOMEM, ENOSPC, ESRCH } from '../public/errno.ts';
+import { EBUSY, EINVAL, ENODATA, ENOMEM, ENOSPC, ESRCH } from '../public/errno.ts';
 import { shared_info, vcpu_info } from '../public/layouts.ts';
 import { DOMID_FIRST_RESERVED } from '../public/xen.ts';
 import { GTF_permit_access } from '../public/grant_table.ts';
@@ -27,8 +27,8 @@ import { SHUTDOWN_crash } from '../public/sched.ts';
 import { domid as asDomid, mfnIndex, mfnOf, mfnSlot, type Domid, type EvtchnPort, type GrantRef, type Mfn } from '../public/types.ts';
 import { fillWallClock } from '../time/pvclock.ts';
 import { appendConsole, readConsole } from '../trace/console.ts';
-import { debugKey } from '../trace/debug-keys.ts';
-import { setTrace } from '../trace/trace.ts';
+import { debugKey, hypercallName } from '../trace/debug-keys.ts';
+import { readTrace, setTrace, TRACE, traced } from '../trace/trace.ts';
 import { Dom0Events } from './dom0-events.ts';
 import type { ThreadRequest } from './main.ts';
 
@@ -41,18 +41,11 @@ const GIB4_FRAMES = 0x100000;
 
 export interface Dom0Data { readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly options: unknown }
 
-/** Beside the contract: aids for whoever debugs a guest. */
-export interface Dom0Aids {
-  readonly options: unknown;
-  /** Switches the trace of one domain's hypercalls and events: 0 or -ESRCH. Debug key T prints what was traced. */
-  traceDomain(dom: Domid, on: boolean): number;
-}
-
 /**
  * To be called once by Dom0's thread with its workerData. What an earlier Dom0 left behind ends here: its mappings, and
  * its event channels (their other ends are unbound again, for Dom0 to bind anew).
  */
-export function attachDom0(workerData: unknown): Dom0Hypercalls & Dom0Aids {
+export function attachDom0(workerData: unknown): Dom0Hypercalls & { readonly options: unknown } {
   const { buffer, memoryPort, options } = workerData as Dom0Data;
   const state = new HypervisorState(buffer);
   return Object.assign(new Dom0({ state, memories: new Memories(memoryPort) }, request => parentPort?.postMessage(request)), { options });
@@ -323,6 +316,13 @@ export class Dom0 implements Dom0Hypercalls {
     if (slot < 0) return -ESRCH;
     setTrace(this.hv.state, slot, on);
     return 0;
+  }
+  readTrace(dom: Domid, kinds: readonly TraceKind[], last: number): string[] | number {
+    const { state } = this.hv, slot = state.slotOf(dom);
+    if (slot < 0) return -ESRCH;
+    const isWanted = (kind: number): boolean => kinds.includes(kind === TRACE.hypercall || kind === TRACE.hypercallDone ? 'hypercalls' : 'events');
+    const lines = readTrace(state, hypercallName, (domid, kind) => domid === dom && isWanted(kind)).slice(-last);
+    return lines.length === 0 && !traced(state, slot) ? -ENODATA : lines;
   }
 }
 

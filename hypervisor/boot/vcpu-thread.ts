@@ -10,7 +10,7 @@ import { createProcessor } from '../cpu/processor.ts';
 import { DebugAgent } from '../debug/agent.ts';
 import { kick } from '../domain/hypervisor.ts';
 import { Memories } from '../domain/memories.ts';
-import { D, DOMAIN_STATE, HypervisorState, INITIALISED, V } from '../domain/state.ts';
+import { D, DOMAIN_STATE, DUMP, HypervisorState, INITIALISED, V } from '../domain/state.ts';
 import { Vcpu } from '../domain/vcpu.ts';
 import { isPending, sendVirq } from '../event/channels.ts';
 import { setRemoteFlush, flushLocal } from '../mm/flush.ts';
@@ -76,7 +76,9 @@ function lookAround(v: Vcpu): void {
   fireTimer(v);
   v.pv.vmAssist = state.dget(slot, D.vmAssist);
   if (Atomics.exchange(words, state.vcpu(slot, id) + V.nmi, 0)) v.pv.nmiPending = true;
-  if (Atomics.exchange(words, state.vcpu(slot, id) + V.dump, 0)) for (const line of dumpRegisters(v)) appendConsole(state, line);
+  const dump = Atomics.exchange(words, state.vcpu(slot, id) + V.dump, 0);
+  if (dump & DUMP.registers) for (const line of dumpRegisters(v)) appendConsole(state, line);
+  if (dump & DUMP.counters) appendConsole(state, `d${domid}v${id} processor: ${Object.entries(v.processor.counters()).map(([name, n]) => `${name}=${n}`).join(' ')}`);
 }
 function pollDone(v: Vcpu): boolean {
   const { poll } = v;

@@ -4,6 +4,8 @@ import type { Processor } from '../cpu/processor-api.ts';
 import { TRACE_ENTRY, TRACE_ENTRY_BYTES } from '../public/debug.ts';
 
 const FNV_PRIME = 0x01000193, FNV_BASIS = 0x811c9dc5;
+/** FNV-1a takes bytes; taking words, high bits must come down or they would be lost. */
+const mix = (digest: number, word: number): number => { const n = Math.imul(digest ^ word, FNV_PRIME); return n ^ n >>> 15; };
 
 export class InstructionRing {
   readonly capacity: number;
@@ -18,8 +20,8 @@ export class InstructionRing {
   note(processor: Processor, kernelMode: boolean): void {
     const at = this.written++ % this.capacity * TRACE_ENTRY_BYTES;
     let digest = FNV_BASIS;
-    for (let i = 0; i < 32; i++) digest = Math.imul(digest ^ this.gpr[i]!, FNV_PRIME);
-    digest = Math.imul(digest ^ Number(processor.rflags & 0xffffffffn), FNV_PRIME);
+    for (let i = 0; i < 32; i++) digest = mix(digest, this.gpr[i]!);
+    digest = mix(digest, Number(processor.rflags & 0xffffffffn));
     this.view.setBigUint64(at + TRACE_ENTRY.rip, processor.rip, true);
     this.view.setUint32(at + TRACE_ENTRY.digest, digest >>> 0, true);
     this.view.setUint32(at + TRACE_ENTRY.kernelMode, kernelMode ? 1 : 0, true);

@@ -83,7 +83,7 @@ export const V = {
   cpuTime: 16,
   /** i64: when it began to run. */
   ranSince: 20,
-  /** 1: registers are wanted in the console ring (debug key d). */
+  /** DUMP bits: what is wanted in the console ring (debug keys c and d). [any] */
   dump: 22,
   /** VIRQ_TIMER port + 1, and the others by number. */
   virq: 24, // 24 words
@@ -92,6 +92,8 @@ export const V = {
   /** i64: when the present runstate began; then time spent in each of the four. [vcpu] */
   runstateSince: 50, runstateTime: 52, // 8 words
 } as const;
+/** V.dump. */
+export const DUMP = { registers: 1, counters: 2 } as const;
 /** V.initialised: never brought up; a thread is loading its context; has a context. */
 export const INITIALISED = { no: 0, loading: 1, yes: 2 } as const;
 export const NR_VIRQS = 24;

@@ -57,6 +57,9 @@ export const TRACE_ENTRY = { rip: 0, digest: 8, kernelMode: 12 } as const;
 export const TRACE_ENTRY_BYTES = 16;
 export const TRACE_MAX = 1 << 16;
 
+/** What of the trace ring is wanted: hypercalls with their results, or events, VIRQs and changes of runstate. */
+export type TraceKind = 'hypercalls' | 'events';
+
 export interface DebugRequest { readonly operation: DebugOperation; readonly address?: bigint; readonly length?: number; readonly data?: Uint8Array }
 export interface DebugAnswer {
   /** Negative: -errno; -ETIMEDOUT when the vCPU's thread does not answer, -ESRCH when there is no such vCPU. */

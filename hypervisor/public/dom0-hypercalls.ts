@@ -1,7 +1,7 @@
 // What the control domain may ask of the hypervisor, as TypeScript calls on Dom0's own thread.
 // Dom0's kernel is TypeScript, so its hypercalls take values instead of guest pointers; the checks behind
 // them are the ones a PV guest meets. A negative number is -errno (public/errno.h); nothing throws.
-import type { DebugAnswer, DebugRequest, DebugSession } from './debug.ts';
+import type { DebugAnswer, DebugRequest, DebugSession, TraceKind } from './debug.ts';
 import type { Domid, EvtchnPort, GrantRef, Mfn } from './types.ts';
 
 /** A grant reference mapped by Dom0: `bytes` is the granting domain's own frame (4096 bytes, shared, no copy). */
@@ -85,6 +85,10 @@ export interface Dom0Hypercalls {
   debugRequest(dom: Domid, vcpu: number, request: DebugRequest): Promise<DebugAnswer>;
   /** Takes the domain for a debugger: -EBUSY if another has it. `onStop`: a vCPU has stopped by itself, or the domain is gone. */
   debugAttach(dom: Domid, onStop: () => void): DebugSession | number;
+  /** Switches the trace of the domain's hypercalls and events: 0 or -ESRCH. */
+  traceDomain(dom: Domid, on: boolean): number;
+  /** The last lines of it, oldest first: time in seconds, vCPU, what happened. -ENODATA while it is switched off and empty. */
+  readTrace(dom: Domid, kinds: readonly TraceKind[], last: number): string[] | number;
 
   // --- host
   physInfo(): { pcpus: number; totalKib: number; freeKib: number; cpuKhz: number };

@@ -1,6 +1,6 @@
 // Debug keys (xl debug-keys): what the hypervisor knows, written to its console ring. One row per key.
 import { type Hypervisor, kick } from '../domain/hypervisor.ts';
-import { D, DOMAIN_STATE, E, H, HYPERCALL_NUMBERS, MAX_PORTS, MAX_SLOTS, V } from '../domain/state.ts';
+import { D, DOMAIN_STATE, DUMP, E, H, HYPERCALL_NUMBERS, MAX_PORTS, MAX_SLOTS, V } from '../domain/state.ts';
 import { sendVirq } from '../event/channels.ts';
 import { entryWord, ENTRIES_PER_FRAME, grantUses, spaceOfMemory } from '../grant/table.ts';
 import { allocatedFrames, maxFrames } from '../mm/frames.ts';
@@ -19,8 +19,14 @@ const RUNSTATES = ['running', 'runnable', 'blocked', 'offline'], PORT_STATES = [
 /** Trace records that go to the console ring at most: it holds some thousand lines. */
 const TRACE_LINES = 1000;
 const HYPERCALL_NAMES = new Map(Object.entries(xen).filter(([name]) => name.startsWith('__HYPERVISOR_')).map(([name, n]) => [Number(n), name.slice('__HYPERVISOR_'.length)]));
-const hypercallName = (n: number): string => HYPERCALL_NAMES.get(n) ?? `hypercall ${n}`;
+export const hypercallName = (n: number): string => HYPERCALL_NAMES.get(n) ?? `hypercall ${n}`;
 const hex = (n: number, digits: number): string => (n >>> 0).toString(16).padStart(digits, '0');
+
+/** Each vCPU's thread knows its own state and writes it when it looks up. */
+function askVcpu(hv: Hypervisor, slot: number, vcpu: number, what: number): void {
+  Atomics.or(hv.state.words, hv.state.vcpu(slot, vcpu) + V.dump, what);
+  kick(hv, slot, vcpu);
+}
 
 function dumpDomain(hv: Hypervisor, s: number, say: Say): void {
   const g = (f: number): number => hv.state.dget(s, f), m = s ? hv.memories.get(s, g(D.domid)) : undefined;
@@ -43,9 +49,9 @@ const KEYS: readonly Key[] = [
     setTrace(hv.state, -1, on);
     if (!on) for (const line of readTrace(hv.state, hypercallName).slice(-TRACE_LINES)) say(line);
   } },
+  { key: 'c', what: 'print processor counters of every vCPU', run: hv => { for (const s of slots(hv)) if (s) eachVcpu(hv, s, v => askVcpu(hv, s, v, DUMP.counters)); } },
   { key: 'd', what: 'dump registers', run: hv => {
-    // Each vCPU's thread knows its own and writes them when it looks up.
-    for (const s of slots(hv)) if (s) eachVcpu(hv, s, v => { hv.state.vset(s, v, V.dump, 1); kick(hv, s, v); });
+    for (const s of slots(hv)) if (s) eachVcpu(hv, s, v => askVcpu(hv, s, v, DUMP.registers));
   } },
   { key: 'e', what: 'dump evtchn info', run: (hv, say) => {
     for (const s of slots(hv)) for (let p = 1; p < MAX_PORTS; p++) {

@@ -44,11 +44,15 @@ export function setTrace(state: HypervisorState, slot: number, on: boolean): voi
 const RUNSTATES = ['running', 'runnable', 'blocked', 'offline'];
 const hex = (n: number): string => `0x${(n >>> 0).toString(16)}`;
 
-/** The ring as lines, oldest first: time in seconds, vCPU, what happened. `nameOf` names a hypercall by its number. */
-export function readTrace(state: HypervisorState, nameOf: (hypercall: number) => string): string[] {
+/**
+ * The ring as lines, oldest first: time in seconds, vCPU, what happened. `nameOf` names a hypercall by its number;
+ * `wanted` leaves records out.
+ */
+export function readTrace(state: HypervisorState, nameOf: (hypercall: number) => string, wanted: (domid: number, kind: number) => boolean = () => true): string[] {
   const head = state.words[H.traceHead]! >>> 0, count = Math.min(head, TRACE_RECORDS), lines: string[] = [];
   for (let i = head - count; i < head; i++) {
     const at = state.traceRecord(i), w = (n: number): number => state.words[at + n]!;
+    if (!wanted(w(R.who) >>> 16, w(R.kind))) continue;
     const seconds = ((w(R.timeHigh) * U32 + (w(R.timeLow) >>> 0)) / 1e9).toFixed(6);
     lines.push(`${seconds.padStart(12)} d${w(R.who) >>> 16}v${w(R.who) & 0xffff} ${describe(w(R.kind), w(R.a), w(R.b), w(R.c), nameOf)}`);
   }

@@ -36,8 +36,9 @@ export class Client {
   waitEnd(ref: string): Promise<DomainEndView> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/end`); }
 
   stacks(ref: string): Promise<StackView[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/stacks`); }
-  setTrace(ref: string, what: { instructions: boolean | number }): Promise<void> { return this.#json('PUT', `/v1/domains/${encodeURIComponent(ref)}/trace`, what); }
+  setTrace(ref: string, what: { instructions?: boolean | number; calls?: boolean }): Promise<void> { return this.#json('PUT', `/v1/domains/${encodeURIComponent(ref)}/trace`, what); }
   instructions(ref: string, last: number): Promise<InstructionView[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/trace/instructions?last=${last}`); }
+  calls(ref: string, kind: 'hypercalls' | 'events' | 'all', last: number): Promise<string[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/trace/calls?kind=${kind}&last=${last}`); }
   /** Opens a place for gdb; it is closed when the signal aborts. Resolves when it has ended. */
   gdb(ref: string, listen: { port?: number; socket?: string }, onEvent: (event: GdbEvent) => void, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {

@@ -14,6 +14,16 @@ const BLOCK_MAX = 64;
 
 interface Block { readonly phys: number; readonly start: number; readonly count: number }
 
+/** What keeps translations of blocks in step with them. */
+export interface Translations {
+  /** Executions of a block before it is translated. */
+  readonly threshold: number;
+  /** The block whose first record this is was dropped. */
+  dropped(start: number): void;
+  /** All blocks were. */
+  emptied(): void;
+}
+
 /** Reports what a block needs of the address space while it is decoded. */
 export interface CodeSource {
   /** Physical address of the page behind the block's, or 0 with the fault recorded. */
@@ -35,6 +45,8 @@ export class BlockCache {
   private readonly d: Decoded = newDecoded();
   /** Physical addresses where a debugger wants to stop. */
   readonly breakpoints = new Set<number>();
+  /** Set where blocks are translated: they start with a record that counts. */
+  translations: Translations | undefined;
   decoded = 0; dropped = 0; emptied = 0; instructions = 0;
 
   constructor(bytes: Uint8Array, view: DataView, area: number, codeMap: number, onCodeFrame: () => void) {
@@ -49,6 +61,8 @@ export class BlockCache {
     this.enter(phys, known, compat);
     return known;
   }
+  /** First record of the block at a physical address, or 0. */
+  known(phys: number, compat: boolean): number { return this.byAddress.get(phys * 2 + (compat ? 1 : 0)) ?? 0; }
   private enter(phys: number, start: number, compat: boolean): void {
     const entry = this.area + S.blocks + blockHash(phys);
     this.view.setUint32(entry, phys, true);
@@ -56,9 +70,10 @@ export class BlockCache {
   }
   /** Decodes anew, in place of what may be known. */
   make(phys: number, compat: boolean, source: CodeSource): number {
-    if (this.next + (BLOCK_MAX + 3) * RECORD_BYTES > this.area + S.records + RECORDS_BYTES) this.empty();
+    if (this.next + (BLOCK_MAX + 4) * RECORD_BYTES > this.area + S.records + RECORDS_BYTES) this.empty();
     const page = phys - phys % PAGE_BYTES, limit = page + PAGE_BYTES, start = this.next;
     let at = phys, crossed = 0;
+    if (this.translations) { this.special(SPECIAL.count, at - page, this.translations.threshold); this.view.setUint32(start + R.disp, page, true); }
     for (let n = 0; n < BLOCK_MAX; n++) {
       if (at >= limit) break;
       if (this.breakpoints.size && this.breakpoints.has(at)) {
@@ -124,6 +139,7 @@ export class BlockCache {
       this.dropped++;
       for (let i = 0; i < b.count; i++) this.view.setUint16(b.start + i * RECORD_BYTES + R.handler, SPECIAL.stale, true);
       for (const key of [b.phys * 2, b.phys * 2 + 1]) if (this.byAddress.get(key) === b.start) this.byAddress.delete(key);
+      this.translations?.dropped(b.start);
       const entry = this.area + S.blocks + blockHash(b.phys);
       if (this.view.getUint32(entry, true) === b.phys) this.view.setUint32(entry + 4, 0, true);
     }
@@ -132,6 +148,7 @@ export class BlockCache {
   /** Forgets everything. Only between blocks. */
   empty(): void {
     this.emptied++;
+    this.translations?.emptied();
     for (const frame of this.byFrame.keys()) this.bytes[this.codeMap + frame] = 0;
     this.byFrame.clear();
     this.byAddress.clear();
@@ -163,7 +180,7 @@ export class BlockCache {
   }
   private put(d: Decoded): void { writeRecord(this.view, this.next, d); this.next += RECORD_BYTES; }
   private special(handler: number, offset: number, imm = 0): void {
-    writeRecord(this.view, this.next, { handler, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm, offset, length: 0, c: 0, link: 0, target: 0 });
+    writeRecord(this.view, this.next, { handler, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm, offset, length: 0, c: 0, link: 0, target: handler === SPECIAL.fallthrough ? offset : 0 });
     this.next += RECORD_BYTES;
   }
 }

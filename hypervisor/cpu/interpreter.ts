@@ -5,7 +5,8 @@ import { EXIT } from './processor-api.ts';
 import { SPECIAL, SPECIAL_COUNT } from './decode.ts';
 import { allForms as forms } from './fusion.ts';
 import { type Form, Insn, type Runtime } from './insn.ts';
-import { CODE_WRITE, COMMIT, FOREIGN, LOOKUP, TRANSLATE, commitFunction, lookupFunction, translateFunction, walkFunction } from './mmu.ts';
+import { settleFunction, SETTLE } from './jit/flag-state.ts';
+import { CODE_WRITE, COMMIT, FOLLOW, FOREIGN, LOOKUP, TRANSLATE, commitFunction, followFunction, jumpToFunction, lookupFunction, translateFunction, walkFunction } from './mmu.ts';
 import { R } from './record.ts';
 import { definitionOf } from './semantics/index.ts';
 import { INTERNAL, S, SLOT, TLB_BYTES, areaOf } from './state.ts';
@@ -48,6 +49,14 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
     }
     case SPECIAL.undefined: f.if(x.imm32().eq(13), () => x.protection()); x.setState32(S.exit, INTERNAL.undefined); x.setState32(S.current, x.rec); f.ret(); return;
     case SPECIAL.stepped: x.setState64(S.rip, x.thisRip()); x.setState32(S.current, 0); x.setState32(S.exit, INTERNAL.stepped); f.ret(); return;
+    // The start of a block, counting down to its translation.
+    case SPECIAL.count: {
+      const left = f.let(x.imm32().sub(1));
+      f.st32(x.rec, left, R.imm);
+      f.if(left.eqz(), () => x.exit(INTERNAL.hot));
+      x.next();
+      return;
+    }
     case SPECIAL.breakpoint: x.exit(EXIT.breakpoint); return;
   }
 }
@@ -62,6 +71,11 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   m.define(translate, translateFunction(area, imports));
   m.define(commit, commitFunction(area));
   m.define(lookup, lookupFunction(area, imports));
+  // What translations import beside.
+  const jumpTo = m.declare(LOOKUP, 'jumpTo'), follow = m.declare(FOLLOW, 'follow'), settle = m.declare(SETTLE, 'settle');
+  m.define(jumpTo, jumpToFunction(area, lookup));
+  m.define(follow, followFunction(area, jumpTo));
+  m.define(settle, settleFunction(area));
 
   const run = new Fn(HANDLER), runRef = m.declare(HANDLER, 'run'), start = run.param(0, 'i32').get();
   run.callIndirect(handlerType, ld16u(start, R.handler), start);

@@ -4,7 +4,7 @@ import { EXIT, PFEC } from './processor-api.ts';
 import { PAGE_BYTES } from './layout.ts';
 import { BLOCK_ENTRIES, INTERNAL, JUMP_ENTRIES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
 import { R } from './record.ts';
-import { Fn, type FuncRef, type I32, type I64, type Signature, i32, i64, ld32, ld64, ld8u, select } from './wasm/builder.ts';
+import { Fn, type FuncRef, type I32, type I64, type Signature, i32, i64, ld32, ld64, ld64from32s, ld8u, select } from './wasm/builder.ts';
 
 export const TRANSLATE: Signature = { params: ['i64', 'i32', 'i32'], results: ['i32'] };
 export const COMMIT: Signature = { params: [], results: [] };
@@ -146,6 +146,28 @@ export function lookupFunction(area: number, im: MmuImports): Fn {
   const patch = f.let(ld32(area, S.patch));
   f.if(patch, () => { f.st32(patch, rec.get(), R.link); f.st32(area, 0, S.patch); });
   f.ret(rec.get());
+  f.unreachable();
+  return f;
+}
+
+/** For translations: the record to go on with at a virtual address; every way there passes the attention check. */
+export function jumpToFunction(area: number, lookup: FuncRef): Fn {
+  const f = new Fn(LOOKUP), rip = f.param(0, 'i64').get();
+  f.st64(area, rip, S.rip);
+  f.st32(area, 0, S.current);
+  f.if(ld64(area, S.attention).ne(0), () => { f.st32(area, EXIT.attention, S.exit); f.ret(i32(area + S.exitRecord)); });
+  f.ret(f.call(lookup, rip));
+  f.unreachable();
+  return f;
+}
+export const FOLLOW: Signature = { params: ['i32'], results: ['i32'] };
+/** For translations: the record behind a direct branch (or the end of a block) whose link is not known, or must not be taken. */
+export function followFunction(area: number, jumpTo: FuncRef): Fn {
+  const f = new Fn(FOLLOW), rec = f.param(0, 'i32').get(), target = f.let(ld64from32s(rec, R.target));
+  // Within the page the lookup may patch the link: the page's records live and die together.
+  f.if(target.and(-4096n).eqz(), () => f.st32(area, rec, S.patch));
+  const rip = f.let(ld64(area, S.regs + SLOT.pageBase).add(target).and(select(ld32(area, S.compat), i64(0xffffffffn), i64(-1n))));
+  f.ret(f.call(jumpTo, rip));
   f.unreachable();
   return f;
 }

@@ -6,6 +6,7 @@ import { privilegedInstructions, SPECIAL } from './decode.ts';
 import { composeFlags, splitFlags } from './flags.ts';
 import { CODE, PAGE_BYTES, type MemoryLayout } from './layout.ts';
 import { jumpHash } from './mmu.ts';
+import { type JitMode, Translator } from './jit/translator.ts';
 import { R, writeRecord } from './record.ts';
 import { SegmentUnit } from './segments.ts';
 import { runHelper } from './helper-table.ts';
@@ -22,6 +23,8 @@ export interface ProcessorOptions {
   /** From compileInterpreter(vcpu). */
   readonly module: WebAssembly.Module;
   readonly host: ProcessorHost;
+  /** Whether hot code is translated (jit/translator.ts); off when not said. */
+  readonly jit?: JitMode;
 }
 
 interface Exports {
@@ -45,6 +48,7 @@ export class SoftwareProcessor implements Processor {
   readonly wasm: Exports;
   readonly segments: SegmentUnit;
   readonly blocks: BlockCache;
+  private readonly translator: Translator | undefined;
   private readonly words: Int32Array;
   private readonly longs: BigUint64Array;
   private readonly slots: BigUint64Array;
@@ -86,6 +90,10 @@ export class SoftwareProcessor implements Processor {
       },
     });
     this.wasm = instance.exports as unknown as Exports;
+    if (o.jit === 'on' || o.jit === 'force') {
+      this.translator = new Translator({ memory: o.memory, view: this.view, area, blocks: this.blocks, exports: instance.exports }, o.jit);
+      this.blocks.translations = this.translator;
+    }
     this.activeView = VIEW.kernel;
     this.flushTlb();
     this.rflags = 0x202n;
@@ -166,6 +174,7 @@ export class SoftwareProcessor implements Processor {
         if (!this.findBlock(exit === INTERNAL.recheck)) return this.count(EXIT.exception);
         continue;
       }
+      if (exit === INTERNAL.hot) { this.translator?.hot(this.words[S.current / 4]! >>> 0, !this.longMode); continue; }
       if (exit === EXIT.attention && this.words[S.selfAttention / 4]) {
         this.word(S.selfAttention, 0);
         if (!Atomics.load(this.words, S.attention / 4)) continue;
@@ -370,6 +379,7 @@ export class SoftwareProcessor implements Processor {
       ...Object.fromEntries([...this.exitCounts].map(([e, n]) => [`exit_${names[e] ?? e}`, n])),
       tlb_walks: this.words[S.walks / 4]! >>> 0, lookups: this.words[S.lookups / 4]! >>> 0,
       blocks_decoded: this.blocks.decoded, blocks_dropped: this.blocks.dropped, cache_emptied: this.blocks.emptied, instructions_decoded: this.blocks.instructions,
+      ...this.translator?.counters(),
     };
   }
 }

@@ -87,7 +87,7 @@ export const SLOT = {
 export const SEGMENT_SLOT = [SLOT.esBase, SLOT.csBase, SLOT.ssBase, SLOT.dsBase, SLOT.fsBase, SLOT.gsBase] as const;
 
 /** Exits handled inside processor.ts. */
-export const INTERNAL = { none: 0, decode: 100, stepped: 101, recheck: 102, undefined: 103 } as const;
+export const INTERNAL = { none: 0, decode: 100, stepped: 101, recheck: 102, undefined: 103, hot: 104 } as const;
 
 /** FXSAVE image inside S.fx (Intel SDM, FXSAVE 64-bit map). */
 export const FX = { fcw: 0, fsw: 2, ftw: 4, fop: 6, fip: 8, fdp: 16, mxcsr: 24, mxcsrMask: 28, st: 32, xmm: 160 } as const;

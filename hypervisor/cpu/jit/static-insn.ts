@@ -1,0 +1,196 @@
+// The static binding of an instruction's operands: record fields are constants, registers are locals of the
+// translation, flags are kept as what they come from. The definitions are the interpreter's own.
+import { type Bits, type Form, Insn, type Runtime } from '../insn.ts';
+import { S, SLOT, TLB_BYTES } from '../state.ts';
+import { R } from '../record.ts';
+import { SPECIAL } from '../decode.ts';
+import { type I32, type I64, i32, i64, ld16u, ld32, ld64 } from '../wasm/builder.ts';
+import { directCondition, type FlagState, flushFlags, stepWords, wordsOf } from './flag-state.ts';
+import type { Translation } from './translation.ts';
+
+/** This instruction cannot be translated: the translation ends before it. */
+export class Untranslatable extends Error {}
+/** The instruction sets flags on some ways only: emit it again with the flags in locals. */
+export class NeedsFlagLocals extends Error {}
+
+/** Where branches of a translation lead. */
+export interface Flow {
+  /** Emits a branch within the translation; false when the target is not part of it. */
+  branchWithin(offset: number): boolean;
+}
+const runtime = (t: Translation): Runtime => ({ handlerType: t.im.handlerType, translate: t.im.translate, commit: t.im.translate, lookup: t.im.jumpTo, helper: t.im.translate });
+const LOW = 0xffffffffn;
+
+export class StaticInsn extends Insn {
+  private readonly t: Translation;
+  private readonly at: number;
+  private readonly flow: Flow;
+  private readonly compat: boolean;
+  /** Nesting at the instruction's start: what is emitted deeper may not run. */
+  private readonly base: number;
+
+  constructor(t: Translation, form: Form, record: number, compat: boolean, flow: Flow) {
+    super(t.f, form, t.area, runtime(t), i32(record));
+    this.t = t; this.at = record; this.compat = compat; this.flow = flow;
+    this.base = t.f.nesting;
+  }
+  private get conditional(): boolean { return this.f.nesting > this.base; }
+  /** Nothing follows in straight line. */
+  get done(): boolean { return this.ended; }
+  /** Whether execution reaches the next instruction by falling through. */
+  fallsThrough = true;
+
+  // ---- record fields
+  override field8(offset: number): I32 { return i32(this.t.view.getUint8(this.at + offset)); }
+  protected override field16(offset: number): I32 { return i32(this.t.view.getUint16(this.at + offset, true)); }
+  protected override field32(offset: number): I64 { return i64(this.t.view.getInt32(this.at + offset, true)); }
+  override imm32(): I32 { return i32(this.t.view.getInt32(this.at + R.imm, true)); }
+  override imm64(): I64 { return i64(this.t.view.getBigInt64(this.at + R.disp, true)); }
+
+  // ---- state words
+  override state32(offset: number): I32 {
+    if (offset === S.compat) return i32(this.compat ? 1 : 0);
+    if (offset === S.taskSwitched) {
+      if (this.t.simdChecked) return i32(0);
+      if (!this.conditional) this.t.simdChecked = true;
+    }
+    return super.state32(offset);
+  }
+  override state64(offset: number): I64 {
+    if (offset === S.flagResult) return this.words().result;
+    if (offset === S.flagAux) return this.words().aux;
+    return super.state64(offset);
+  }
+
+  // ---- registers
+  private known(offset: I32 | number): number {
+    const slot = typeof offset === 'number' ? offset : offset.constant;
+    if (slot === undefined) throw new Untranslatable('register by computed number');
+    return slot;
+  }
+  override slot(offset: I32 | number): I64 {
+    const slot = this.known(offset);
+    return slot === SLOT.zero ? i64(0) : slot === SLOT.temp ? ld64(this.area, S.regs + slot) : this.t.readSlot(slot);
+  }
+  override setSlot(offset: I32 | number, v: I64): void {
+    const slot = this.known(offset);
+    if (slot === SLOT.temp) this.f.st64(this.area, v, S.regs + slot);
+    else if (slot < SLOT.zero) this.writeGpr(slot, 64, v);
+    else throw new Untranslatable('segment base changes');
+  }
+  override readGpr(offset: I32 | number, bits: Bits): I64 {
+    const slot = this.known(offset), v = this.t.readSlot(slot & ~7);
+    if (bits === 8) return (slot & 7 ? v.shrU(8) : v).and(0xff);
+    return bits === 16 ? v.and(0xffff) : bits === 32 ? v.and(LOW) : v;
+  }
+  override writeGpr(offset: I32 | number, bits: Bits, v: I64): void {
+    const slot = this.known(offset), n = slot & ~7, { t } = this;
+    const whole = (): I64 => t.readSlot(n);
+    const value = bits === 64 ? v : bits === 32 ? v.and(LOW)
+      : bits === 16 ? whole().and(~0xffffn).or(v.and(0xffff))
+      : slot & 7 ? whole().and(~0xff00n).or(v.and(0xff).shl(8)) : whole().and(~0xffn).or(v.and(0xff));
+    t.writeSlot(n, value);
+    if (bits === 64) { if (value.within > 32) t.narrow.delete(n); else if (!this.conditional) t.narrow.add(n); }
+    else if (bits === 32 && !this.conditional) t.narrow.add(n);
+  }
+
+  // ---- memory
+  override translate(va: I64, write: boolean, bytes: number, onFault?: () => void): I32 {
+    const { f, t } = this, a = f.let(va), p = f.local('i32'), kind = write ? 1 : 0;
+    const e = f.let(t.tlbBase.add(a.shrU(8).wrap().and(0x3ff0)));
+    const last = bytes > 1 ? a.add(bytes - 1) : a;
+    f.if(last.and(-4096n).eq(ld64(e, kind * TLB_BYTES)),
+      () => f.set(p, a.wrap().add(ld32(e, kind * TLB_BYTES + 8))),
+      () => {
+        f.set(p, f.call(t.im.translate, a, i32(kind | bytes << 8), this.rec));
+        f.if(p.get().eqz(), () => { onFault?.(); this.leave(); });
+        // A store that crosses pages, or that changed this very code, is the interpreter's.
+        if (write) f.if(p.get().eq(this.area + S.scratch).or(ld16u(i32(t.entryRecord)).eq(SPECIAL.stale)), () => { onFault?.(); this.interpret(); });
+      });
+    return p.get();
+  }
+  override commit(): void { /* translate() leaves crossing stores to the interpreter */ }
+  /** Leaves this instruction, of which nothing has been done, to the interpreter. */
+  private interpret(): void { this.t.leaveTo(this.rec); }
+
+  // ---- flags
+  private change(s: FlagState): void {
+    const { t } = this;
+    if (!this.conditional) { t.flags = s; return; }
+    if (t.flags.kind !== 'locals') throw new NeedsFlagLocals();
+    flushFlags(this.f, t.flagLocals, s);
+  }
+  private words(): { result: I64; aux: I64 } {
+    const { f, t } = this, s = t.flags;
+    const memory = (): { result: I64; aux: I64 } => ({ result: f.let(ld64(this.area, S.flagResult)), aux: f.let(ld64(this.area, S.flagAux)) });
+    switch (s.kind) {
+      case 'memory': return memory();
+      case 'words': return s;
+      case 'locals': t.settle(); if (!this.conditional) t.flags = { kind: 'memory' }; return memory();
+      case 'step': {
+        const carry = directCondition(s.base, 2);
+        if (carry) return stepWords(f, s, f.let(carry.extU()));
+        const { base } = s;
+        if (base.kind === 'locals') {
+          // The locals take the step too, and are settled together.
+          if (this.conditional) { flushFlags(f, t.flagLocals, s); t.settle(); return memory(); }
+          t.flushAndForget();
+          t.settle();
+          t.flags = { kind: 'memory' };
+          return memory();
+        }
+        const aux = base.kind === 'memory' ? f.let(ld64(this.area, S.flagAux)) : wordsOf(f, base).aux;
+        return stepWords(f, s, f.let(aux.shrU(63)));
+      }
+      default: return wordsOf(f, s);
+    }
+  }
+  override setFlags(result: I64, aux: I64 | bigint): void {
+    if (this.pending) { super.setFlags(result, aux); return; }
+    this.change({ kind: 'words', result: this.f.let(result), aux: this.f.let(i64(aux)) });
+  }
+  private readonly kept = (v: I64): I64 => this.f.let(v);
+  override flagsAdd(a: I64, b: I64, r: I64, bits: Bits): void {
+    if (this.pending) super.flagsAdd(a, b, r, bits);
+    else this.change({ kind: 'add', a: this.kept(a), b: this.kept(b), r: this.kept(r), bits, plain: this.form.mnemonic !== 'adc' });
+  }
+  override flagsSub(a: I64, b: I64, r: I64, bits: Bits): void {
+    if (this.pending) super.flagsSub(a, b, r, bits);
+    else this.change({ kind: 'sub', a: this.kept(a), b: this.kept(b), r: this.kept(r), bits, plain: this.form.mnemonic !== 'sbb' });
+  }
+  override flagsLogic(r: I64, bits: Bits): void {
+    if (this.pending) super.flagsLogic(r, bits); else this.change({ kind: 'logic', r: this.kept(r), bits });
+  }
+  override flagsShift(r: I64, cf: I64, of: I64, bits: Bits): void {
+    if (this.pending) super.flagsShift(r, cf, of, bits); else this.change({ kind: 'shift', r: this.kept(r), cf: this.kept(cf), of: this.kept(of), bits });
+  }
+  override flagsStep(a: I64, r: I64, up: boolean, bits: Bits): void {
+    if (this.pending || this.conditional) { super.flagsStep(a, r, up, bits); return; }
+    const s = this.t.flags;
+    this.change({ kind: 'step', up, r: this.kept(r), bits, base: s.kind === 'step' ? s.base : s });
+  }
+  override condition(code: number): I32 {
+    const direct = directCondition(this.t.flags, code & 14);
+    if (!direct) return super.condition(code);
+    return code & 1 ? direct.eqz() : direct;
+  }
+  override cf(): I32 { return directCondition(this.t.flags, 2) ?? super.cf(); }
+  override zf(): I32 { return directCondition(this.t.flags, 4) ?? super.zf(); }
+
+  // ---- leaving and going on
+  override leave(): void { this.t.leave(); }
+  override exit(reason: number): void { super.exit(reason); if (!this.conditional) this.fallsThrough = false; }
+  override helper(): void { if (!this.conditional) throw new Untranslatable(`helper of ${this.form.mnemonic}`); this.interpret(); }
+  override helperJump(): void { throw new Untranslatable(`helper of ${this.form.mnemonic}`); }
+  override next(): void { this.ended = true; }
+  override jump(rip: I64): void {
+    const target = this.bits === 64 || !this.compat ? rip : rip.and(LOW);
+    this.t.leaveTo(this.f.call(this.t.im.jumpTo, this.f.let(target)));
+    this.close();
+  }
+  override branch(): void {
+    if (!this.flow.branchWithin(this.t.view.getInt32(this.at + R.target, true))) this.t.leaveAlong(this.at);
+    this.close();
+  }
+  private close(): void { if (!this.conditional) { this.ended = true; this.fallsThrough = false; } }
+}

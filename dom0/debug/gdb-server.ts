@@ -14,6 +14,15 @@ const LISTEN_BACKLOG = 2;
 /** What gdb has not read yet; it never lets this grow. */
 const MAX_UNREAD_BYTES = 1 << 20;
 
+/** What gdb's first byte may be: an acknowledgement, a packet, an interrupt. */
+const GDB_BEGINS = [...Buffer.from('+-$\x03')];
+const LAST_WORDS_MS = 500;
+/** Lets the other end read what was sent, not hold the connection. */
+function hangUp(socket: Socket): void {
+  socket.end();
+  setTimeout(() => socket.destroy(), LAST_WORDS_MS).unref();
+}
+
 export class GdbServer {
   readonly #hypercalls: Dom0Hypercalls;
   readonly #dom: Domid;
@@ -65,13 +74,19 @@ export class GdbServer {
     const session = new GdbSession({
       target, fate: () => this.#fate(),
       send: bytes => { if (socket.writableLength > MAX_UNREAD_BYTES) socket.destroy(); else socket.write(bytes); },
-      finish: () => socket.end(),
+      finish: () => hangUp(socket),
     });
     this.#session = session;
     this.#socket = socket;
     this.#say({ event: 'attached' });
     session.start();
-    socket.on('data', (data: Buffer) => session.feed(data));
+    let begun = false;
+    socket.on('data', (data: Buffer) => {
+      // Whatever else finds the port (a browser, say) begins otherwise.
+      if (!begun && !GDB_BEGINS.includes(data[0]!)) { socket.destroy(); return; }
+      begun = true;
+      session.feed(data);
+    });
     socket.on('close', () => {
       void session.close().finally(() => {
         if (this.#session === session) this.#session = undefined;
@@ -83,9 +98,7 @@ export class GdbServer {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#socket?.end();
-    const socket = this.#socket;
-    setTimeout(() => socket?.destroy(), 500).unref();
+    if (this.#socket) hangUp(this.#socket);
     this.#server.close();
     if ('socket' in this.#listen) rmSync(this.#listen.socket, { force: true });
     this.#say({ event: 'ended' });

@@ -69,6 +69,7 @@ export class Dom0 implements Dom0Hypercalls {
     channels.closeAll(hv, 0);
     this.events = new Dom0Events(hv);
     this.debug = new DebugClient(hv);
+    void this.debug.releaseAll();
   }
 
   // ---- events

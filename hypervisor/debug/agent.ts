@@ -6,6 +6,7 @@ import { raiseAttention } from '../domain/memories.ts';
 import type { Vcpu } from '../domain/vcpu.ts';
 import { spaceOf } from '../mm/flush.ts';
 import { isOwned, PGT, typeCount, typeOf } from '../mm/frame-table.ts';
+import { type Space, withPageLock } from '../mm/space.ts';
 import { DEBUG, DEBUG_DATA_BYTES, DEBUG_STOP, type DebugStop, REGISTERS_BYTES, TRACE_MAX } from '../public/debug.ts';
 import { EBUSY, EFAULT, EINVAL, ENOSYS, EPERM } from '../public/errno.ts';
 import { InstructionRing } from './instruction-ring.ts';
@@ -117,20 +118,29 @@ export class DebugAgent {
   }
   /** Read-only pages too (kernel text), but no frame whose contents the hypervisor has checked. */
   private writeMemory(va: bigint, data: Uint8Array): number {
-    const space = spaceOf(this.v), parts: { from: number; to: number; bytes: number }[] = [];
-    for (let from = 0; from < data.length;) {
-      const at = BigInt.asUintN(64, va + BigInt(from)), bytes = Math.min(data.length - from, PAGE_BYTES - Number(at & 0xfffn)), to = this.translate(at, ACCESS.read);
+    const space = spaceOf(this.v);
+    // Under the lock no sibling makes a table of the frame between check and write.
+    return withPageLock(space, () => {
+      const parts = this.writableParts(space, va, data.length);
+      if (typeof parts === 'number') return parts;
+      for (const { from, to, bytes } of parts) {
+        this.v.memory.bytes.set(data.subarray(from, from + bytes), to);
+        this.v.processor.invalidateCode(to >>> 12);
+      }
+      return data.length;
+    });
+  }
+  private writableParts(space: Space, va: bigint, length: number): { from: number; to: number; bytes: number }[] | number {
+    const parts: { from: number; to: number; bytes: number }[] = [];
+    for (let from = 0; from < length;) {
+      const at = BigInt.asUintN(64, va + BigInt(from)), bytes = Math.min(length - from, PAGE_BYTES - Number(at & 0xfffn)), to = this.translate(at, ACCESS.read);
       if (to < 0) return -EFAULT;
-      const frame = to >>> 12, type = typeOf(space, frame);
-      if (!isOwned(space, frame) || typeCount(space, frame) > 0 && type !== PGT.writable_page) return -EPERM;
+      const frame = to >>> 12;
+      if (!isOwned(space, frame) || typeCount(space, frame) > 0 && typeOf(space, frame) !== PGT.writable_page) return -EPERM;
       parts.push({ from, to, bytes });
       from += bytes;
     }
-    for (const { from, to, bytes } of parts) {
-      this.v.memory.bytes.set(data.subarray(from, from + bytes), to);
-      this.v.processor.invalidateCode(to >>> 12);
-    }
-    return data.length;
+    return parts;
   }
 
   private setBreakpoint(va: bigint): number {

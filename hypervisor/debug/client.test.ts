@@ -84,6 +84,16 @@ test('one debugger at a time; what it held is let go when it goes', async () => 
   const again = client.attach(DOMID, () => {});
   expect(typeof again).toBe('object');
 });
+test('what an earlier Dom0 held runs on, also when it went in the middle of a request', async () => {
+  const { state, box, client, answer } = world();
+  box.takeFor(DOMID);
+  box.set(B.holdNew, 1);
+  box.set(B.asked, 5);
+  let asked = 0;
+  setTimeout(() => { box.set(B.answered, 5); answer(b => { asked = b.get(B.operation); }); }, 30);
+  await client.releaseAll();
+  expect([asked, box.get(B.holdNew), state.vget(SLOT, 0, V.started)]).toEqual([DEBUG.release, 0, 1]);
+});
 test('a stop is told', async () => {
   const { client, box } = world(), told = new Promise<void>(resolve => { client.attach(DOMID, resolve); });
   await new Promise(resolve => { setImmediate(resolve); });

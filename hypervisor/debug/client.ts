@@ -1,6 +1,6 @@
 // Dom0's side of the mailbox: one request at a time per domain, each answered by the vCPU's thread or given up.
 import { type Hypervisor, kick } from '../domain/hypervisor.ts';
-import { D, V } from '../domain/state.ts';
+import { D, MAX_SLOTS, V } from '../domain/state.ts';
 import { DEBUG, DEBUG_DATA_BYTES, type DebugAnswer, type DebugRequest, type DebugSession } from '../public/debug.ts';
 import { EBUSY, EINVAL, ESRCH, ETIMEDOUT } from '../public/errno.ts';
 import { B, Mailbox } from './mailbox.ts';
@@ -14,6 +14,22 @@ export class DebugClient {
   private readonly queues = new Map<number, Promise<unknown>>();
   private readonly sessions = new Set<number>();
   constructor(hv: Hypervisor) { this.hv = hv; }
+
+  /** A debugger that an earlier Dom0 served is gone with it: what it held runs on. */
+  async releaseAll(): Promise<void> {
+    const { state } = this.hv;
+    for (let slot = 1; slot < MAX_SLOTS; slot++) {
+      const box = new Mailbox(state, slot), domid = state.dget(slot, D.domid);
+      if (domid === 0 || box.get(B.domid) !== domid) continue;
+      box.set(B.holdNew, 0);
+      for (let vcpu = 0; vcpu < state.dget(slot, D.vcpus); vcpu++) {
+        if (!state.vget(slot, vcpu, V.started)) continue;
+        const release = (): Promise<DebugAnswer> => this.request(domid, vcpu, { operation: DEBUG.release });
+        // The last request of the earlier Dom0 may still be under way.
+        for (let tries = 0; tries < PATIENCE_MS / LOOK_MS && (await release()).result === -EBUSY; tries++) await new Promise(resolve => { setTimeout(resolve, LOOK_MS); });
+      }
+    }
+  }
 
   /** Answers come in the order of the requests. */
   request(domid: number, vcpu: number, request: DebugRequest): Promise<DebugAnswer> {

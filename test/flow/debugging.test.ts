@@ -169,6 +169,18 @@ describe('without gdb', () => {
     expect(await stub.end()).toBe(0);
     await expect.poll(() => existsSync(stub.address)).toBe(false);
   });
+  test('an HTTP request with packets in it is turned away at its first byte', async () => {
+    if (xl('domid', 'count').status !== 0) expect(xl('create', '-q', 'count.cfg').status).toBe(0);
+    const stub = await waitForGdb('count', '--port', '0'), [address, port] = stub.address.split(':');
+    const socket = connect(Number(port), address);
+    let answers = '';
+    socket.on('data', data => { answers += String(data); });
+    socket.on('error', () => {});
+    socket.write(`POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n${framePacket('?')}`);
+    await new Promise(resolve => socket.on('close', resolve));
+    expect(answers).toBe('');
+    expect(await stub.end()).toBe(0);
+  });
   test('back-traces, bare and with symbols', () => {
     if (xl('domid', 'count').status !== 0) expect(xl('create', '-q', 'count.cfg').status).toBe(0);
     expect(xenolith('backtrace', 'count')).toMatchObject({ status: 0, stdout: expect.stringMatching(/^vCPU 0: guest kernel, rsp ffffffff[0-9a-f]{8}\n {2}<ffffffff810000[01][0-9a-f]>\n/) });

@@ -130,6 +130,16 @@ const SCENARIOS: Record<string, () => Promise<unknown>> = {
     await roundTrips(g.port, 5);
     return { paused: paused.paused, stood, gone, destroyMs, after, answered: counter(g), console: hypercalls.readConsole(false) };
   },
+  /** One pCPU: a thread that holds it is ended from outside. */
+  async killed() {
+    const hog = run(SPIN);
+    await until(() => info(hog).running);
+    const g = run(ECHO), { slot } = info(hog);
+    parentPort!.postMessage({ xenolith: 'end', slot, domid: hog.domid, force: true });
+    await until(() => info(hog).crashed);
+    await roundTrips(g.port, 5);
+    return { answered: counter(g), gone: await hypercalls.domainDestroy(hog.domid) };
+  },
   async trace() {
     const g = makeGuest(ECHO);
     hypercalls.debugKey('T');

@@ -1,5 +1,6 @@
 // The threads together, on the real processor: events, timers, several vCPUs, sharing of pCPUs, ends of all kinds.
 import { afterEach, expect, test } from 'vitest';
+import { H } from '../domain/state.ts';
 import { EEXIST, EINVAL } from '../public/errno.ts';
 import { type RunningHypervisor, startHypervisor } from './main.ts';
 import { TIMER_ROUNDS } from './test-programs.ts';
@@ -49,6 +50,12 @@ test('pause, unpause, destroy and crash concern their own domain', async () => {
   expect(r.destroyMs).toBeLessThan(2000);
   expect(r.answered).toBeGreaterThanOrEqual(5);
   expect(r.console).toMatch(/d3v0 domain crashed/);
+  // Three memories came and one went: every thread is to take the messages that name them.
+  expect(running!.state.words[H.memoryBell]).toBe(4);
+});
+test('a vCPU thread that is ended from outside leaves its pCPU to others, and its domain crashed', async () => {
+  const { answered, gone } = await play<{ answered: number; gone: number }>('killed', 1);
+  expect([answered >= 5, gone]).toEqual([true, 0]);
 });
 test('what a guest does can be traced, counted and dumped', async () => {
   const { console } = await play<{ console: string }>('trace');

@@ -6,6 +6,7 @@
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { attentionOffset, CODE } from '../cpu/layout.ts';
 import { EXIT, type ProcessorHost } from '../cpu/processor-api.ts';
+import { jitModeOf } from '../cpu/jit/translator.ts';
 import { createProcessor } from '../cpu/processor.ts';
 import { DebugAgent } from '../debug/agent.ts';
 import { kick } from '../domain/hypervisor.ts';
@@ -176,7 +177,7 @@ function bringUp(): Vcpu | undefined {
     foreign: () => 0,
     unimplemented: (rip, bytes) => v.log(`instruction not implemented at ${rip.toString(16)}: ${bytes}`),
   };
-  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host });
+  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host, jit: jitModeOf(process.env['XENOLITH_JIT']) });
   v.pv.vmAssist = state.dget(slot, D.vmAssist);
   current = v;
   fillTimeInfo(memory.view, v.vcpuInfo + VCPU_TIME_INFO);

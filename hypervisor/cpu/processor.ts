@@ -85,7 +85,7 @@ export class SoftwareProcessor implements Processor {
       e: {
         mem: o.memory,
         foreign: (low: number, high: number, access: number) => this.host.foreign(BigInt(high >>> 0) << 32n | BigInt(low >>> 0), access as Access),
-        codeWrite: (phys: number) => this.invalidateCode(phys >>> 12),
+        codeWrite: (phys: number) => { this.translator?.guestWrites(true); this.invalidateCode(phys >>> 12); this.translator?.guestWrites(false); },
         helper: (id: number, rec: number, p: number) => runHelper(this, id, rec >>> 0, p >>> 0),
       },
     });

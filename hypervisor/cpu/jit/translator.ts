@@ -15,6 +15,8 @@ import { Region } from './region.ts';
 
 /** off: interpreter only; on: hot blocks are translated; force: every block is, when first run. */
 export type JitMode = 'off' | 'on' | 'force';
+/** The mode that a setting (XENOLITH_JIT) names. */
+export const jitModeOf = (setting: string | undefined): JitMode => setting === 'on' || setting === 'force' ? setting : 'off';
 
 const THRESHOLD = 500, TRANSLATIONS_MAX = 8192, INSTRUCTIONS_MAX = 200;
 /** A block that keeps being overwritten stays with the interpreter. */
@@ -38,6 +40,8 @@ export class Translator implements Translations {
   private readonly slotOf = new Map<number, number>();
   private readonly free: number[] = [];
   private nextSlot = SPECIAL_COUNT + allForms.length;
+  /** The guest's own stores are dropping blocks. */
+  private guest = false;
   private readonly drops = new Map<number, number>();
   private readonly reasons = new Map<string, number>();
   private readonly counts = { translations: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, compileMs: 0 };
@@ -103,12 +107,14 @@ export class Translator implements Translations {
   }
   private release(slot: number): void { this.table.set(slot, null); this.free.push(slot); }
 
+  guestWrites(on: boolean): void { this.guest = on; }
   dropped(start: number): void {
     const slot = this.slotOf.get(start);
     if (slot === undefined) return;
     this.slotOf.delete(start);
     this.release(slot);
     this.counts.dropped++;
+    if (!this.guest) return;
     const { view } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
     this.drops.set(phys, (this.drops.get(phys) ?? 0) + 1);
   }

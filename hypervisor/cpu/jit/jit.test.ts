@@ -1,0 +1,179 @@
+// Translations against the interpreter, and where they must stop: faults, stores into their own code, attention.
+import { afterAll, describe, expect, test } from 'vitest';
+import { Worker } from 'node:worker_threads';
+import { compileInterpreter } from '../interpreter.ts';
+import { layoutMemory } from '../layout.ts';
+import { createProcessor, type SoftwareProcessor } from '../processor.ts';
+import { EXIT } from '../processor-api.ts';
+import type { JitMode } from './translator.ts';
+
+const module = compileInterpreter(0);
+const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n;
+
+/** Two pages of code, one of data with nothing behind it, one of stack. */
+function machine(code: number[], jit: JitMode, at = 0) {
+  const layout = layoutMemory(1, 64), pages = layout.totalBytes / 65536;
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  const cpu = createProcessor({ memory, layout, vcpu: 0, slot: 0, module, jit, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {} } });
+  let next = layout.first;
+  const frame = (): number => next++ * 4096, root = frame();
+  const map = (va: bigint): number => {
+    let table = root;
+    for (const shift of [39n, 30n, 21n]) {
+      const entry = table + Number(va >> shift & 511n) * 8;
+      if (!(cpu.view.getBigUint64(entry, true) & 1n)) cpu.view.setBigUint64(entry, BigInt(frame()) | 7n, true);
+      table = Number(cpu.view.getBigUint64(entry, true) & 0xfffff000n);
+    }
+    const p = frame();
+    cpu.view.setBigUint64(table + Number(va >> 12n & 511n) * 8, BigInt(p) | 7n, true);
+    return p;
+  };
+  const codeAt = map(CODE_VA), behind = map(CODE_VA + 4096n), dataAt = map(DATA_VA);
+  map(STACK_VA);
+  code.forEach((b, i) => { const p = at + i; cpu.bytes[p < 4096 ? codeAt + p : behind + p - 4096] = b; });
+  cpu.setRoot(0, BigInt(root));
+  cpu.rip = CODE_VA + BigInt(at);
+  cpu.gpr[4] = STACK_VA + 4096n;
+  return { cpu, codeAt, dataAt };
+}
+const state = (cpu: SoftwareProcessor) => ({ gpr: [...cpu.gpr], rip: cpu.rip, rflags: cpu.rflags, vector: cpu.vector });
+const translations = (cpu: SoftwareProcessor): number => cpu.counters()['jit_translations'] ?? 0;
+
+/** Runs the same program in all modes and expects the same outcome; what came of it with translations. */
+function agree(code: number[], setUp: (cpu: SoftwareProcessor) => void = () => {}, at = 0) {
+  const outcome = (jit: JitMode) => {
+    const m = machine(code, jit, at);
+    setUp(m.cpu);
+    const exit = m.cpu.run();
+    return { exit, ...state(m.cpu), data: [...m.cpu.bytes.subarray(m.dataAt, m.dataAt + 4096)], cpu: m.cpu };
+  };
+  const plain = ({ cpu: _, ...rest }: ReturnType<typeof outcome>) => rest;
+  const off = outcome('off'), on = outcome('on'), force = outcome('force');
+  expect(plain(on)).toEqual(plain(off));
+  expect(plain(force)).toEqual(plain(off));
+  expect(translations(force.cpu)).toBeGreaterThan(0);
+  return force;
+}
+const le32 = (n: number): number[] => [n & 255, n >> 8 & 255, n >> 16 & 255, n >>> 24];
+
+describe('translations', () => {
+  test('a hot loop is translated once and gives what the interpreter gives', () => {
+    const { cpu } = machine([0xb9, ...le32(100_000), 0x31, 0xc0, /* again: */ 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xfa, 0xcc], 'on');
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    expect(cpu.gpr[0]).toBe(5_000_050_000n & 0xffffffffn);
+    expect(translations(cpu)).toBe(1);
+  });
+
+  test('nested loops, forward branches, high bytes, partial registers and every flag at the end', () => {
+    agree([
+      0x31, 0xc0, 0xbb, ...le32(40),       // xor eax, eax; mov ebx, 40
+      0xb9, ...le32(30),                   // outer: mov ecx, 30
+      0x00, 0xc4,                          // inner: add ah, al
+      0x66, 0x83, 0xc0, 0x07,              // add ax, 7
+      0xa8, 0x10, 0x74, 0x03,              // test al, 16; jz over
+      0x48, 0xff, 0xc2,                    // inc rdx
+      0xd3, 0xc0,                          // over: rol eax, cl
+      0x11, 0xd0,                          // adc eax, edx
+      0xff, 0xc9, 0x75, 0xeb,              // dec ecx; jnz inner
+      0x28, 0xdc,                          // sub ah, bl
+      0xff, 0xcb, 0x75, 0xe0,              // dec ebx; jnz outer
+      0xcc,
+    ]);
+  });
+
+  test('INC and DEC keep the carry of before, across a loop\'s end', () => {
+    agree([0xb9, ...le32(1000), 0xf9, /* again: */ 0x48, 0x11, 0xc0, 0x48, 0x83, 0xd2, 0x00, 0xff, 0xc9, 0x75, 0xf5, 0x0f, 0x92, 0xc3, 0xcc]);
+  });
+
+  test('a page fault in the middle of a loop is precise: registers, flags, address', () => {
+    // mov rbx, DATA_VA; again: add rax, 3; mov [rbx], rax; add rbx, 8; cmp rax, -1; jnz again
+    const m = agree([0x48, 0xbb, ...le32(Number(DATA_VA)), 0, 0, 0, 0, 0x48, 0x83, 0xc0, 3, 0x48, 0x89, 0x03, 0x48, 0x83, 0xc3, 8, 0x48, 0x83, 0xf8, 0xff, 0x75, 0xef, 0xcc]);
+    expect(m.exit).toBe(EXIT.exception);
+    expect([m.vector, m.cpu.cr2, m.rip, m.gpr[0]]).toEqual([14, DATA_VA + 4096n, CODE_VA + 14n, 3n * 513n]);
+  });
+
+  test('a store across two pages, and one whose second page is missing', () => {
+    const at = (va: bigint) => (cpu: SoftwareProcessor): void => { cpu.gpr[3] = va; cpu.gpr[0] = 0x1122334455667788n; };
+    const stores = [0x31, 0xc9, /* again: */ 0x48, 0x89, 0x03, 0x48, 0x01, 0x03, 0xff, 0xc1, 0x83, 0xf9, 0x05, 0x75, 0xf3, 0xcc];
+    expect(agree(stores, at(CODE_VA + 4093n)).exit).toBe(EXIT.softwareInterrupt);
+    expect(agree(stores, at(DATA_VA + 4090n)).vector).toBe(14);
+  });
+
+  test('a loop that rewrites an instruction of its own runs as rewritten', () => {
+    // again: inc byte [rip + 2] (the immediate below); add eax, imm8; dec ecx; jnz again
+    const m = agree([0xb9, ...le32(100), 0x31, 0xc0, 0xfe, 0x05, 2, 0, 0, 0, 0x83, 0xc0, 0, 0xff, 0xc9, 0x75, 0xf3, 0xcc]);
+    expect(m.gpr[0]).toBe(BigInt([...Array(100).keys()].reduce((s, n) => s + ((n + 1) << 24 >> 24), 0)));
+  });
+
+  test('dropped code is not run again, and its handler number is used again', () => {
+    const { cpu, codeAt } = machine([0xb8, 1, 0, 0, 0, 0xcc], 'force');
+    for (let n = 0; n < 50; n++) {
+      cpu.bytes[codeAt + 1] = n;
+      cpu.invalidateCode(codeAt >>> 12);
+      cpu.rip = CODE_VA;
+      expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+      expect(cpu.gpr[0]).toBe(BigInt(n));
+    }
+    expect(cpu.counters()['jit_live']).toBe(1);
+    expect(cpu.counters()['jit_translations']).toBe(50);
+  });
+
+  test('emptying the decode cache empties the translations', () => {
+    const { cpu } = machine([0xb8, 1, 0, 0, 0, 0xcc], 'force');
+    cpu.run();
+    cpu.blocks.empty();
+    expect(cpu.counters()['jit_live']).toBe(0);
+    cpu.rip = CODE_VA;
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    expect(cpu.counters()['jit_live']).toBe(1);
+  });
+
+  test('attention ends a translated loop, at an instruction boundary, and it goes on afterwards', () => {
+    const { cpu } = machine([/* again: */ 0xff, 0xc0, 0xeb, 0xfc /* inc eax; jmp again */], 'force');
+    cpu.view.setInt32(cpu.area, 1, true);
+    expect(cpu.run()).toBe(EXIT.attention);
+    const before = cpu.gpr[0]!;
+    cpu.view.setInt32(cpu.area, 0, true);
+    setAttentionLater(cpu);
+    expect(cpu.run()).toBe(EXIT.attention);
+    expect(cpu.rip).toBe(CODE_VA);
+    expect(cpu.gpr[0]).toBeGreaterThan(before + 1000n);
+  });
+
+  test('an instruction across the page border, within a hot loop', () => {
+    // at 4096-10: mov ecx, 2000; again: add eax, ecx; add eax, 0x01020304 (across); dec ecx; jnz again
+    agree([0xb9, ...le32(2000), 0x01, 0xc8, 0x05, 4, 3, 2, 1, 0xff, 0xc9, 0x75, 0xf5, 0xcc], () => {}, 4096 - 10);
+  });
+
+  test('calls and returns between translated blocks; push and pop', () => {
+    agree([
+      0xb9, ...le32(3000),                  // mov ecx, 3000
+      0x51, 0xe8, 6, 0, 0, 0,               // again: push rcx; call f
+      0x59, 0xff, 0xc9, 0x75, 0xf5, 0xcc,   // pop rcx; dec ecx; jnz again; int3
+      0x48, 0x01, 0xc8, 0xc3,               // f: add rax, rcx; ret
+    ]);
+  });
+
+  test('locked instructions, string instructions and divisions in a loop', () => {
+    agree([
+      0x48, 0xbb, ...le32(Number(DATA_VA)), 0, 0, 0, 0, // mov rbx, DATA_VA
+      0xbd, ...le32(700),                   // mov ebp, 700
+      0xf0, 0x48, 0x0f, 0xc1, 0x03,         // again: lock xadd [rbx], rax
+      0x48, 0x8d, 0x73, 0x08, 0x48, 0x8d, 0x7b, 0x40, 0xb9, ...le32(20), // lea rsi, [rbx+8]; lea rdi, [rbx+64]; mov ecx, 20
+      0xf3, 0xa4,                           // rep movsb
+      0x31, 0xd2, 0x89, 0xe8, 0xb9, ...le32(7), 0xf7, 0xf1, // xor edx, edx; mov eax, ebp; mov ecx, 7; div ecx
+      0x89, 0x53, 0x0c,                     // mov [rbx+12], edx
+      0xff, 0xcd, 0x75, 0xda,               // dec ebp; jnz again
+      0xcc,
+    ]);
+  });
+});
+
+const workers: (() => void)[] = [];
+afterAll(() => workers.forEach(end => end()));
+/** Another thread sets the attention word a little later. */
+function setAttentionLater(cpu: SoftwareProcessor): void {
+  const code = "const { workerData: d } = require('node:worker_threads'); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50); Atomics.store(new Int32Array(d.buffer), d.at / 4, 1);";
+  const worker = new Worker(code, { eval: true, workerData: { buffer: cpu.memory.buffer, at: cpu.area } });
+  workers.push(() => void worker.terminate());
+}

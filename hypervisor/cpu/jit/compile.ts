@@ -61,6 +61,8 @@ export class Compiler {
     branchWithin: offset => {
       const to = offset < 0 || offset >= 4096 ? undefined : this.region.at(offset);
       if (to === undefined || !this.region.allows(this.current, to)) return false;
+      // Without an open label for it the jump leaves the region like any other.
+      if (!(to > this.current ? this.forward : this.loops).has(to)) return false;
       this.branchTo(to, offset);
       return true;
     },

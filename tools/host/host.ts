@@ -1,5 +1,6 @@
 // `xenolith host`: one process that runs the hypervisor and its control domain until it is told to end.
 import { rmSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
 import { makeRunFolder, runFolder, type RunFolder } from '../../dom0/api/run-folder.ts';
 import type { Dom0Message, Dom0Options } from '../../dom0/options.ts';
 import { startHypervisor } from '../../hypervisor/boot/main.ts';
@@ -17,6 +18,8 @@ export async function runHost(argv: readonly string[]): Promise<number> {
   if (argv.length > 0) { process.stdout.write(USAGE); return argv[0] === '--help' || argv[0] === '-h' ? 0 : 2; }
   // Read by libuv when its pool starts, which no file access has done yet in this process's threads.
   process.env['UV_THREADPOOL_SIZE'] ??= IO_THREADS;
+  // A destroyed domain's memory goes back at once: the threads ask for a collection then. Before any of them starts.
+  setFlagsFromString('--expose-gc');
   const folder = runFolder();
   await makeRunFolder(folder);
   if (await answers(folder.socket)) throw new HostRunsError(await lockHolder(folder.lock) ?? 0, folder.socket);

@@ -5,7 +5,7 @@ import { SPECIAL } from '../decode.ts';
 import { S } from '../state.ts';
 import { type Fn, type Label, i32, ld64 } from '../wasm/builder.ts';
 import { formOfHandler, type Region, type RegionInstruction } from './region.ts';
-import { type Flow, NeedsFlagLocals, StaticInsn, Untranslatable } from './static-insn.ts';
+import { type Flow, needsFlagLocals, StaticInsn, Untranslatable } from './static-insn.ts';
 import { type Imports, Translation } from './translation.ts';
 
 /** Iterations before a loop is left and entered again: only then does it run what V8 has optimised meanwhile. */
@@ -116,9 +116,9 @@ export class Compiler {
         return goesOn;
       } catch (e) {
         restore();
-        if (e instanceof NeedsFlagLocals && attempt === 0) { t.flushAndForget(); continue; }
-        if (!(e instanceof Untranslatable || e instanceof NeedsFlagLocals)) throw e;
-        this.reasons.push(e.message);
+        if (e === needsFlagLocals && attempt === 0) { t.flushAndForget(); continue; }
+        if (e !== needsFlagLocals && !(e instanceof Untranslatable)) throw e;
+        this.reasons.push(e instanceof Untranslatable ? e.message : 'flags set on some ways only');
         t.leaveTo(i32(i.record));
         return false;
       }

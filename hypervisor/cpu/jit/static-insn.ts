@@ -10,8 +10,8 @@ import type { Translation } from './translation.ts';
 
 /** This instruction cannot be translated: the translation ends before it. */
 export class Untranslatable extends Error {}
-/** The instruction sets flags on some ways only: emit it again with the flags in locals. */
-export class NeedsFlagLocals extends Error {}
+/** Thrown when an instruction sets flags on some ways only: emit it again with the flags in locals. */
+export const needsFlagLocals = Symbol('needs flag locals');
 
 /** Where branches of a translation lead. */
 export interface Flow {
@@ -117,7 +117,7 @@ export class StaticInsn extends Insn {
   private change(s: FlagState): void {
     const { t } = this;
     if (!this.conditional) { t.flags = s; return; }
-    if (t.flags.kind !== 'locals') throw new NeedsFlagLocals();
+    if (t.flags.kind !== 'locals') throw needsFlagLocals;
     flushFlags(this.f, t.flagLocals, s);
   }
   private words(): { result: I64; aux: I64 } {

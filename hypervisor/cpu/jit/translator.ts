@@ -18,7 +18,7 @@ export type JitMode = 'off' | 'on' | 'force';
 /** The mode that a setting (XENOLITH_JIT) names. */
 export const jitModeOf = (setting: string | undefined): JitMode => setting === 'on' || setting === 'force' ? setting : 'off';
 
-const THRESHOLD = 500, TRANSLATIONS_MAX = 8192, INSTRUCTIONS_MAX = 200;
+const THRESHOLD = 3000, TRANSLATIONS_MAX = 8192, INSTRUCTIONS_MAX = 200;
 /** A block that keeps being overwritten stays with the interpreter. */
 const DROPS_MAX = 8;
 const HANDLERS_MAX = 0xffff;

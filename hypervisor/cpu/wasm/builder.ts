@@ -6,10 +6,22 @@ const TYPE_CODE: Record<Type, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 
 type Code = readonly number[];
 
 export const uleb = (value: number): number[] => {
+  if (value < 128) return [value];
   const out: number[] = [];
   let n = value;
   do { const b = n % 128; n = Math.floor(n / 128); out.push(n ? b | 0x80 : b); } while (n);
   return out;
+};
+/** Signed, for 32 bits. */
+const sleb32 = (value: number): number[] => {
+  if (value >= -64 && value < 64) return [value & 0x7f];
+  const out: number[] = [];
+  for (let n = value | 0; ;) {
+    const b = n & 0x7f;
+    n >>= 7;
+    if (n === 0 && !(b & 0x40) || n === -1 && b & 0x40) { out.push(b); return out; }
+    out.push(b | 0x80);
+  }
 };
 const sleb = (value: bigint): number[] => {
   const out: number[] = [];
@@ -118,7 +130,7 @@ export class I64 extends Value {
     if (c !== undefined) {
       if (this.constant !== undefined) { const v = folded64(opcode, this.constant, c); if (v !== undefined) return i64(v); }
       if (neutral64(opcode, c) || opcode === 0x83 && c === 0xffffffffn && this.within <= 32) return this;
-      if (opcode === 0x83 && c > 0n) return within(new I64([...this.code, ...other.code, opcode]), c.toString(2).length);
+      if (opcode === 0x83 && c > 0n) return within(new I64([...this.code, ...other.code, opcode]), bitsOf(c));
     }
     return new I64([...this.code, ...other.code, opcode]);
   }
@@ -224,17 +236,25 @@ const make = <T extends Type>(type: T, code: Code): Of[T] => {
 
 export const i32 = (v: I32 | number): I32 => {
   if (typeof v !== 'number') return v;
-  const c = new I32([0x41, ...sleb(BigInt(v | 0))]);
+  const c = new I32([0x41, ...sleb32(v | 0)]);
   c.constant = v | 0;
   return c;
 };
 export const i64 = (v: I64 | bigint | number): I64 => {
   if (v instanceof I64) return v;
-  const value = BigInt.asIntN(64, BigInt(v)), c = new I64([0x42, ...sleb(value)]);
+  const known = constants.get(v);
+  if (known) return known;
+  const value = BigInt.asIntN(64, BigInt(v)), small = value >= -0x80000000n && value < 0x80000000n;
+  const c = new I64([0x42, ...(small ? sleb32(Number(value)) : sleb(value))]);
   c.constant = value;
-  if (value >= 0n) c.within = value.toString(2).length;
+  c.within = bitsOf(value);
+  if (constants.size < 4096) constants.set(v, c);
   return c;
 };
+/** Constants met before. */
+const constants = new Map<bigint | number, I64>();
+/** The least of 8, 16, 32, 63 and 64 bits that hold a (signed) constant as an unsigned one. */
+const bitsOf = (v: bigint): number => v < 0n ? 64 : v <= 0xffn ? 8 : v <= 0xffffn ? 16 : v <= 0xffffffffn ? 32 : 63;
 /** Notes that a value is below 2^bits. */
 const within = (v: I64, bits: number): I64 => { v.within = bits; return v; };
 /** A vector constant from its 16 bytes. */

@@ -247,8 +247,11 @@ export class Insn {
     const cf = this.f.let(this.cf().extU()), of = this.f.let(fresh.xor(fresh.shl(1)).shrU(63));
     this.setFlags(sx(r, bits), fresh.and(8n).or(cf.shl(63)).or(cf.xor(of).shl(62)));
   }
-  /** Result flags plus CF and OF given as 0 or 1. */
-  flagsShift(r: I64, cf: I64, of: I64, bits: Bits): void { this.setFlags(sx(r, bits), cf.shl(63).or(cf.xor(of).shl(62))); }
+  /** Result flags plus CF and OF given as 0 or 1, in terms of values that stay as they are. */
+  flagsShift(r: I64, cf: I64, of: I64, bits: Bits): void {
+    const carry = this.f.let(cf);
+    this.setFlags(sx(r, bits), carry.shl(63).or(carry.xor(of).shl(62)));
+  }
   /** Changes CF and OF alone. */
   setCfOf(cf: I64, of: I64): void {
     this.setFlags(this.f.let(this.state64(S.flagResult)), this.state64(S.flagAux).and(~CARRIES).or(cf.shl(63)).or(cf.xor(of).shl(62)));

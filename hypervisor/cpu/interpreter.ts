@@ -13,6 +13,7 @@ import { INTERNAL, S, SLOT, TLB_BYTES, areaOf } from './state.ts';
 import { Fn, type FuncRef, ModuleBuilder, type Signature, i32, ld16u, ld32, ld64 } from './wasm/builder.ts';
 
 const HANDLER: Signature = { params: ['i32'], results: [] };
+const FILL: Signature = { params: ['i32', 'i32', 'i32'], results: [] };
 const HELPER_CALL: Signature = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
 const plain = (mnemonic: string): Form => ({ mnemonic, operands: [], address: 'reg', bits: 64, lock: false, rep: 'none', aligned: false });
 
@@ -77,6 +78,9 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   m.define(follow, followFunction(area, jumpTo));
   m.define(settle, settleFunction(area));
 
+  const fill = new Fn(FILL), fillRef = m.declare(FILL, 'fill');
+  fill.memoryFillValue(fill.param(0, 'i32').get(), fill.param(1, 'i32').get(), fill.param(2, 'i32').get());
+  m.define(fillRef, fill);
   const run = new Fn(HANDLER), runRef = m.declare(HANDLER, 'run'), start = run.param(0, 'i32').get();
   run.callIndirect(handlerType, ld16u(start, R.handler), start);
   m.define(runRef, run);

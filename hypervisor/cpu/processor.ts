@@ -32,6 +32,8 @@ interface Exports {
   walk(va: bigint, kind: number, record: number): number;
   translate(va: bigint, kindAndBytes: number, record: number): number;
   commit(): void;
+  /** (address, byte, count): shared memory filled from TypeScript goes byte by byte. */
+  fill(at: number, byte: number, count: number): void;
 }
 
 export const createProcessor = (o: ProcessorOptions): SoftwareProcessor => new SoftwareProcessor(o);
@@ -288,19 +290,19 @@ export class SoftwareProcessor implements Processor {
   flushTlb(): void { this.flushView(VIEW.kernel); this.flushView(VIEW.user); }
   private flushView(view: View): void {
     const at = this.area + S.tlbs + view * VIEW_BYTES;
-    this.bytes.fill(0xff, at, at + 3 * TLB_BYTES);
+    this.wasm.fill(at, 0xff, 3 * TLB_BYTES);
     this.flushJumps(view);
   }
   private flushJumps(view: View): void {
     const at = this.area + S.jumpCaches + view * JUMP_BYTES;
-    this.bytes.fill(0xff, at, at + JUMP_BYTES);
+    this.wasm.fill(at, 0xff, JUMP_BYTES);
     // An empty tag is all ones; the entry that rip -1 maps to (the first) must not match it.
     this.view.setBigUint64(at, 1n, true);
   }
   private dropWritable(): void {
     for (const view of [VIEW.kernel, VIEW.user]) {
       const at = this.area + S.tlbs + view * VIEW_BYTES + TLB_BYTES;
-      this.bytes.fill(0xff, at, at + TLB_BYTES);
+      this.wasm.fill(at, 0xff, TLB_BYTES);
     }
   }
   flushPage(va: bigint): void {

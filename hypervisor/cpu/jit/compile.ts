@@ -73,9 +73,13 @@ export class Compiler {
     // A loop: attention, and now and then a new start.
     const budget = t.loopBudget(LOOP_BUDGET);
     f.set(budget, budget.get().sub(1));
-    f.if(ld64(t.area, S.attention).ne(0).or(budget.get().eqz()), () => t.leaveTo(f.call(t.im.jumpTo, t.ripOf(offset))));
-    t.flush();
-    f.br(this.loops.get(to)!);
+    f.block(stop => {
+      f.brIf(stop, ld64(t.area, S.attention).ne(0));
+      f.brIf(stop, budget.get().eqz());
+      t.flush();
+      f.br(this.loops.get(to)!);
+    });
+    t.leaveTo(f.call(t.im.jumpTo, t.ripOf(offset)));
   }
 
   private block(index: number): void {

@@ -13,7 +13,8 @@ export type BaseState =
   /** r = a + b or a - b; `plain` without a carry in. */
   | { readonly kind: 'add' | 'sub'; readonly a: I64; readonly b: I64; readonly r: I64; readonly bits: Bits; readonly plain: boolean }
   | { readonly kind: 'logic'; readonly r: I64; readonly bits: Bits }
-  | { readonly kind: 'shift'; readonly r: I64; readonly bits: Bits; readonly cf: I64; readonly of: I64 }
+  /** CF and OF are expressions over the locals `over`. */
+  | { readonly kind: 'shift'; readonly r: I64; readonly bits: Bits; readonly cf: I64; readonly of: I64; readonly over: readonly number[] }
   | { readonly kind: 'words'; readonly result: I64; readonly aux: I64 };
 export interface StepState { readonly kind: 'step'; readonly up: boolean; readonly r: I64; readonly bits: Bits; readonly base: BaseState }
 export type FlagState = BaseState | StepState;
@@ -29,14 +30,15 @@ const SIZES = [8, 16, 32, 64] as const;
 
 export const SETTLE: Signature = { params: ['i32', 'i64', 'i64', 'i64', 'i32', 'i64'], results: [] };
 
-/** Values a state needs to stay valid. */
-export function valuesOf(s: FlagState): I64[] {
+/** Locals that a state needs to stay as they are. */
+export function localsOf(s: FlagState): number[] {
+  const of = (...values: I64[]): number[] => values.flatMap(v => v.kept ?? []);
   switch (s.kind) {
-    case 'add': case 'sub': return [s.a, s.b, s.r];
-    case 'logic': return [s.r];
-    case 'shift': return [s.r, s.cf, s.of];
-    case 'words': return [s.result, s.aux];
-    case 'step': return [s.r, ...valuesOf(s.base)];
+    case 'add': case 'sub': return of(s.a, s.b, s.r);
+    case 'logic': return of(s.r);
+    case 'shift': return [...of(s.r), ...s.over];
+    case 'words': return of(s.result, s.aux);
+    case 'step': return [...of(s.r), ...localsOf(s.base)];
     default: return [];
   }
 }
@@ -51,11 +53,13 @@ export function flushFlags(f: Fn, l: FlagLocals, s: FlagState): void {
     return;
   }
   f.set(l.step, i32(0));
-  const put = (kind: number, a?: I64, b?: I64, r?: I64): void => {
+  f.set(l.stepped, i64(0));
+  // What is not needed is cleared: it would be kept in a register over a loop for nothing.
+  const put = (kind: number, a: I64 = i64(0), b: I64 = i64(0), r: I64 = i64(0)): void => {
     f.set(l.kind, i32(kind));
-    if (a) f.set(l.a, a);
-    if (b) f.set(l.b, b);
-    if (r) f.set(l.r, r);
+    f.set(l.a, a);
+    f.set(l.b, b);
+    f.set(l.r, r);
   };
   switch (s.kind) {
     case 'memory': put(0); break;
@@ -79,13 +83,15 @@ const stepAux = (f: Fn, r: I64, bits: Bits, up: boolean, carry: I64): I64 => {
   return fresh.and(8n).or(cf.shl(63)).or(cf.xor(of).shl(62));
 };
 
+const shiftAux = (f: Fn, cf: I64, of: I64): I64 => { const carry = f.let(cf); return f.let(carry.shl(63).or(carry.xor(of).shl(62))); };
+
 /** The two words of a state that is known (not in locals, nor stepped over what is). */
 export function wordsOf(f: Fn, s: Exclude<BaseState, { kind: 'memory' | 'locals' }>): { result: I64; aux: I64 } {
   switch (s.kind) {
     case 'add': return { result: f.let(sx(s.r, s.bits)), aux: f.let(carries(f, addVector(s.a, s.b, s.r), s.bits)) };
     case 'sub': return { result: f.let(sx(s.r, s.bits)), aux: f.let(carries(f, subVector(s.a, s.b, s.r), s.bits)) };
     case 'logic': return { result: f.let(sx(s.r, s.bits)), aux: i64(0) };
-    case 'shift': return { result: f.let(sx(s.r, s.bits)), aux: f.let(s.cf.shl(63).or(s.cf.xor(s.of).shl(62))) };
+    case 'shift': return { result: f.let(sx(s.r, s.bits)), aux: shiftAux(f, s.cf, s.of) };
     case 'words': return s;
   }
 }

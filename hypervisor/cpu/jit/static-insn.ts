@@ -162,7 +162,7 @@ export class StaticInsn extends Insn {
     if (this.pending) super.flagsLogic(r, bits); else this.change({ kind: 'logic', r: this.kept(r), bits });
   }
   override flagsShift(r: I64, cf: I64, of: I64, bits: Bits): void {
-    if (this.pending) super.flagsShift(r, cf, of, bits); else this.change({ kind: 'shift', r: this.kept(r), cf: this.kept(cf), of: this.kept(of), bits });
+    if (this.pending) super.flagsShift(r, cf, of, bits); else this.change({ kind: 'shift', r: this.kept(r), cf, of, bits, over: this.t.f.inUse() });
   }
   override flagsStep(a: I64, r: I64, up: boolean, bits: Bits): void {
     if (this.pending || this.conditional) { super.flagsStep(a, r, up, bits); return; }

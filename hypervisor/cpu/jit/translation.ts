@@ -3,7 +3,7 @@
 import { R } from '../record.ts';
 import { S, SLOT } from '../state.ts';
 import { Fn, type FuncRef, type I32, type I64, type Label, Local, type Type, type Signature, i32, ld16u, ld32, ld64 } from '../wasm/builder.ts';
-import { type FlagLocals, type FlagState, flushFlags, valuesOf } from './flag-state.ts';
+import { type FlagLocals, type FlagState, flushFlags, localsOf } from './flag-state.ts';
 
 const HANDLER: Signature = { params: ['i32'], results: [] };
 
@@ -18,6 +18,8 @@ export class PooledFn extends Fn {
   }
   /** A local that is never given back. */
   lasting<T extends Type>(type: T): Local<T> { return super.local(type); }
+  /** Temporaries in use. */
+  inUse(): number[] { return this.taken.map(t => t.index); }
   /** Gives back all temporaries but these. */
   release(keep: ReadonlySet<number>): void {
     const kept: typeof this.taken = [];
@@ -98,7 +100,7 @@ export class Translation {
   /** Nothing is known where several ways meet. */
   join(): void { this.narrow.clear(); this.simdChecked = false; this.flags = { kind: 'locals' }; }
   /** Temporaries of the instruction just emitted are free, but for what the flags need. */
-  endInstruction(): void { this.f.release(new Set(valuesOf(this.flags).flatMap(v => v.kept ?? []))); }
+  endInstruction(): void { this.f.release(new Set(localsOf(this.flags))); }
 
   /** A counter of loop iterations, full at entry. */
   loopBudget(iterations: number): Local<'i32'> {

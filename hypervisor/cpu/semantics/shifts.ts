@@ -20,13 +20,13 @@ const shift = (name: string, work: (x: Insn, v: I64, n: I64) => { r: I64; cf: I6
 });
 shift('shl', (x, v, n) => {
   const wide = x.f.let(v.shl(n)), r = x.f.let(zx(wide, x.bits));
-  const cf = x.f.let(x.bits === 64 ? v.shrU(i64(64).sub(n)).and(1n) : wide.shrU(x.bits).and(1n));
-  return { r, cf, of: x.f.let(top(r, x.bits).xor(cf)) };
+  const cf = x.bits === 64 ? v.shrU(i64(64).sub(n)).and(1n) : wide.shrU(x.bits).and(1n);
+  return { r, cf, of: top(r, x.bits).xor(cf) };
 });
-shift('shr', (x, v, n) => ({ r: x.f.let(v.shrU(n)), cf: x.f.let(v.shrU(n.sub(1)).and(1n)), of: x.f.let(top(v, x.bits)) }));
+shift('shr', (x, v, n) => ({ r: x.f.let(v.shrU(n)), cf: v.shrU(n.sub(1)).and(1n), of: top(v, x.bits) }));
 shift('sar', (x, v, n) => {
   const s = x.f.let(sx(v, x.bits));
-  return { r: x.f.let(zx(s.shrS(n), x.bits)), cf: x.f.let(s.shrS(n.sub(1)).and(1n)), of: i64(0) };
+  return { r: x.f.let(zx(s.shrS(n), x.bits)), cf: s.shrS(n.sub(1)).and(1n), of: i64(0) };
 });
 
 const rotate = (name: string, left: boolean): void => def(name, 'rw r', x => {

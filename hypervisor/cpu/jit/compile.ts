@@ -24,7 +24,7 @@ export class Compiler {
   private current = 0;
 
   constructor(area: number, view: DataView, im: Imports, entryRecord: number, region: Region, compat: boolean) {
-    this.t = new Translation(area, view, im, entryRecord);
+    this.t = new Translation(area, view, im, entryRecord, compat);
     this.region = region;
     this.compat = compat;
   }

@@ -185,7 +185,7 @@ export class StaticInsn extends Insn {
   override next(): void { this.ended = true; }
   override jump(rip: I64): void {
     const target = this.bits === 64 || !this.compat ? rip : rip.and(LOW);
-    this.t.leaveTo(this.f.call(this.t.im.jumpTo, this.f.let(target)));
+    this.t.leaveToRip(this.f.let(target));
     this.close();
   }
   override branch(): void {

@@ -1,9 +1,9 @@
 // One translation under construction: a function whose locals hold the guest's registers. Every way out goes through
 // one epilogue that writes registers and flags back and dispatches a record of the interpreter.
 import { R } from '../record.ts';
-import { S, SLOT } from '../state.ts';
+import { JUMP_ENTRIES, S, SLOT } from '../state.ts';
 import { Fn, type FuncRef, type I32, type I64, type Label, Local, type Type, type Signature, i32, ld16u, ld32, ld64 } from '../wasm/builder.ts';
-import { type FlagLocals, type FlagState, flushFlags, localsOf } from './flag-state.ts';
+import { directCondition, type FlagLocals, type FlagState, flushFlags, localsOf, stepWords, wordsOf } from './flag-state.ts';
 
 const HANDLER: Signature = { params: ['i32'], results: [] };
 
@@ -46,6 +46,7 @@ export class Translation {
   readonly im: Imports;
   /** The record whose handler becomes this translation; stale once the code has changed. */
   readonly entryRecord: number;
+  private readonly compat: boolean;
   /** The flags at this point. */
   flags: FlagState = { kind: 'memory' };
   readonly flagLocals: FlagLocals;
@@ -57,12 +58,15 @@ export class Translation {
   private readonly written = new Set<number>();
   private readonly target: Local<'i32'>;
   private readonly tlb: Local<'i32'>;
+  /** The epilogue, and the way there with flags still in locals. */
   private exit!: Label;
+  private lazyExit!: Label;
   private budget: Local<'i32'> | undefined;
   private iterations = 0;
 
-  constructor(area: number, view: DataView, im: Imports, entryRecord: number) {
+  constructor(area: number, view: DataView, im: Imports, entryRecord: number, compat: boolean) {
     const { f } = this;
+    this.compat = compat;
     this.area = area; this.view = view; this.im = im; this.entryRecord = entryRecord;
     this.flagLocals = { kind: f.lasting('i32'), a: f.lasting('i64'), b: f.lasting('i64'), r: f.lasting('i64'), step: f.lasting('i32'), stepped: f.lasting('i64') };
     this.target = f.lasting('i32');
@@ -115,15 +119,38 @@ export class Translation {
   leaveTo(record: I32): void {
     this.f.set(this.target, record);
     this.flush();
-    this.f.br(this.exit);
+    this.f.br(this.lazyExit);
   }
   leave(): void { this.leaveTo(i32(this.area + S.exitRecord)); }
   /** Leaves the way a direct branch of the interpreter does. */
   leaveAlong(record: number): void {
     const { f } = this, link = this.target;
+    const target = this.view.getInt32(record + R.target, true);
+    // The address in compatibility mode may have to be cut.
+    if ((target & -4096) !== 0 && !this.compat) { this.leaveToRip(this.ripOf(target)); return; }
     f.set(link, ld32(i32(record), R.link));
     f.if(link.get().eqz().or(ld64(this.area, S.attention).eqz().eqz()), () => f.set(link, f.call(this.im.follow, i32(record))));
-    this.flush();
+    this.leaveReady();
+  }
+  /** Leaves to a virtual address: through the jump cache, here if it has it. */
+  leaveToRip(rip: I64): void {
+    const { f, area } = this, low = f.let(rip.wrap());
+    const cached = f.let(low.xor(low.shrU(10)).and(JUMP_ENTRIES - 1).shl(4).add(ld32(area, S.jumps)));
+    f.if(ld64(cached).eq(rip).and(ld64(area, S.attention).eqz()), () => {
+      f.set(this.target, ld32(cached, 8));
+      f.st64(area, rip.and(-4096n), S.regs + SLOT.pageBase);
+    }, () => f.set(this.target, f.call(this.im.jumpTo, rip)));
+    this.leaveReady();
+  }
+  /** Leaves to the record in `target`, on a way that is often taken: the flag words are computed on the spot. */
+  private leaveReady(): void {
+    const { f, area, flags: s } = this, carry = s.kind === 'step' ? directCondition(s.base, 2) : undefined;
+    if (s.kind === 'locals' || s.kind === 'step' && !carry) { this.flush(); f.br(this.lazyExit); return; }
+    if (s.kind !== 'memory') {
+      const { result, aux } = s.kind === 'step' ? stepWords(f, s, f.let(carry!.extU())) : wordsOf(f, s);
+      f.st64(area, result, S.flagResult);
+      f.st64(area, aux, S.flagAux);
+    }
     f.br(this.exit);
   }
 
@@ -131,11 +158,13 @@ export class Translation {
   build(body: () => void): Fn {
     const { f, area } = this, l = this.flagLocals;
     this.exit = f.begin('block');
+    this.lazyExit = f.begin('block');
     body();
     f.unreachable();
     f.end();
-    for (const slot of this.written) f.st64(area, this.register(slot).get(), S.regs + slot);
     f.if(l.kind.get().or(l.step.get()), () => f.call(this.im.settle, l.kind.get(), l.a.get(), l.b.get(), l.r.get(), l.step.get(), l.stepped.get()));
+    f.end();
+    for (const slot of this.written) f.st64(area, this.register(slot).get(), S.regs + slot);
     f.tailCallIndirect(this.im.handlerType, ld16u(this.target.get()), this.target.get());
     const start = new Fn(HANDLER);
     start.set(this.tlb, ld32(area, S.tlb));

@@ -3,6 +3,7 @@
 //
 //   struct xen_memory_reservation  { u64 extent_start; u64 nr_extents; u32 extent_order; u32 mem_flags; u16 domid } 32 bytes
 //   struct xen_memory_exchange     { reservation in at 0; reservation out at 32; u64 nr_exchanged at 64 }
+//   struct xen_memory_map          { u32 nr_entries; u64 buffer at 8 } 16 bytes; its entries { u64 addr; u64 size; u32 type } 20 bytes
 //   struct xen_machphys_mapping    { u64 v_start; u64 v_end; u64 max_mfn }
 import type { HypercallHandler, VcpuContext } from '../domain/vcpu-context.ts';
 import { EACCES, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH } from '../public/errno.ts';
@@ -23,6 +24,7 @@ import { withPageLock } from '../mm/space.ts';
 
 const MEMOP_EXTENT_SHIFT = 6n;
 const MEMOP_CMD_MASK = 63n;
+const MEMORY_MAP_BYTES = 16, E820_ENTRY_BYTES = 20, E820_RAM = 1;
 const RESERVATION_BYTES = 32, EXCHANGE_BYTES = 72, NR_EXCHANGED = 64;
 /** Extents done before the guest may be interrupted. */
 const BEFORE_PREEMPTION = 1024;
@@ -155,6 +157,19 @@ const machphysMapping: MemoryOp = (ctx, arg) => {
   return ctx.processor.writeVirtual(arg, data) ? 0 : -EFAULT;
 };
 
+/** The toolstack's map of a PV domain: one range of RAM, as large as the domain may become. */
+const memoryMap: MemoryOp = (ctx, arg) => {
+  const data = copyIn(ctx, arg, MEMORY_MAP_BYTES);
+  if (data === undefined) return -EFAULT;
+  if (data.getUint32(0, true) < 1) return -EINVAL;
+  const entry = new Uint8Array(E820_ENTRY_BYTES), view = new DataView(entry.buffer);
+  view.setBigUint64(8, BigInt(maxFrames(spaceOf(ctx))) << 12n, true);
+  view.setUint32(16, E820_RAM, true);
+  if (!ctx.processor.writeVirtual(data.getBigUint64(8, true), entry)) return -EFAULT;
+  data.setUint32(0, 1, true);
+  return ctx.processor.writeVirtual(arg, new Uint8Array(data.buffer, data.byteOffset, MEMORY_MAP_BYTES)) ? 0 : -EFAULT;
+};
+
 /** A question about one domain, named by a domid_t at arg. */
 const askDomain = (answer: (ctx: VcpuContext) => number): MemoryOp => (ctx, arg) => {
   const data = copyIn(ctx, arg, 2);
@@ -174,8 +189,7 @@ const OPERATIONS: ReadonlyMap<number, MemoryOp> = new Map<number, MemoryOp>([
   [XENMEM_maximum_reservation, askDomain((ctx) => maxFrames(spaceOf(ctx)))],
   [XENMEM_maximum_gpfn, askDomain(maximumGpfn)],
   [XENMEM_machphys_mapping, machphysMapping],
-  // The toolstack gives PV domains no memory map; guests then take one range of RAM.
-  [XENMEM_memory_map, () => -ENOSYS],
+  [XENMEM_memory_map, memoryMap],
   [XENMEM_machine_memory_map, () => -EPERM],
   [XENMEM_set_memory_map, () => -EPERM],
   // For guests whose physical addresses the hypervisor translates; a PV guest does that itself.

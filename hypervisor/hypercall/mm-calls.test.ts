@@ -310,7 +310,6 @@ describe('memory_op', () => {
   it('answers questions as Xen does', () => {
     expect(call(memory_op, 12n, arg)).toBe(0);
     expect([get(0), get(8), get(16)]).toEqual([0xffff_8000_0000_0000n, 0xffff_8040_0000_0000n, 2n ** 35n - 1n]);
-    expect(call(memory_op, 9n, arg)).toBe(-ENOSYS);
     put(0, DOMID_SELF);
     expect(call(memory_op, 3n, arg)).toBe(64);
     put(0, 9n);
@@ -451,5 +450,22 @@ describe('emulated page-table writes', () => {
     writeFault([0x0f, 0x11, 0x07], 20); // movups: no page-table write
     expect(faulted()).toBe(true);
     expect(g.peek(0, 256)).not.toBe(0n);
+  });
+});
+
+describe('XENMEM_memory_map', () => {
+  it('is one range of RAM, as large as the domain may become', () => {
+    setMaxFrames(g.space, 48);
+    put(0, 0xffff_ffff_0000_0005n); put(8, arg + 64n);
+    expect(call(memory_op, 9n, arg)).toBe(0);
+    expect([get(0), get(64), get(72), get(80) & 0xffff_ffffn]).toEqual([0xffff_ffff_0000_0001n, 0n, 48n * 4096n, 1n]);
+  });
+
+  it('refuses a list without room and one that cannot be written', () => {
+    put(0, 0n); put(8, arg + 64n);
+    expect(call(memory_op, 9n, arg)).toBe(-EINVAL);
+    put(0, 1n); put(8, 0x1000n);
+    expect(call(memory_op, 9n, arg)).toBe(-EFAULT);
+    expect(call(memory_op, 9n, 0x1000n)).toBe(-EFAULT);
   });
 });

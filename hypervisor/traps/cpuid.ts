@@ -20,6 +20,8 @@ const FEATURES_1D = bits(0, 2, 4, 5, 6, 8, 9, 11, 15, 16, 19, 23, 24, 25, 26, 28
 const FEATURES_7B0 = bits(9);
 /** IBRS/IBPB, STIBP, ARCH_CAPABILITIES. */
 const FEATURES_7D0 = bits(26, 27, 29);
+/** BHI_CTRL: guests then write an MSR once, where they would clear a branch history in each system call. */
+const FEATURES_7D2 = bits(4);
 /** LAHF. */
 const FEATURES_E1C = bits(0);
 /** SYSCALL NX RDTSCP LM. */
@@ -48,7 +50,7 @@ function basicLeaf(leaf: number, subleaf: number, subject: CpuidSubject): CpuidR
     case 0: return r(MAX_BASIC, text('Genu'), text('ntel'), text('ineI'));
     case 1: return r(SIGNATURE, ((subject.vcpuId * 2) << 24) | 0x0002_0800, FEATURES_1C, FEATURES_1D);
     case 4: return CACHES[subleaf] ?? EMPTY;
-    case 7: return subleaf === 0 ? r(0, FEATURES_7B0, 0, FEATURES_7D0) : EMPTY;
+    case 7: return [r(2, FEATURES_7B0, 0, FEATURES_7D0), EMPTY, r(0, 0, 0, FEATURES_7D2)][subleaf] ?? EMPTY;
     default: return EMPTY;
   }
 }

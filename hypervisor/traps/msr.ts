@@ -16,7 +16,7 @@ const PAT_VALUE = 0x0000_0501_0007_0406n;
 const APIC_BASE_ENABLE_DEFAULT = 0xfee0_0800n, APIC_BASE_BSP = 0x100n;
 /** Fast strings; branch trace and PEBS unavailable; xTPR disabled. */
 const MISC_ENABLE_VALUE = 0x0080_1801n;
-const SPEC_CTRL_ALLOWED = 3n; // IBRS, STIBP
+const SPEC_CTRL_ALLOWED = 0x403n; // IBRS, STIBP, BHI_DIS_S
 
 const constant = (value: bigint): Msr => ({ read: () => value, write: (_ctx, written) => written === value });
 const base = (read: (ctx: VcpuContext) => bigint, set: (ctx: VcpuContext, value: bigint) => void): Msr => ({

@@ -68,7 +68,8 @@ export abstract class Machine {
     const m = await this.console.until(/([\s\S]*?)@end (\d+)\r?\n/, COMMAND_LIMIT_MS);
     return { seconds: (performance.now() - begin) / 1000, output: m[1]!.replaceAll('\r', ''), status: Number(m[2]) };
   }
-  stop(): void { this.halt(); rmSync(this.dir, { recursive: true, force: true }); }
+  stop(): void { this.halt(); this.remove(); }
+  protected remove(): void { rmSync(this.dir, { recursive: true, force: true }); }
   protected copy(image: string): string {
     const disk = join(this.dir, 'root.img');
     if (!existsSync(disk)) spawnSync('cp', ['--sparse=always', image, disk]);
@@ -103,9 +104,8 @@ export class Xenolith extends Machine {
   }
   protected halt(): void { spawnSync(process.execPath, [join(ROOT, 'tools/xl/index.ts'), 'destroy', 'bench'], { env: this.env() }); }
   override stop(): void {
-    this.halt();
     this.host?.kill('SIGKILL');
-    super.stop();
+    this.remove();
   }
 }
 

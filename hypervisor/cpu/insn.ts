@@ -218,11 +218,11 @@ export class Insn {
       () => {
         f.set(p, f.call(this.rt.translate, a, i32(kind | bytes << 8), this.rec));
         f.if(p.get().eqz(), () => { onFault?.(); this.leave(); });
-      });
+      }, true);
     return p.get();
   }
   /** After the last store through a pointer of translate(..., true): completes a page-crossing one. */
-  commit(p: I32): void { this.f.if(p.eq(this.area + S.scratch), () => { this.f.call(this.rt.commit); }); }
+  commit(p: I32): void { this.f.if(p.eq(this.area + S.scratch), () => { this.f.rarely(); this.f.call(this.rt.commit); }); }
 
   // ---- flags (flags.ts describes the two words)
   setFlags(result: I64, aux: I64 | bigint): void {
@@ -295,7 +295,7 @@ export class Insn {
     this.leave();
   }
   /** Back to the processor; the exit is recorded. */
-  leave(): void { this.f.ret(); }
+  leave(): void { this.f.rarely(); this.f.ret(); }
   raise(vector: number, errorCode = -1): void {
     this.setState32(S.vector, vector);
     this.setState32(S.errorCode, errorCode);
@@ -328,7 +328,7 @@ export class Insn {
   jump(rip: I64): void {
     this.setState64(S.rip, this.bits === 64 ? rip : rip.and(select(this.state32(S.compat), i64(MASK[32]), i64(-1n))));
     this.setState32(S.current, 0);
-    this.f.if(this.state64(S.attention).eqz().eqz(), () => { this.setState32(S.exit, EXIT.attention); this.f.ret(); });
+    this.f.if(this.state64(S.attention).eqz().eqz(), () => { this.f.rarely(); this.setState32(S.exit, EXIT.attention); this.f.ret(); });
     this.dispatch(this.f.call(this.rt.lookup, this.state64(S.rip)));
     this.ended = true;
   }
@@ -340,6 +340,7 @@ export class Insn {
   branch(): void {
     const { f } = this, link = f.let(ld32(this.rec, R.link));
     f.if(link.eqz().or(this.state64(S.attention).eqz().eqz()), () => {
+      f.rarely();
       // Within the page the lookup may patch the link: the page's records live and die together.
       f.if(ld32(this.rec, R.target).and(-4096).eqz(), () => this.setState32(S.patch, this.rec));
       this.jump(this.branchTarget());

@@ -74,8 +74,8 @@ export class Compiler {
     const budget = t.loopBudget(LOOP_BUDGET);
     f.set(budget, budget.get().sub(1));
     f.block(stop => {
-      f.brIf(stop, ld64(t.area, S.attention).ne(0));
-      f.brIf(stop, budget.get().eqz());
+      f.brIf(stop, ld64(t.area, S.attention).ne(0), false);
+      f.brIf(stop, budget.get().eqz(), false);
       t.flush();
       f.br(this.loops.get(to)!);
     });

@@ -106,12 +106,12 @@ export class StaticInsn extends Insn {
         f.if(p.get().eqz(), () => { onFault?.(); this.leave(); });
         // A store that crosses pages, or that changed this very code, is the interpreter's.
         if (write) f.if(p.get().eq(this.area + S.scratch).or(ld16u(i32(t.entryRecord)).eq(SPECIAL.stale)), () => { onFault?.(); this.interpret(); });
-      });
+      }, true);
     return p.get();
   }
   override commit(): void { /* translate() leaves crossing stores to the interpreter */ }
   /** Leaves this instruction, of which nothing has been done, to the interpreter. */
-  private interpret(): void { this.t.leaveTo(this.rec); }
+  private interpret(): void { this.f.rarely(); this.t.leaveTo(this.rec); }
 
   // ---- flags
   private change(s: FlagState): void {
@@ -178,7 +178,7 @@ export class StaticInsn extends Insn {
   override zf(): I32 { return directCondition(this.t.flags, 4) ?? super.zf(); }
 
   // ---- leaving and going on
-  override leave(): void { this.t.leave(); }
+  override leave(): void { this.f.rarely(); this.t.leave(); }
   override exit(reason: number): void { super.exit(reason); if (!this.conditional) this.fallsThrough = false; }
   override helper(): void { if (!this.conditional) throw new Untranslatable(`helper of ${this.form.mnemonic}`); this.interpret(); }
   override helperJump(): void { throw new Untranslatable(`helper of ${this.form.mnemonic}`); }

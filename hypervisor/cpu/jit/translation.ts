@@ -129,7 +129,7 @@ export class Translation {
     // The address in compatibility mode may have to be cut.
     if ((target & -4096) !== 0 && !this.compat) { this.leaveToRip(this.ripOf(target)); return; }
     f.set(link, ld32(i32(record), R.link));
-    f.if(link.get().eqz().or(ld64(this.area, S.attention).eqz().eqz()), () => f.set(link, f.call(this.im.follow, i32(record))));
+    f.if(link.get().eqz().or(ld64(this.area, S.attention).eqz().eqz()), () => f.set(link, f.call(this.im.follow, i32(record))), undefined, false);
     this.leaveReady();
   }
   /** Leaves to a virtual address: through the jump cache, here if it has it. */
@@ -139,7 +139,7 @@ export class Translation {
     f.if(ld64(cached).eq(rip).and(ld64(area, S.attention).eqz()), () => {
       f.set(this.target, ld32(cached, 8));
       f.st64(area, rip.and(-4096n), S.regs + SLOT.pageBase);
-    }, () => f.set(this.target, f.call(this.im.jumpTo, rip)));
+    }, () => f.set(this.target, f.call(this.im.jumpTo, rip)), true);
     this.leaveReady();
   }
   /** Leaves to the record in `target`, on a way that is often taken: the flag words are computed on the spot. */
@@ -162,7 +162,7 @@ export class Translation {
     body();
     f.unreachable();
     f.end();
-    f.if(l.kind.get().or(l.step.get()), () => f.call(this.im.settle, l.kind.get(), l.a.get(), l.b.get(), l.r.get(), l.step.get(), l.stepped.get()));
+    f.if(l.kind.get().or(l.step.get()), () => f.call(this.im.settle, l.kind.get(), l.a.get(), l.b.get(), l.r.get(), l.step.get(), l.stepped.get()), undefined, false);
     f.end();
     for (const slot of this.written) f.st64(area, this.register(slot).get(), S.regs + slot);
     f.tailCallIndirect(this.im.handlerType, ld16u(this.target.get()), this.target.get());

@@ -302,6 +302,10 @@ export class Fn {
   private readonly code: number[] = [];
   private readonly types: Type[] = [];
   private depth = 0;
+  /** Conditions that nearly always go one way: place of the opcode in the code, and which way. */
+  private hints: { at: number; likely: boolean }[] = [];
+  /** The conditions around what comes next. */
+  private readonly conditions: { readonly at: number; otherwise: boolean }[] = [];
   constructor(signature: Signature) { this.signature = signature; }
 
   param<T extends Type>(index: number, type: T): Local<T> { return new Local(index, type); }
@@ -323,12 +327,20 @@ export class Fn {
   get nesting(): number { return this.depth; }
   mark(): Mark { return { length: this.code.length, depth: this.depth }; }
   /** Forgets what was emitted since a mark. */
-  rollback(to: Mark): void { this.code.length = to.length; this.depth = to.depth; }
+  rollback(to: Mark): void {
+    this.code.length = to.length;
+    this.depth = to.depth;
+    this.hints = this.hints.filter(h => h.at < to.length);
+    while ((this.conditions.at(-1)?.at ?? -1) >= to.length) this.conditions.pop();
+  }
   /** Opens a block or loop without a closure; end() closes it. */
   begin(kind: 'block' | 'loop'): Label { this.code.push(kind === 'loop' ? 0x03 : 0x02, 0x40); this.depth++; return { depth: this.depth }; }
   end(): void { this.depth--; this.code.push(0x0b); }
   /** Puts the code of another function in front: its locals must be this one's. */
-  prepend(other: Fn): void { this.code.unshift(...other.code); }
+  prepend(other: Fn): void {
+    this.hints = [...other.hints, ...this.hints.map(h => ({ ...h, at: h.at + other.code.length }))];
+    this.code.unshift(...other.code);
+  }
   set<T extends Type>(local: Local<T>, value: Of[T]): void { this.code.push(...(value as unknown as Value).code, 0x21, ...uleb(local.index)); }
   drop(value: Value): void { this.code.push(...value.code, 0x1a); }
 
@@ -356,14 +368,25 @@ export class Fn {
   memoryFillValue(addr: I32, byte: I32, count: I32): void { this.code.push(...addr.code, ...byte.code, ...count.code, 0xfc, 11, 0); }
   memoryCopy(to: I32, from: I32, count: I32): void { this.code.push(...to.code, ...from.code, ...count.code, 0xfc, 10, 0, 0); }
 
-  if(cond: I32, then: () => void, otherwise?: () => void): void {
+  /** @param likely what the condition nearly always is, where that is known: compilers keep the other way out of the way */
+  if(cond: I32, then: () => void, otherwise?: () => void, likely?: boolean): void {
     if (cond.constant !== undefined) { if (cond.constant) then(); else otherwise?.(); return; }
-    this.code.push(...cond.code, 0x04, 0x40);
+    this.code.push(...cond.code);
+    const condition = { at: this.code.length, otherwise: false };
+    if (likely !== undefined) this.hints.push({ at: condition.at, likely });
+    this.conditions.push(condition);
+    this.code.push(0x04, 0x40);
     this.depth++;
     then();
-    if (otherwise) { this.code.push(0x05); otherwise(); }
+    if (otherwise) { this.code.push(0x05); condition.otherwise = true; otherwise(); }
     this.depth--;
     this.code.push(0x0b);
+    this.conditions.pop();
+  }
+  /** What comes next is rarely reached: so says the innermost condition around it. */
+  rarely(): void {
+    const c = this.conditions.at(-1);
+    if (c && !this.hints.some(h => h.at === c.at)) this.hints.push({ at: c.at, likely: c.otherwise });
   }
   block(body: (exit: Label) => void): void { this.nest(0x02, body); }
   loop(body: (again: Label) => void): void { this.nest(0x03, body); }
@@ -375,7 +398,11 @@ export class Fn {
     this.code.push(0x0b);
   }
   br(label: Label): void { this.code.push(0x0c, ...uleb(this.depth - label.depth)); }
-  brIf(label: Label, cond: I32): void { this.code.push(...cond.code, 0x0d, ...uleb(this.depth - label.depth)); }
+  brIf(label: Label, cond: I32, likely?: boolean): void {
+    this.code.push(...cond.code);
+    if (likely !== undefined) this.hints.push({ at: this.code.length, likely });
+    this.code.push(0x0d, ...uleb(this.depth - label.depth));
+  }
   ret(value?: Value): void { if (value) this.code.push(...value.code); this.code.push(0x0f); }
   unreachable(): void { this.code.push(0x00); }
   /** Calls and keeps the result (if any) in a local. */
@@ -390,10 +417,19 @@ export class Fn {
   tailCallIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code.push(...args.flatMap(a => [...a.code]), ...target.code, 0x13, ...uleb(typeIndex), 0); }
   callIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code.push(...args.flatMap(a => [...a.code]), ...target.code, 0x11, ...uleb(typeIndex), 0); }
 
-  body(): number[] {
+  private localTypes(): number[] {
     const groups: [number, Type][] = [];
     for (const t of this.types) { const g = groups.at(-1); if (g && g[1] === t) g[0]++; else groups.push([1, t]); }
-    const locals = [...uleb(groups.length), ...groups.flatMap(([n, t]) => [...uleb(n), TYPE_CODE[t]])];
+    return [...uleb(groups.length), ...groups.flatMap(([n, t]) => [...uleb(n), TYPE_CODE[t]])];
+  }
+  /** The function's entry in the section of branch hints (WebAssembly branch hinting), or undefined. */
+  branchHints(): number[] | undefined {
+    if (!this.hints.length) return undefined;
+    const before = this.localTypes().length, sorted = this.hints.toSorted((a, b) => a.at - b.at);
+    return [...uleb(sorted.length), ...sorted.flatMap(h => [...uleb(before + h.at), 1, h.likely ? 1 : 0])];
+  }
+  body(): number[] {
+    const locals = this.localTypes();
     const size = uleb(locals.length + this.code.length + 1);
     return size.concat(locals, this.code, [0x0b]);
   }
@@ -445,6 +481,11 @@ export class ModuleBuilder {
     if (!this.sharedTable) section(4, [[0x70, 0, ...uleb(this.elements.length)]]);
     section(7, [...(this.sharedTable ? [] : [[...string('table'), 1, 0]]), ...this.fns.flatMap((f, i) => f.name ? [[...string(f.name), 0, ...uleb(this.imports.length + i)]] : [])]);
     section(9, [[0, 0x41, ...sleb(BigInt(this.elementsAt)), 0x0b, ...uleb(this.elements.length), ...this.elements.flatMap(e => uleb(e))]]);
+    const hinted = this.fns.flatMap((f, i) => { const h = f.fn?.branchHints(); return h ? [[...uleb(this.imports.length + i), ...h]] : []; });
+    if (hinted.length) {
+      const name = string('metadata.code.branch_hint'), count = uleb(hinted.length);
+      chunks.push([0, ...uleb(name.length + count.length + hinted.reduce((n, h) => n + h.length, 0)), ...name], count, ...hinted);
+    }
     section(10, this.fns.map(f => { if (!f.fn) throw new Error('function declared but not defined'); return f.fn.body(); }));
     const out = new Uint8Array(chunks.reduce((n, c) => n + c.length, 0));
     let at = 0;

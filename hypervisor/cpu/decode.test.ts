@@ -35,3 +35,13 @@ test('bytes that are not there are asked for, bytes that cannot be are refused',
   expect(decode(Uint8Array.of(0x0f, 0xff, 0xc0, ...Array<number>(20).fill(0)), 0, 20, 0, false, d)).toBe(true);
   expect(d.mnemonic).toBe('ud');
 });
+
+test.each([
+  ['67 64 67 f3 66 4e 0f 3a 62 8c 70 93 f2 76 61 e5', 13], ['49 67 36 36 f3 66 4b 0f 38 31 14 ad a0 c2 68 24', 13],
+  ['67 36 f3 66 4b 0f 38 31 14 ad a0 c2 68 24', 6], ['f3 66 0f 38 31 c1', 6],
+])('an instruction whose prefixes do not go together, %s: exception %d, by its length first', (hex, vector) => {
+  const d = newDecoded(), bytes = new Uint8Array(32);
+  bytes.set(hex.split(' ').map(b => parseInt(b, 16)));
+  expect(decode(bytes, 0, 32, 0, false, d)).toBe(true);
+  expect([d.handler, d.imm]).toEqual([SPECIAL.undefined, vector]);
+});

@@ -178,9 +178,9 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
   const rexW = (rex & 8) !== 0, list = tables[map * 256 + b]!;
   const modrm = p < max ? bytes[p]! : -1;
   const mod = modrm >> 6, rm = modrm & 7;
-  let c: Compiled | undefined;
+  let c: Compiled | undefined, other: Compiled | undefined;
   for (const r of list) {
-    if (r.prefix === 0x66 ? !opsize || rep !== 0 : r.prefix !== 0 && r.prefix !== rep) continue;
+    if (r.prefix === 0x66 ? !opsize || rep !== 0 : r.prefix !== 0 && r.prefix !== rep) { other = r; continue; }
     if (r.bitness !== 'any' && (r.bitness === '32') !== compat) continue;
     if (r.modrm || r.second >= 0) {
       if (modrm < 0) return short();
@@ -193,7 +193,12 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     c = r;
     break;
   }
-  if (!c) { undefinedInstruction(d, offset, p - at); return true; }
+  if (!c) {
+    // An instruction that would be too long is #GP even where its prefixes make it none.
+    const tooLong = other?.modrm === true && modrm >= 0 && p - at + modrmBytes(modrm, bytes[p + 1] ?? 0, compat && addr) + (other.immediate?.size === 'b' ? 1 : 0) > 15;
+    undefinedInstruction(d, offset, tooLong ? 15 : p - at, tooLong ? 13 : 6);
+    return true;
+  }
 
   // Operand size.
   let bits: Bits = compat ? (opsize ? 16 : 32) : rexW ? 64 : opsize ? 16 : 32;
@@ -335,6 +340,14 @@ function fixedBitsOf(c: Compiled): Bits {
   let b = fixedCache.get(c);
   if (b === undefined) fixedCache.set(c, b = fixedBits(c));
   return b;
+}
+/** Length of a ModRM byte with all that belongs to it. */
+function modrmBytes(modrm: number, sib: number, short: boolean): number {
+  const mod = modrm >> 6, rm = modrm & 7;
+  if (mod === 3) return 1;
+  if (short) return 1 + (mod === 1 ? 1 : mod === 2 || rm === 6 ? 2 : 0);
+  const withSib = rm === 4 ? 1 : 0, base = withSib ? sib & 7 : rm;
+  return 1 + withSib + (mod === 1 ? 1 : mod === 2 || base === 5 ? 4 : 0);
 }
 /** Instructions with one memory operand that no ModRM byte names. */
 function implicitAddress(mnemonic: string): boolean { return mnemonic === 'xlat' || mnemonic === 'maskmov'; }

@@ -2,7 +2,7 @@
 import { EXIT } from '../processor-api.ts';
 import { HELPER } from '../helpers.ts';
 import type { Insn } from '../insn.ts';
-import { type I64, select } from '../wasm/builder.ts';
+import { type I64, i64, select } from '../wasm/builder.ts';
 import { S } from '../state.ts';
 import { definer, type Definitions } from './definition.ts';
 
@@ -48,7 +48,9 @@ def('ud', 'addr addr', x => x.raise(6));
 def('syscall', '', x => x.exit(EXIT.syscall));
 def('sysenter', '', x => x.exit(EXIT.sysenter));
 def('bound', 'r r', x => {
-  const p = x.pointer!, b = x.bits, { f } = x, wide = (v: I64): I64 => b === 16 ? v.sx16() : v.sx32();
-  const n = x.readSigned(0);
-  f.if(n.ltS(wide(x.loadInt(p, b))).or(n.gtS(wide(x.loadInt(f.let(p.add(b / 8)), b)))), () => x.raise(5));
-}, { memoryBytes: bits => bits / 4 });
+  // Two reads, as processors make them: the first may fault where the second is beyond the segment.
+  const b = x.bits, { f } = x, wide = (v: I64): I64 => b === 16 ? v.sx16() : v.sx32();
+  const n = x.readSigned(0), lower = f.let(wide(x.loadInt(x.pointer!, b)));
+  const upper = x.translate(x.address(i64(b / 8)), false, b / 8);
+  f.if(n.ltS(lower).or(n.gtS(wide(x.loadInt(upper, b)))), () => x.raise(5));
+}, { memoryBytes: bits => bits / 8 });

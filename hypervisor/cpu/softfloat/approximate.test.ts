@@ -23,7 +23,13 @@ test('relative error stays within the architecture\'s bound', () => {
 
 test.each([
   [0, Infinity, Infinity], [-0, -Infinity, -Infinity], [Infinity, 0, 0], [-Infinity, -0, NaN], [1e-45, Infinity, Infinity], [-1, -1, NaN], [4, 0.25, 0.5], [NaN, NaN, NaN],
+  [2 ** 126, SMALLEST, 2 ** -63],
 ])('special operand %d', (x, inverse, root) => {
   expect(value(reciprocal(bits(x)))).toBe(inverse);
   expect(value(reciprocalRoot(bits(x)))).toBe(root);
+});
+
+test('an inverse that would round up to the smallest normal number is still zero', () => {
+  expect(value(reciprocal(bits(2 ** 126 + 2 ** 110)))).toBe(0);
+  expect(value(reciprocal(bits(-(2 ** 126) - 2 ** 110)))).toBe(-0);
 });

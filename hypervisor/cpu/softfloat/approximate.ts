@@ -16,8 +16,8 @@ export function reciprocal(bits: number): number {
   if (e === 0) return (sign | INFINITE) >>> 0;
   // Powers of two are exact; others are 2/m in (1, 2) with one exponent less.
   const magnitude = f >>> 11 === 0 && f === 0 ? (254 - e) << 23 : ((253 - e) << 23) + field(2 / middle(bits));
-  // Results below the smallest normal are flushed to zero.
-  return magnitude < 0x800000 ? sign : (sign | magnitude) >>> 0;
+  // Results below the smallest normal are flushed to zero, also where rounding would lift them there.
+  return magnitude < 0x800000 || e === 253 && f ? sign : (sign | magnitude) >>> 0;
 }
 
 /** 1/sqrt(x) on f32 patterns. */

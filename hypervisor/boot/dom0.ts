@@ -17,7 +17,7 @@ import { pinTable } from '../mm/page-tables.ts';
 import { type Space, withPageLock } from '../mm/space.ts';
 import { initSpace } from '../mm/xen-tables.ts';
 import type { DebugAnswer, DebugRequest, DebugSession, TraceKind } from '../public/debug.ts';
-import type { BootContext, CreateDomain, Dom0Hypercalls, DomainInfo, ForeignMemory, GrantMapping } from '../public/dom0-hypercalls.ts';
+import type { BootContext, CreateDomain, Dom0Hypercalls, DomainInfo, ForeignMemory, GrantMapping, ProgramContext } from '../public/dom0-hypercalls.ts';
 import { EBUSY, EINVAL, ENODATA, ENOMEM, ENOSPC, ESRCH } from '../public/errno.ts';
 import { shared_info, vcpu_info } from '../public/layouts.ts';
 import { DOMID_FIRST_RESERVED } from '../public/xen.ts';
@@ -55,7 +55,7 @@ export class Dom0 implements Dom0Hypercalls {
   private readonly hv: Hypervisor;
   private readonly events: Dom0Events;
   private readonly debug: DebugClient;
-  private readonly contexts = new Map<number, BootContext>();
+  private readonly contexts = new Map<number, BootContext | ProgramContext>();
   /** Domains that are being destroyed on this thread. */
   private readonly ending = new Set<number>();
 
@@ -281,12 +281,16 @@ export class Dom0 implements Dom0Hypercalls {
     mfns.forEach((f, i) => setM2pEntry(s, mfnIndex(f), firstPfn + i, 0));
     return 0;
   }
-  setContext(dom: Domid, boot: BootContext): number {
+  setContext(dom: Domid, boot: BootContext | ProgramContext): number {
     const s = this.spaceOf(dom);
     if (!s) return -ESRCH;
-    if (mfnSlot(boot.cr3Mfn) !== s.slot) return -EINVAL;
-    const error = withPageLock(s, () => pinTable(s, mfnIndex(boot.cr3Mfn), PGT.l4_page_table));
-    if (error) return error;
+    if ('program' in boot) {
+      if (!(boot.program >= 0 && boot.program < s.layout.end - s.layout.first) || s.layout.vcpus !== 1) return -EINVAL;
+    } else {
+      if (mfnSlot(boot.cr3Mfn) !== s.slot) return -EINVAL;
+      const error = withPageLock(s, () => pinTable(s, mfnIndex(boot.cr3Mfn), PGT.l4_page_table));
+      if (error) return error;
+    }
     this.contexts.set(s.slot, boot);
     this.hv.state.vset(s.slot, 0, V.up, 1);
     return 0;

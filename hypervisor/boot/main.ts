@@ -6,7 +6,7 @@ import type { MemoryLayout } from '../cpu/layout.ts';
 import { cleanUpAfter, type Hypervisor, kick, shutdownDomain } from '../domain/hypervisor.ts';
 import { D, DOMAIN_STATE, H, HypervisorState, INITIALISED, V } from '../domain/state.ts';
 import { Memories, type MemoryMessage } from '../domain/memories.ts';
-import type { BootContext } from '../public/dom0-hypercalls.ts';
+import type { BootContext, ProgramContext } from '../public/dom0-hypercalls.ts';
 import { EINVAL } from '../public/errno.ts';
 import { SHUTDOWN_crash } from '../public/sched.ts';
 import { RUNSTATE_offline } from '../public/vcpu.ts';
@@ -19,6 +19,8 @@ export interface HypervisorOptions {
   /** Module of Dom0's thread; it calls attachDom0 with its workerData. */
   readonly dom0Module: URL;
   readonly dom0Data: unknown;
+  /** Module of the thread of a vCPU whose program is WebAssembly; it calls runProgramVcpu with its guest kernel. */
+  readonly programModule?: URL;
   readonly onDom0Message: (message: unknown) => void;
   /** Dom0's thread ended by itself. True: start it again, with every domain as it is. */
   readonly onDom0Exit: (code: number) => boolean | void;
@@ -26,7 +28,7 @@ export interface HypervisorOptions {
 export interface RunningHypervisor { readonly state: HypervisorState; stop(): Promise<void> }
 
 /** What a vCPU starts with: the domain builder's few registers, or a guest's struct vcpu_guest_context. */
-export type Start = { readonly boot: BootContext } | { readonly image: Uint8Array };
+export type Start = { readonly boot: BootContext | ProgramContext } | { readonly image: Uint8Array };
 
 /** What a thread asks of main; everything else Dom0's posts is for the caller. */
 export type ThreadRequest =
@@ -139,7 +141,10 @@ class Machine {
     const { state } = this.hv, { slot, domid, vcpu } = r, live = state.dget(slot, D.domid) === domid && state.dget(slot, D.state) === DOMAIN_STATE.live;
     if (!live) { this.vcpuEnded(slot, domid, vcpu); return; }
     state.vset(slot, vcpu, V.started, 1);
-    const worker = this.spawn(sibling('vcpu-thread'), `d${domid}v${vcpu}`, { slot, domid, vcpu, module: this.moduleOf(vcpu), start: r.start });
+    const { programModule } = this.options, isProgram = 'boot' in r.start && 'program' in r.start.boot, name = `d${domid}v${vcpu}`;
+    if (isProgram && !programModule) { this.vcpuEnded(slot, domid, vcpu); return; }
+    const worker = isProgram ? this.spawn(programModule!, name, { slot, domid, vcpu, start: r.start })
+      : this.spawn(sibling('vcpu-thread'), name, { slot, domid, vcpu, module: this.moduleOf(vcpu), start: r.start });
     const thread: VcpuThread = { slot, domid, vcpu, worker };
     this.vcpus.add(thread);
     worker.on('message', (m: ThreadRequest) => this.handle(m));

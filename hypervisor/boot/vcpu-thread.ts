@@ -182,7 +182,7 @@ function bringUp(): Vcpu | undefined {
   current = v;
   fillTimeInfo(memory.view, v.vcpuInfo + VCPU_TIME_INFO);
   const { start } = data;
-  const error = 'boot' in start ? initialContext(v, start.boot) : loadGuestContext(v, new DataView(start.image.buffer, start.image.byteOffset, start.image.byteLength));
+  const error = 'boot' in start ? initialContext(v, start.boot as BootContext) : loadGuestContext(v, new DataView(start.image.buffer, start.image.byteOffset, start.image.byteLength));
   state.vset(slot, id, V.initialised, error || INITIALISED.yes);
   Atomics.notify(words, state.vcpu(slot, id) + V.initialised);
   if (!error) return v;

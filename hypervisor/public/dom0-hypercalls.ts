@@ -24,6 +24,9 @@ export interface BootContext {
   readonly cr3Mfn: Mfn;
 }
 
+/** Start state of a vCPU whose program is WebAssembly (public/program.ts): the pfn of its start_info. Guest frames lie in pfn order. */
+export interface ProgramContext { readonly program: number }
+
 export interface DomainInfo {
   readonly domid: Domid; readonly uuid: string; readonly slot: number;
   readonly running: boolean; readonly blocked: boolean; readonly paused: boolean;
@@ -78,7 +81,7 @@ export interface Dom0Hypercalls {
   /** Sets the M2P entry of each frame: m2p[mfns[i]] = firstPfn + i. */
   setM2p(dom: Domid, mfns: readonly Mfn[], firstPfn: number): number;
   /** Gives vCPU 0 its start state, validates and pins cr3's tables. -EINVAL if the tables do not validate. */
-  setContext(dom: Domid, context: BootContext): number;
+  setContext(dom: Domid, context: BootContext | ProgramContext): number;
   /** Sends a debug key (`xl debug-keys`); output goes to the xl dmesg ring. */
   debugKey(key: string): number;
   /** Asks one vCPU's thread (public/debug.ts). Starts the thread of a domain that has not run yet, without running it. */

@@ -39,7 +39,7 @@ async function serve(folder: RunFolder): Promise<number> {
   let finish: (code: number) => void = () => {};
   const finished = new Promise<number>(resolve => { finish = resolve; });
   const hypervisor = await startHypervisor({
-    dom0Module: moduleUrl('dom0/index'), dom0Data: options,
+    dom0Module: moduleUrl('dom0/index'), dom0Data: options, programModule: moduleUrl('domu-pv/index'),
     onDom0Message: (message: unknown) => {
       const { kind } = message as Dom0Message;
       if (kind === 'ready') process.stderr.write(`xenolith: host ready, xl talks to ${folder.socket}\n`);

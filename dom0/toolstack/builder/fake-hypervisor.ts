@@ -35,7 +35,7 @@ export class FakeHypervisor {
       foreign: () => ({ bytes: this.memory, slot: SLOT }),
       setM2p: (_, mfns, first) => { mfns.forEach((m, i) => this.m2p.set(m, first + i)); return 0; },
       gnttabSeed: (_, ref: GrantRef, m, grantee) => { this.grants.set(ref, { mfn: m, grantee }); return 0; },
-      setContext: (_, context) => { this.context = context; return context.cr3Mfn > 0 ? 0 : -EINVAL; },
+      setContext: (_, start) => { const context = start as BootContext; this.context = context; return context.cr3Mfn > 0 ? 0 : -EINVAL; },
     };
     return calls as Dom0Hypercalls;
   }

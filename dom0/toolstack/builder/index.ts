@@ -6,6 +6,7 @@ import type { Builder } from '../ports.ts';
 import { buildPlanned, planDomain } from './build-domain.ts';
 import { BuilderError, type BuilderErrorCode } from './builder-error.ts';
 import { loadKernel } from './kernel-loader.ts';
+import { buildProgram, isProgram, planProgram } from './program.ts';
 
 function toolstackCode(code: BuilderErrorCode): ToolstackErrorCode {
   if (code.startsWith('kernel-')) return 'bad-kernel';
@@ -26,6 +27,10 @@ async function translated<T>(work: () => Promise<T>): Promise<T> {
 export function createBuilder(hv: Dom0Hypercalls): Builder {
   return {
     prepare: (config: DomainConfig) => translated(async () => {
+      if (await isProgram(config.kernel)) {
+        const program = await planProgram(config);
+        return { build: (dom, ports) => translated(() => buildProgram(hv, dom, program, ports)) };
+      }
       const image = await loadKernel(config.kernel);
       const plan = {
         memoryMib: config.memoryKib / 1024, cmdline: config.cmdline,

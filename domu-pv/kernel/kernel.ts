@@ -1,0 +1,59 @@
+// Start of day: what a PV guest does before its first program, in order.
+import { SHUTDOWN_crash } from '../../hypervisor/public/sched.ts';
+import type { ProgramVcpu } from '../../hypervisor/public/program.ts';
+import { MFN_INDEX_BITS } from '../../hypervisor/public/types.ts';
+import { Clock } from './clock.ts';
+import { Console } from './console.ts';
+import { Events } from './events.ts';
+import { Grants } from './grants.ts';
+import { Heap, PAGE_BYTES } from './heap.ts';
+import { Hypercalls } from './hypercalls.ts';
+import { Memory } from './memory.ts';
+import { followShutdown } from './shutdown.ts';
+import { readStartInfo, type StartInfo } from './start-info.ts';
+import { XenStore } from './xenstore.ts';
+
+export class Kernel {
+  readonly vcpu: ProgramVcpu; readonly start: StartInfo;
+  readonly heap: Heap; readonly hypercalls: Hypercalls; readonly events: Events; readonly clock: Clock; readonly grants: Grants;
+  readonly console: Console; readonly store: XenStore; readonly memory: Memory;
+  /** To be done before the domain ends: files and disks brought in order. */
+  readonly #atEnd: (() => void)[] = [];
+
+  constructor(vcpu: ProgramVcpu) {
+    this.vcpu = vcpu;
+    this.start = readStartInfo(vcpu);
+    const { start } = this;
+    this.heap = new Heap(vcpu, start.heapPfn, start.heapFrames);
+    this.hypercalls = new Hypercalls(vcpu, this.heap);
+    this.events = new Events(vcpu, this.hypercalls, start.sharedInfoMfn);
+    this.clock = new Clock(vcpu, this.events.sharedInfo);
+    this.grants = new Grants(vcpu, this.hypercalls);
+    this.console = new Console(this.#ownPage(start.consoleMfn), this.events, start.consolePort);
+    this.store = new XenStore(this.#ownPage(start.storeMfn), this.events, start.storePort);
+    this.memory = new Memory(vcpu, this.hypercalls, Math.floor(start.image.at / PAGE_BYTES));
+    followShutdown(this.store, reason => this.end(reason));
+    this.#followTarget();
+  }
+  get domid(): number { return Number(this.store.read('domid')); }
+
+  #ownPage(mfn: number): Uint8Array<SharedArrayBuffer> {
+    const pfn = (mfn & 2 ** MFN_INDEX_BITS - 1) - (this.vcpu.mfnOf(0) & 2 ** MFN_INDEX_BITS - 1);
+    return this.heap.page(pfn);
+  }
+  /** memory/target is in KiB and counts all of the domain's frames. */
+  #followTarget(): void {
+    this.store.watch('memory/target', () => {
+      const kib = Number(this.store.tryRead('memory/target'));
+      if (Number.isInteger(kib)) this.memory.balloon(this.start.pageCount - Math.floor(kib * 1024 / PAGE_BYTES));
+    });
+  }
+
+  atEnd(work: () => void): void { this.#atEnd.push(work); }
+  /** @param reason SHUTDOWN_* */
+  end(reason: number): never {
+    if (reason !== SHUTDOWN_crash) for (const work of this.#atEnd.splice(0)) work();
+    return this.hypercalls.shutdown(reason);
+  }
+  log(line: string): void { this.hypercalls.emergency(line); }
+}

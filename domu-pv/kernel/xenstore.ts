@@ -1,0 +1,126 @@
+// The xenstore client (public/io/xs_wire.h): one request at a time over the shared page, answers by request id, watch
+// events in between.
+import {
+  XENSTORE_RING_SIZE, XS_DIRECTORY, XS_ERROR, XS_MKDIR, XS_READ, XS_RM, XS_TRANSACTION_END, XS_TRANSACTION_START, XS_UNWATCH, XS_WATCH,
+  XS_WATCH_EVENT, XS_WRITE, xenstore_domain_interface as ring, xsd_sockmsg as header,
+} from '../../hypervisor/public/io/xs_wire.ts';
+import type { Events } from './events.ts';
+
+const MASK = XENSTORE_RING_SIZE - 1, PAYLOAD_MAX = 4096, NO_TRANSACTION = 0;
+
+/** What xenstore answered: ENOENT, EACCES, EAGAIN, ... */
+export class StoreError extends Error {
+  readonly code: string;
+  constructor(what: string, code: string) { super(`${what}: ${code}`); this.code = code; }
+}
+interface Message { readonly type: number; readonly reqId: number; readonly payload: string }
+
+export class XenStore {
+  readonly #page: Uint8Array<SharedArrayBuffer>; readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #events: Events; readonly #port: number;
+  readonly #watches = new Map<string, (path: string) => void>();
+  #nextId = 1;
+  #nextToken = 1;
+  #input = new Uint8Array(0);
+  #answer: Message | undefined;
+
+  constructor(page: Uint8Array<SharedArrayBuffer>, events: Events, port: number) {
+    this.#page = page;
+    this.#words = new Int32Array(page.buffer, page.byteOffset, page.length / 4);
+    this.#events = events;
+    this.#port = port;
+    events.bind(port, () => this.#receive());
+  }
+
+  read(path: string, tx = NO_TRANSACTION): string { return this.request(XS_READ, `${path}\0`, tx); }
+  /** undefined where there is no such node, or none that we may see. */
+  tryRead(path: string): string | undefined {
+    try { return this.read(path); } catch (error) { if (error instanceof StoreError) return undefined; throw error; }
+  }
+  write(path: string, value: string | number, tx = NO_TRANSACTION): void { this.request(XS_WRITE, `${path}\0${value}`, tx); }
+  makeDirectory(path: string): void { this.request(XS_MKDIR, `${path}\0`); }
+  remove(path: string): void { this.request(XS_RM, `${path}\0`); }
+  /** Names of the children; none where there is no such node. */
+  list(path: string): string[] {
+    try { return this.request(XS_DIRECTORY, `${path}\0`).split('\0').filter(Boolean); } catch (error) { if (error instanceof StoreError) return []; throw error; }
+  }
+  /** Called (when nothing is half done) once now, and whenever the path or what is below changes. @returns ends it */
+  watch(path: string, changed: (path: string) => void): () => void {
+    const token = String(this.#nextToken++);
+    this.#watches.set(token, changed);
+    this.request(XS_WATCH, `${path}\0${token}\0`);
+    return () => { this.#watches.delete(token); this.request(XS_UNWATCH, `${path}\0${token}\0`); };
+  }
+  /** Several writes at once; again from the start where another's came between. */
+  transaction(work: (tx: number) => void): void {
+    for (;;) {
+      const tx = Number(this.request(XS_TRANSACTION_START, '\0').replace(/\0$/, ''));
+      try { work(tx); } catch (error) { this.request(XS_TRANSACTION_END, 'F\0', tx); throw error; }
+      try { this.request(XS_TRANSACTION_END, 'T\0', tx); return; } catch (error) {
+        if (!(error instanceof StoreError && error.code === 'EAGAIN')) throw error;
+      }
+    }
+  }
+
+  /** One request and its answer's payload. @throws StoreError */
+  request(type: number, payload: string, tx = NO_TRANSACTION): string {
+    return this.#events.critical(() => {
+      const reqId = this.#nextId++, body = Uint8Array.from(payload, c => c.charCodeAt(0)), message = new Uint8Array(header.sizeof + body.length);
+      const v = new DataView(message.buffer);
+      v.setUint32(header.type, type, true);
+      v.setUint32(header.req_id, reqId, true);
+      v.setUint32(header.tx_id, tx, true);
+      v.setUint32(header.len, body.length, true);
+      message.set(body, header.sizeof);
+      this.#answer = undefined;
+      this.send(message);
+      this.#events.waitFor(() => this.#answer?.reqId === reqId);
+      const answer = this.#answer!;
+      if (answer.type === XS_ERROR) throw new StoreError(payload.split('\0')[0]!, answer.payload.replace(/\0.*$/, ''));
+      return answer.payload;
+    });
+  }
+  /** Bytes into the request ring, whatever they are. */
+  send(data: Uint8Array): void {
+    for (let at = 0; at < data.length;) {
+      this.#events.waitFor(() => this.#room() > 0);
+      const prod = this.#load(ring.req_prod), count = Math.min(this.#room(), data.length - at);
+      for (let i = 0; i < count; i++) this.#page[ring.req + (prod + i & MASK)] = data[at + i]!;
+      this.#store(ring.req_prod, prod + count);
+      at += count;
+      this.#events.notify(this.#port);
+    }
+  }
+  #room(): number { return XENSTORE_RING_SIZE - (this.#load(ring.req_prod) - this.#load(ring.req_cons) >>> 0); }
+
+  /** In the upcall: takes what is there and sorts it. */
+  #receive(): void {
+    const cons = this.#load(ring.rsp_cons), count = Math.min(XENSTORE_RING_SIZE, this.#load(ring.rsp_prod) - cons >>> 0);
+    if (count > 0) {
+      const input = new Uint8Array(this.#input.length + count);
+      input.set(this.#input);
+      for (let i = 0; i < count; i++) input[this.#input.length + i] = this.#page[ring.rsp + (cons + i & MASK)]!;
+      this.#input = input;
+      this.#store(ring.rsp_cons, cons + count);
+      // Room again for what did not fit; not from within the upcall of a hypercall that is being made.
+      this.#events.notify(this.#port);
+    }
+    for (let m = this.#next(); m; m = this.#next()) this.#sort(m);
+  }
+  #next(): Message | undefined {
+    if (this.#input.length < header.sizeof) return undefined;
+    const v = new DataView(this.#input.buffer, this.#input.byteOffset), length = Math.min(v.getUint32(header.len, true), PAYLOAD_MAX), end = header.sizeof + length;
+    if (this.#input.length < end) return undefined;
+    const payload = String.fromCharCode(...this.#input.subarray(header.sizeof, end));
+    const message = { type: v.getUint32(header.type, true), reqId: v.getUint32(header.req_id, true), payload };
+    this.#input = this.#input.slice(end);
+    return message;
+  }
+  #sort(m: Message): void {
+    if (m.type !== XS_WATCH_EVENT) { this.#answer = m; return; }
+    const [path, token] = m.payload.split('\0'), changed = this.#watches.get(token ?? '');
+    if (changed) this.#events.later(() => changed(path ?? ''));
+  }
+  #load(offset: number): number { return Atomics.load(this.#words, offset / 4); }
+  #store(offset: number, value: number): void { Atomics.store(this.#words, offset / 4, value | 0); }
+}

@@ -1,0 +1,263 @@
+// WASI preview 1: the system calls of a program, each as the module imports it. Results are error numbers.
+import type { Kernel } from '../kernel/kernel.ts';
+import { FileNode, FsError, type NodeKind } from '../fs/node.ts';
+import { follow, type Found, type Place } from '../fs/mounts.ts';
+import { HypercallError } from '../kernel/hypercalls.ts';
+import { Descriptors, Terminal, type Descriptor } from './descriptors.ts';
+import { ERRNO } from './errno.ts';
+import { byteLengthOf, GuestMemory } from './guest-memory.ts';
+
+const FILETYPE: Readonly<Record<NodeKind, number>> = { device: 2, directory: 3, file: 4, symlink: 7 };
+const OFLAGS = { creat: 1, directory: 2, excl: 4, trunc: 8 } as const;
+const FDFLAGS = { append: 1, dsync: 2, nonblock: 4, rsync: 8, sync: 16 } as const;
+const FSTFLAGS = { atim: 1, atimNow: 2, mtim: 4, mtimNow: 8 } as const;
+const CLOCK = { realtime: 0, monotonic: 1 } as const;
+const WHENCE = { set: 0, cur: 1, end: 2 } as const;
+const EVENT = { clock: 0, read: 1, write: 2 } as const;
+const FILESTAT_BYTES = 64, FDSTAT_BYTES = 24, DIRENT_BYTES = 24, SUBSCRIPTION_BYTES = 48, EVENT_BYTES = 32, PRESTAT_BYTES = 8;
+const SUBSCRIPTIONS_MAX = 1024, ABSTIME = 1, FOLLOW = 1, ALL_RIGHTS = (1n << 30n) - 1n;
+
+export interface ProgramSettings {
+  readonly arguments: readonly string[]; readonly environment: readonly string[];
+  readonly root: FileNode;
+  /** proc_exit */
+  exit(code: number): never;
+}
+type Call = (...args: never[]) => number | void;
+
+export function wasiCalls(kernel: Kernel, settings: ProgramSettings): Record<string, Call> {
+  return new Calls(kernel, settings).table();
+}
+
+class Calls {
+  readonly #kernel: Kernel; readonly #settings: ProgramSettings;
+  readonly #memory: GuestMemory;
+  readonly #fds = new Descriptors();
+
+  constructor(kernel: Kernel, settings: ProgramSettings) {
+    this.#kernel = kernel;
+    this.#settings = settings;
+    this.#memory = new GuestMemory(kernel.vcpu);
+    const terminal = new Terminal(kernel.console), root: Place = { node: settings.root, above: undefined };
+    for (let fd = 0; fd < 3; fd++) this.#fds.add(terminal);
+    this.#fds.add(settings.root, root, 0, '/');
+  }
+
+  table(): Record<string, Call> {
+    const m = this.#memory, s = this.#settings, fds = this.#fds;
+    const calls: Record<string, Call> = {
+      args_sizes_get: (count: number, bytes: number) => { m.u32(count, s.arguments.length); m.u32(bytes, byteLengthOf(s.arguments)); },
+      args_get: (pointers: number, buffer: number) => m.strings(s.arguments, pointers, buffer),
+      environ_sizes_get: (count: number, bytes: number) => { m.u32(count, s.environment.length); m.u32(bytes, byteLengthOf(s.environment)); },
+      environ_get: (pointers: number, buffer: number) => m.strings(s.environment, pointers, buffer),
+      clock_res_get: (id: number, out: number) => { this.#now(id); m.u64(out, 1n); },
+      clock_time_get: (id: number, _precision: bigint, out: number) => m.u64(out, this.#now(id)),
+      random_get: (at: number, count: number) => this.#random(at, count),
+      sched_yield: () => this.#kernel.hypercalls.yield(),
+      proc_exit: (code: number) => s.exit(code),
+      proc_raise: () => ERRNO.NOSYS,
+      poll_oneoff: (subscriptions: number, events: number, count: number, out: number) => this.#poll(subscriptions, events, count, out),
+
+      fd_advise: (fd: number) => { fds.get(fd); },
+      fd_allocate: (fd: number, at: bigint, count: bigint) => { const { node } = fds.get(fd); if (Number(at + count) > node.size) node.resize(Number(at + count)); },
+      fd_close: (fd: number) => fds.close(fd),
+      fd_datasync: (fd: number) => fds.get(fd).node.sync(),
+      fd_sync: (fd: number) => fds.get(fd).node.sync(),
+      fd_fdstat_get: (fd: number, out: number) => this.#fdstat(fds.get(fd), out),
+      fd_fdstat_set_flags: (fd: number, flags: number) => { fds.get(fd).flags = flags; },
+      fd_fdstat_set_rights: (fd: number) => { fds.get(fd); },
+      fd_filestat_get: (fd: number, out: number) => this.#filestat(fds.get(fd).node, out),
+      fd_filestat_set_size: (fd: number, size: bigint) => fds.get(fd).node.resize(Number(size)),
+      fd_filestat_set_times: (fd: number, accessed: bigint, modified: bigint, flags: number) => this.#setTimes(fds.get(fd).node, accessed, modified, flags),
+      fd_read: (fd: number, vectors: number, count: number, out: number) => { const d = fds.get(fd); d.position += this.#read(d, vectors, count, d.position, out); },
+      fd_pread: (fd: number, vectors: number, count: number, at: bigint, out: number) => { this.#read(fds.get(fd), vectors, count, Number(at), out); },
+      fd_write: (fd: number, vectors: number, count: number, out: number) => { const d = fds.get(fd); if (d.flags & FDFLAGS.append) d.position = d.node.size; d.position += this.#write(d, vectors, count, d.position, out); },
+      fd_pwrite: (fd: number, vectors: number, count: number, at: bigint, out: number) => { this.#write(fds.get(fd), vectors, count, Number(at), out); },
+      fd_prestat_get: (fd: number, out: number) => { const { preopened } = fds.get(fd), v = m.view(out, PRESTAT_BYTES); if (preopened === undefined) return ERRNO.BADF; v.setUint32(0, 0, true); v.setUint32(4, preopened.length, true); return 0; },
+      fd_prestat_dir_name: (fd: number, out: number, bytes: number) => { const { preopened } = fds.get(fd); if (preopened === undefined) return ERRNO.BADF; m.at(out, bytes).set(new TextEncoder().encode(preopened).subarray(0, bytes)); return 0; },
+      fd_readdir: (fd: number, buffer: number, bytes: number, cookie: bigint, out: number) => this.#readDirectory(fds.get(fd), buffer, bytes, Number(cookie), out),
+      fd_renumber: (from: number, to: number) => fds.renumber(from, to),
+      fd_seek: (fd: number, offset: bigint, whence: number, out: number) => this.#seek(fds.get(fd), Number(offset), whence, out),
+      fd_tell: (fd: number, out: number) => m.u64(out, BigInt(fds.get(fd).position)),
+
+      path_create_directory: (fd: number, path: number, bytes: number) => { const f = this.#find(fd, path, bytes, false); this.#absent(f); f.directory.node.create(f.name, 'directory'); },
+      path_filestat_get: (fd: number, flags: number, path: number, bytes: number, out: number) => this.#filestat(present(this.#find(fd, path, bytes, (flags & FOLLOW) !== 0)), out),
+      path_filestat_set_times: (fd: number, flags: number, path: number, bytes: number, accessed: bigint, modified: bigint, which: number) => this.#setTimes(present(this.#find(fd, path, bytes, (flags & FOLLOW) !== 0)), accessed, modified, which),
+      path_link: (fd: number, flags: number, path: number, bytes: number, toFd: number, toPath: number, toBytes: number) => {
+        const node = present(this.#find(fd, path, bytes, (flags & FOLLOW) !== 0)), to = this.#find(toFd, toPath, toBytes, false);
+        this.#absent(to);
+        to.directory.node.link(to.name, node);
+      },
+      path_open: (fd: number, flags: number, path: number, bytes: number, oflags: number, _rights: bigint, _inheriting: bigint, fdflags: number, out: number) =>
+        m.u32(out, this.#open(this.#find(fd, path, bytes, (flags & FOLLOW) !== 0), oflags, fdflags)),
+      path_readlink: (fd: number, path: number, bytes: number, buffer: number, room: number, out: number) => {
+        const data = new TextEncoder().encode(present(this.#find(fd, path, bytes, false)).target()).subarray(0, room >>> 0);
+        m.at(buffer, data.length).set(data);
+        m.u32(out, data.length);
+      },
+      path_remove_directory: (fd: number, path: number, bytes: number) => { const f = this.#find(fd, path, bytes, false); if (present(f).kind !== 'directory') return ERRNO.NOTDIR; f.directory.node.removeDirectory(named(f)); return 0; },
+      path_rename: (fd: number, path: number, bytes: number, toFd: number, toPath: number, toBytes: number) => {
+        const from = this.#find(fd, path, bytes, false), to = this.#find(toFd, toPath, toBytes, false);
+        present(from);
+        from.directory.node.rename(named(from), to.directory.node, named(to));
+      },
+      path_symlink: (target: number, targetBytes: number, fd: number, path: number, bytes: number) => { const f = this.#find(fd, path, bytes, false); this.#absent(f); f.directory.node.create(f.name, 'symlink', m.string(target, targetBytes)); },
+      path_unlink_file: (fd: number, path: number, bytes: number) => { const f = this.#find(fd, path, bytes, false); if (present(f).kind === 'directory') return ERRNO.ISDIR; f.directory.node.unlink(named(f)); return 0; },
+
+      sock_accept: () => ERRNO.NOTSUP, sock_recv: () => ERRNO.NOTSUP, sock_send: () => ERRNO.NOTSUP, sock_shutdown: () => ERRNO.NOTSUP,
+    };
+    return Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, this.#guarded(call)]));
+  }
+
+  /** Refusals become error numbers; file systems and disks are not interrupted by work that uses them too. */
+  #guarded(call: Call): Call {
+    return (...args) => {
+      try { return call(...args) ?? ERRNO.SUCCESS; } catch (error) {
+        if (error instanceof FsError) return error.errno;
+        if (error instanceof HypercallError) return ERRNO.IO;
+        throw error;
+      }
+    };
+  }
+
+  #now(id: number): bigint {
+    if (id === CLOCK.realtime) return this.#kernel.clock.realNs();
+    if (id > 3) throw new FsError(ERRNO.INVAL);
+    return id === CLOCK.monotonic ? this.#kernel.clock.systemNs() : this.#kernel.clock.uptimeNs();
+  }
+  #random(at: number, count: number): void {
+    const data = new Uint8Array(count >>> 0), into = this.#memory.at(at, count);
+    this.#kernel.vcpu.randomBytes(data);
+    into.set(data);
+  }
+
+  // ---- files
+  #find(fd: number, path: number, bytes: number, followLast: boolean): Found {
+    const { place } = this.#fds.get(fd);
+    if (!place) throw new FsError(ERRNO.NOTDIR);
+    return follow(place, this.#memory.string(path, bytes), followLast);
+  }
+  #absent(found: Found): void { if (found.node || found.name === '') throw new FsError(ERRNO.EXIST); }
+  #open(found: Found, oflags: number, fdflags: number): number {
+    let { node } = found;
+    if (node && oflags & OFLAGS.creat && oflags & OFLAGS.excl) throw new FsError(ERRNO.EXIST);
+    if (!node) {
+      if (!(oflags & OFLAGS.creat)) throw new FsError(ERRNO.NOENT);
+      if (oflags & OFLAGS.directory) throw new FsError(ERRNO.INVAL);
+      node = found.directory.node.create(found.name, 'file');
+    }
+    if (node.kind === 'symlink') throw new FsError(ERRNO.LOOP);
+    if (oflags & OFLAGS.directory && node.kind !== 'directory') throw new FsError(ERRNO.NOTDIR);
+    if (oflags & OFLAGS.trunc) { if (node.kind !== 'file') throw new FsError(ERRNO.ISDIR); node.resize(0); }
+    const place = node.kind !== 'directory' ? undefined : found.name === '' ? found.directory : { node, above: found.directory };
+    return this.#fds.add(node, place, fdflags);
+  }
+  #read(d: Descriptor, vectors: number, count: number, position: number, out: number): number {
+    if (d.node.kind === 'directory') throw new FsError(ERRNO.ISDIR);
+    let total = 0;
+    for (const into of this.#memory.vectors(vectors, count)) {
+      if (into.length === 0) continue;
+      const n = d.node.read(position + total, into);
+      total += n;
+      if (n < into.length) break;
+    }
+    this.#memory.u32(out, total);
+    return total;
+  }
+  #write(d: Descriptor, vectors: number, count: number, position: number, out: number): number {
+    if (d.node.kind === 'directory') throw new FsError(ERRNO.BADF);
+    let total = 0;
+    for (const data of this.#memory.vectors(vectors, count)) if (data.length > 0) total += d.node.write(position + total, data);
+    if (d.flags & (FDFLAGS.sync | FDFLAGS.dsync)) d.node.sync();
+    this.#memory.u32(out, total);
+    return total;
+  }
+  #seek(d: Descriptor, offset: number, whence: number, out: number): void {
+    if (d.node.kind === 'device') throw new FsError(ERRNO.SPIPE);
+    const base = whence === WHENCE.set ? 0 : whence === WHENCE.cur ? d.position : whence === WHENCE.end ? d.node.size : -1;
+    if (base < 0 || base + offset < 0 || !Number.isSafeInteger(base + offset)) throw new FsError(ERRNO.INVAL);
+    d.position = base + offset;
+    this.#memory.u64(out, BigInt(d.position));
+  }
+  #fdstat(d: Descriptor, out: number): void {
+    const v = this.#memory.view(out, FDSTAT_BYTES);
+    v.setUint32(0, FILETYPE[d.node.kind], true);
+    v.setUint16(2, d.flags, true);
+    // Seek and tell are what tells a terminal from a file.
+    v.setBigUint64(8, d.node.kind === 'device' ? ALL_RIGHTS & ~0x24n : ALL_RIGHTS, true);
+    v.setBigUint64(16, ALL_RIGHTS, true);
+  }
+  #filestat(node: FileNode, out: number): void {
+    const v = this.#memory.view(out, FILESTAT_BYTES), t = node.times();
+    v.setBigUint64(0, 0n, true);
+    v.setBigUint64(8, node.id, true);
+    v.setBigUint64(16, BigInt(FILETYPE[node.kind]), true);
+    v.setBigUint64(24, BigInt(node.links()), true);
+    v.setBigUint64(32, BigInt(node.size), true);
+    v.setBigUint64(40, t.accessed, true);
+    v.setBigUint64(48, t.modified, true);
+    v.setBigUint64(56, t.changed, true);
+  }
+  #setTimes(node: FileNode, accessed: bigint, modified: bigint, flags: number): void {
+    const now = this.#kernel.clock.realNs();
+    node.setTimes(flags & FSTFLAGS.atimNow ? now : flags & FSTFLAGS.atim ? BigInt.asUintN(64, accessed) : undefined,
+      flags & FSTFLAGS.mtimNow ? now : flags & FSTFLAGS.mtim ? BigInt.asUintN(64, modified) : undefined);
+  }
+  /** Entries as many as fit, the last perhaps in part; a cookie is an index. */
+  #readDirectory(d: Descriptor, buffer: number, bytes: number, cookie: number, out: number): void {
+    if (cookie === 0 || !d.entries) {
+      const dot = { name: '.', id: d.node.id, type: FILETYPE.directory }, above = { name: '..', id: d.place?.above?.node.id ?? d.node.id, type: FILETYPE.directory };
+      d.entries = [dot, above, ...d.node.list().map(e => ({ name: e.name, id: e.id, type: FILETYPE[e.kind] }))];
+    }
+    const into = this.#memory.at(buffer, bytes);
+    let used = 0;
+    for (let i = cookie; i < d.entries.length && used < into.length; i++) {
+      const { name, id, type } = d.entries[i]!, text = new TextEncoder().encode(name), entry = new Uint8Array(DIRENT_BYTES + text.length), v = new DataView(entry.buffer);
+      v.setBigUint64(0, BigInt(i + 1), true);
+      v.setBigUint64(8, id, true);
+      v.setUint32(16, text.length, true);
+      v.setUint32(20, type, true);
+      entry.set(text, DIRENT_BYTES);
+      const part = entry.subarray(0, into.length - used);
+      into.set(part, used);
+      used += part.length;
+    }
+    this.#memory.u32(out, used);
+  }
+
+  // ---- waiting
+  #poll(subscriptions: number, events: number, count: number, out: number): number {
+    if (count === 0 || count >>> 0 > SUBSCRIPTIONS_MAX) return ERRNO.INVAL;
+    const { clock, console } = this.#kernel, list = this.#memory.view(subscriptions, count * SUBSCRIPTION_BYTES);
+    const asked = Array.from({ length: count }, (_, i) => {
+      const at = i * SUBSCRIPTION_BYTES, tag = list.getUint8(at + 8), absolute = (list.getUint16(at + 40, true) & ABSTIME) !== 0;
+      const id = list.getUint32(at + 16, true), timeout = list.getBigUint64(at + 24, true);
+      const wait = tag !== EVENT.clock ? 0n : absolute ? timeout - this.#now(id) : timeout;
+      return { userdata: list.getBigUint64(at, true), tag, fd: id, deadline: clock.systemNs() + wait };
+    });
+    const isTerminal = (fd: number): boolean => { try { return this.#fds.get(fd).node instanceof Terminal; } catch { return false; } };
+    const isReady = (a: typeof asked[number]): boolean => a.tag === EVENT.clock ? clock.systemNs() >= a.deadline : a.tag === EVENT.write || !isTerminal(a.fd) || console.hasInput;
+    const deadlines = asked.filter(a => a.tag === EVENT.clock).map(a => a.deadline), first = deadlines.length ? deadlines.reduce((x, y) => x < y ? x : y) : undefined;
+    this.#kernel.events.waitFor(() => asked.some(isReady), first);
+    const ready = asked.filter(isReady), result = this.#memory.view(events, count * EVENT_BYTES);
+    ready.forEach((a, i) => {
+      const at = i * EVENT_BYTES;
+      for (let word = 0; word < EVENT_BYTES; word += 8) result.setBigUint64(at + word, 0n, true);
+      result.setBigUint64(at, a.userdata, true);
+      result.setUint8(at + 10, a.tag);
+      if (a.tag !== EVENT.clock) result.setBigUint64(at + 16, 1n, true);
+    });
+    this.#memory.u32(out, ready.length);
+    return ERRNO.SUCCESS;
+  }
+}
+
+function present(found: Found): FileNode {
+  if (!found.node) throw new FsError(ERRNO.NOENT);
+  return found.node;
+}
+/** The name of something in its directory: the directory a path starts from has none. */
+function named(found: Found): string {
+  if (found.name === '') throw new FsError(ERRNO.INVAL);
+  return found.name;
+}

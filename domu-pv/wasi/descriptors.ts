@@ -1,0 +1,58 @@
+// What a program has open.
+import type { Console } from '../kernel/console.ts';
+import { FileNode, FsError } from '../fs/node.ts';
+import type { Place } from '../fs/mounts.ts';
+import { ERRNO } from './errno.ts';
+
+const DESCRIPTORS_MAX = 1024;
+
+/** The console as a file: lines in, anything out. */
+export class Terminal extends FileNode {
+  readonly kind = 'device'; readonly id = 0n; readonly size = 0;
+  readonly #console: Console;
+  constructor(console: Console) { super(); this.#console = console; }
+  override read(_position: number, into: Uint8Array): number { const line = this.#console.readLine(into.length); into.set(line); return line.length; }
+  override write(_position: number, data: Uint8Array): number { this.#console.write(data); return data.length; }
+}
+
+export interface Descriptor {
+  readonly node: FileNode;
+  /** Of a directory: where it is. */
+  readonly place: Place | undefined;
+  /** Of one that the program was given. */
+  readonly preopened: string | undefined;
+  position: number;
+  flags: number;
+  /** A directory's entries, as they were when reading began. */
+  entries: { readonly name: string; readonly id: bigint; readonly type: number }[] | undefined;
+}
+
+export class Descriptors {
+  readonly #open = new Map<number, Descriptor>();
+
+  add(node: FileNode, place?: Place, flags = 0, preopened?: string): number {
+    let fd = 0;
+    while (this.#open.has(fd)) fd++;
+    if (fd >= DESCRIPTORS_MAX) throw new FsError(ERRNO.MFILE);
+    node.opened();
+    this.#open.set(fd, { node, place, preopened, position: 0, flags, entries: undefined });
+    return fd;
+  }
+  get(fd: number): Descriptor {
+    const d = this.#open.get(fd);
+    if (!d) throw new FsError(ERRNO.BADF);
+    return d;
+  }
+  close(fd: number): void {
+    const { node } = this.get(fd);
+    this.#open.delete(fd);
+    node.closed();
+  }
+  renumber(from: number, to: number): void {
+    const d = this.get(from);
+    if (from === to) return;
+    if (this.#open.has(to)) this.close(to);
+    this.#open.delete(from);
+    this.#open.set(to, d);
+  }
+}

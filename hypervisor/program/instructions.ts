@@ -1,0 +1,143 @@
+// One function body, or one constant expression, instruction by instruction, from a module to its rewritten form:
+//
+//   every access to memory     its constant offset grows by `base`: address 0 of the program is guest frame 0. An
+//                              address cannot be below it, and one past the end of the memory traps.
+//   every loop                 begins with a look at the vCPU's attention word, below `base`, out of reach
+//   memory.size, memory.grow   ask the vCPU's thread
+//   memory.copy, fill, init    go through helpers that add `base` and refuse to wrap around
+//   every function index       moves up by the imports that were added
+import { attentionOffset } from '../cpu/layout.ts';
+import { ModuleError, type Reader, type Writer } from './bytes.ts';
+
+export interface Rewriting {
+  /** Where address 0 of the program lies in the domain's memory. */
+  readonly base: number;
+  /** Function imports that the module has; indexes above move up by `added`. */
+  readonly imported: number; readonly added: number;
+  /** Function indexes, as rewritten. */
+  readonly attention: number; readonly size: number; readonly grow: number; readonly copy: number; readonly fill: number;
+  /** The helper for memory.init of one data segment. */
+  init(segment: number): number;
+}
+
+const LAST_ADDRESS = 0xffff_ffff;
+export const movedFunction = (w: Rewriting, index: number): number => index < w.imported ? index : index + w.added;
+
+/** The look at the attention word: nothing is on the stack before or after. */
+export function writeAttentionCheck(out: Writer, w: Rewriting): void {
+  out.bytes([0x41, 0, 0xfe, 0x10, 2]);
+  out.u32(attentionOffset(0));
+  out.bytes([0x04, 0x40, 0x10]);
+  out.u32(w.attention);
+  out.byte(0x0b);
+}
+
+function heapType(r: Reader): void {
+  const code = r.byte();
+  r.at--;
+  // Concrete types belong to garbage collection; what is left are the one-byte abstract ones.
+  if (code < 0x40 || code & 0x80) throw new ModuleError('typed function references are not supported');
+  r.byte();
+}
+/** A value type; @throws ModuleError for those of proposals that are not supported */
+export function valueType(r: Reader): void {
+  const code = r.byte();
+  if (code === 0x63 || code === 0x64) { heapType(r); return; }
+  if (code < 0x68 || code > 0x7f) throw new ModuleError(`value type 0x${code.toString(16)} is not supported`);
+}
+function blockType(r: Reader): void {
+  const code = r.byte();
+  r.at--;
+  if (code === 0x40) r.byte(); else if (code >= 0x68 && code < 0x80 || code === 0x63 || code === 0x64) valueType(r); else r.skipNumber();
+}
+
+/** A memory operand. */
+function memoryOperand(r: Reader, out: Writer, w: Rewriting): void {
+  const align = r.u32();
+  if (align & 0x40) throw new ModuleError('several memories are not supported');
+  const offset = r.u32() + w.base;
+  if (offset > LAST_ADDRESS) throw new ModuleError('an access with an offset of almost 4 GiB');
+  out.u32(align);
+  out.u32(offset);
+}
+
+/** @returns whether it calls functions */
+export function rewriteExpression(r: Reader, out: Writer, w: Rewriting): boolean {
+  let depth = 1, calls = false;
+  const copied = (opcode: number, operands: () => void): void => { const from = r.at; out.byte(opcode); operands(); out.copy(r, from); };
+  const called = (opcode: number): void => { out.byte(opcode); out.u32(movedFunction(w, r.u32())); };
+  while (depth > 0) {
+    const op = r.byte();
+    if (op >= 0x45 && op <= 0xc4) { out.byte(op); continue; }
+    if (op >= 0x28 && op <= 0x3e) { out.byte(op); memoryOperand(r, out, w); continue; }
+    if (op >= 0x20 && op <= 0x26) { copied(op, () => r.skipNumber()); continue; }
+    switch (op) {
+      case 0x00: case 0x01: case 0x0f: case 0x1a: case 0x1b: case 0x05: case 0x19: case 0x0a: case 0xd1: case 0xd4: out.byte(op); break;
+      case 0x02: case 0x04: case 0x06: depth++; copied(op, () => blockType(r)); break;
+      case 0x03: depth++; copied(op, () => blockType(r)); writeAttentionCheck(out, w); break;
+      case 0x1f: depth++; copied(op, () => tryTable(r)); break;
+      case 0x0b: depth--; out.byte(op); break;
+      // delegate ends its try.
+      case 0x18: depth--; copied(op, () => r.skipNumber()); break;
+      case 0x07: case 0x08: case 0x09: case 0x0c: case 0x0d: case 0xd5: case 0xd6: copied(op, () => r.skipNumber()); break;
+      case 0x0e: copied(op, () => { for (let n = r.u32(); n >= 0; n--) r.skipNumber(); }); break;
+      case 0x10: case 0x12: calls = true; called(op); break;
+      case 0xd2: called(op); break;
+      case 0x11: case 0x13: calls = true; copied(op, () => { r.skipNumber(); r.skipNumber(); }); break;
+      case 0x14: case 0x15: calls = true; copied(op, () => r.skipNumber()); break;
+      case 0x1c: copied(op, () => { for (let n = r.u32(); n > 0; n--) valueType(r); }); break;
+      case 0x3f: r.skip(1); out.byte(0x10); out.u32(w.size); break;
+      case 0x40: r.skip(1); out.byte(0x10); out.u32(w.grow); break;
+      case 0x41: case 0x42: copied(op, () => r.skipNumber()); break;
+      case 0x43: copied(op, () => r.skip(4)); break;
+      case 0x44: copied(op, () => r.skip(8)); break;
+      case 0xd0: copied(op, () => heapType(r)); break;
+      case 0xfc: miscellaneous(r, out, w); break;
+      case 0xfd: vector(r, out, w); break;
+      case 0xfe: atomic(r, out, w); break;
+      default: throw new ModuleError(`instruction 0x${op.toString(16)} is not supported`);
+    }
+  }
+  return calls;
+}
+
+function tryTable(r: Reader): void {
+  blockType(r);
+  for (let n = r.u32(); n > 0; n--) { if (r.byte() < 2) r.skipNumber(); r.skipNumber(); }
+}
+
+function miscellaneous(r: Reader, out: Writer, w: Rewriting): void {
+  const from = r.at, op = r.u32();
+  const call = (index: number): void => { out.byte(0x10); out.u32(index); };
+  if (op === 8) { const segment = r.u32(); r.skip(1); call(w.init(segment)); return; }
+  if (op === 10) { r.skip(2); call(w.copy); return; }
+  if (op === 11) { r.skip(1); call(w.fill); return; }
+  if (op > 17) throw new ModuleError(`instruction 0xfc ${op} is not supported`);
+  if (op > 8) r.skipNumber();
+  if (op === 12 || op === 14) r.skipNumber();
+  out.byte(0xfc);
+  out.copy(r, from);
+}
+
+function vector(r: Reader, out: Writer, w: Rewriting): void {
+  const from = r.at, op = r.u32(), lane = op >= 84 && op <= 91;
+  out.byte(0xfd);
+  if (op <= 11 || lane || op === 92 || op === 93) {
+    out.copy(r, from);
+    memoryOperand(r, out, w);
+    if (lane) out.byte(r.byte());
+    return;
+  }
+  if (op === 12 || op === 13) r.skip(16); else if (op >= 21 && op <= 34) r.skip(1);
+  out.copy(r, from);
+}
+
+function atomic(r: Reader, out: Writer, w: Rewriting): void {
+  const from = r.at, op = r.u32();
+  // A thread that waits in its own memory would not see its vCPU's attention word; and there is nobody to wake it.
+  if (op === 1 || op === 2) throw new ModuleError('waiting on memory is not supported: a program has one thread');
+  out.byte(0xfe);
+  if (op === 3) { r.skip(1); out.copy(r, from); return; }
+  out.copy(r, from);
+  memoryOperand(r, out, w);
+}

@@ -45,3 +45,12 @@ test.each([
   expect(decode(bytes, 0, 32, 0, false, d)).toBe(true);
   expect([d.handler, d.imm]).toEqual([SPECIAL.undefined, vector]);
 });
+
+test.each(['67 a4', '67 f3 ab', '67 e3 10', '67 e2 10', '67 d7', '67 a1 00 10', '67 8b 07'])('16-bit addressing in compatibility mode, %s, is refused, not done wrongly', hex => {
+  const d = newDecoded(), bytes = new Uint8Array(32);
+  bytes.set(hex.split(' ').map(b => parseInt(b, 16)));
+  expect(decode(bytes, 0, 32, 0, true, d)).toBe(true);
+  expect([d.handler, d.imm]).toEqual([SPECIAL.undefined, 6]);
+  expect(decode(bytes, 0, 32, 0, false, d)).toBe(true);
+  expect(d.handler).not.toBe(SPECIAL.undefined);
+});

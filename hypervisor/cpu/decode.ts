@@ -242,10 +242,12 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       kind = compat || addr ? 'a32' : segment >= 4 ? 'seg' : index >= 0 ? 'bis' : 'bd';
     }
   }
+  // 16-bit addresses without a ModRM byte.
+  if (compat && addr && (isString || implicitAddress(c.row.mnemonic) || countsRegister(c.row.mnemonic) || c.operands.some(o => o.letter === 'O'))) { undefinedInstruction(d, offset, p - at); return true; }
   if (isString || implicitAddress(c.row.mnemonic)) {
     d.segment = segment >= 4 ? SEGMENT_SLOT[segment]! : compat ? SEGMENT_SLOT[segment >= 0 ? segment : 3]! : SLOT.zero;
     kind = compat || addr ? 'a32' : 'bd';
-  } else if (c.row.mnemonic.startsWith('loop') || c.row.mnemonic === 'jrcxz') kind = compat || addr ? 'a32' : 'bd';
+  } else if (countsRegister(c.row.mnemonic)) kind = compat || addr ? 'a32' : 'bd';
 
   // Operands into fields.
   let field = 0;
@@ -351,6 +353,8 @@ function modrmBytes(modrm: number, sib: number, short: boolean): number {
 }
 /** Instructions with one memory operand that no ModRM byte names. */
 function implicitAddress(mnemonic: string): boolean { return mnemonic === 'xlat' || mnemonic === 'maskmov'; }
+/** Branches on a counter as wide as an address. */
+function countsRegister(mnemonic: string): boolean { return mnemonic.startsWith('loop') || mnemonic === 'jrcxz'; }
 const isPrefix = (b: number): boolean => b === 0x66 || b === 0x67 || b === 0xf0 || b === 0xf2 || b === 0xf3 || b === 0x64 || b === 0x65 || b === 0x2e || b === 0x36 || b === 0x3e || b === 0x26 || (b & 0xf0) === 0x40;
 const read32 = (bytes: Uint8Array, p: number): number => bytes[p]! | bytes[p + 1]! << 8 | bytes[p + 2]! << 16 | bytes[p + 3]! << 24;
 

@@ -5,7 +5,9 @@ import { runFolder } from './api/run-folder.ts';
 import { createApi } from './api/server.ts';
 import { Blkback } from './blkback/index.ts';
 import { DebugServices } from './debug/index.ts';
+import { Netback } from './netback/index.ts';
 import type { Dom0Message, Dom0Options } from './options.ts';
+import { Bridges } from './switch/bridges.ts';
 import { hostView } from './toolstack/host-info.ts';
 import { createImageLoader } from './toolstack/image-loader.ts';
 import type { Builder, Consoles, Log } from './toolstack/ports.ts';
@@ -28,9 +30,11 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
   const { hypercalls, consoles, log } = parts;
   const store = new StoreAdapter(parts.store, parts.xenstored, hypercalls);
   await writeNodes(store, dom0Nodes(Math.round(process.memoryUsage.rss() / KIB)));
+  const bridges = new Bridges(options.bridges.map(bridge => bridge.name));
   const toolstack = new Toolstack({
     hypercalls, store, consoles, log, builder: parts.builder ?? createImageLoader(hypercalls),
-    disks: new Blkback({ hypercalls, store: parts.store, log: line => hypercalls.log(line) }), nowMs: () => Date.now(),
+    disks: new Blkback({ hypercalls, store: parts.store, log: line => hypercalls.log(line) }),
+    networks: new Netback({ hypercalls, store: parts.store, bridges, log: line => hypercalls.log(line) }), nowMs: () => Date.now(),
   });
   const debug = new DebugServices(hypercalls, options.runDir);
   const api = createApi({ toolstack, consoles, debug, host: {

@@ -4,7 +4,11 @@ export interface Dom0Options {
   readonly runDir: string;
   /** Process id of the host, as `xl info` shows it. */
   readonly hostPid: number;
+  readonly bridges: readonly BridgeOptions[];
 }
+
+/** A bridge and the way out of it, as given to `--bridge`. */
+export interface BridgeOptions { readonly name: string; readonly uplink: string }
 export type Dom0Message =
   /** The API answers. */
   | { readonly kind: 'ready' }

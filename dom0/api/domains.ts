@@ -1,8 +1,8 @@
-// /v1/domains: list, create, describe, act, wait for the end.
+// /v1/domains: list, create, describe, act, plug interfaces, wait for the end.
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Action } from '../toolstack/action.ts';
-import { domainConfig } from '../toolstack/config/schema.ts';
+import { domainConfig, vifConfig } from '../toolstack/config/schema.ts';
 import { validated } from './problem.ts';
 import type { ApiContext } from './server.ts';
 
@@ -30,6 +30,14 @@ export function domainRoutes(api: FastifyInstance, { toolstack }: ApiContext): v
     return reply.code(204).send();
   });
   api.post('/v1/domains/:domain/actions', request => toolstack.perform({ ...validated(act, request.body), domain: domainOf(request) } as Action));
+  api.get('/v1/domains/:domain/vifs', async request => (await toolstack.describe(domainOf(request))).vifs);
+  api.post('/v1/domains/:domain/vifs', async (request, reply) =>
+    reply.code(201).send(await toolstack.perform({ action: 'attach-vif', domain: domainOf(request), vif: validated(vifConfig, request.body) } as Action)));
+  /** `device` is a devid or an address. */
+  api.delete('/v1/domains/:domain/vifs/:device', async (request, reply) => {
+    await toolstack.perform({ action: 'detach-vif', domain: domainOf(request), device: (request.params as { device: string }).device });
+    return reply.code(204).send();
+  });
   /** Answers when the domain shuts down or is destroyed. */
   api.get('/v1/domains/:domain/end', (request, reply) => {
     const gone = new AbortController();

@@ -92,13 +92,14 @@ export class BackRing {
   }
 
   /**
-   * To be called when take() gave nothing and the backend is about to wait: asks for an event at the next request.
-   * @returns true if one came meanwhile, so that there is no event to wait for
+   * To be called when fewer than `wanted` requests are there and the backend is about to wait: asks for an event when
+   * they are.
+   * @returns true if they came meanwhile, so that there is no event to wait for
    */
-  finalCheck(): boolean {
-    if (this.unconsumed > 0) return true;
-    this.#ring.store(sring.req_event, this.#reqCons + 1);
-    return this.unconsumed > 0;
+  finalCheck(wanted = 1): boolean {
+    if (this.unconsumed >= wanted) return true;
+    this.#ring.store(sring.req_event, this.#reqCons + wanted);
+    return this.unconsumed >= wanted;
   }
 
   /** Puts the response to one of the requests taken; the frontend sees it after push(). */

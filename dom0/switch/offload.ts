@@ -128,5 +128,8 @@ function segment(bytes: Uint8Array, l4: L4, headerBytes: number, part: { from: n
 export function plainFrames(frame: Frame, abilities: PortAbilities | undefined): readonly Frame[] {
   if (!abilities) return [frame];
   if (frame.gso && !(frame.gso.type === 'tcpv4' ? abilities.gsoV4 : abilities.gsoV6)) return segments(frame);
-  return frame.checksum === 'blank' && !abilities.blankChecksum ? [withChecksum(frame)] : [frame];
+  if (frame.checksum !== 'blank') return [frame];
+  const { blankChecksum, blankChecksumV6 = blankChecksum } = abilities;
+  const left = blankChecksum === blankChecksumV6 ? blankChecksum : findL4(frame.bytes)?.version === 6 ? blankChecksumV6 : blankChecksum;
+  return left ? [frame] : [withChecksum(frame)];
 }

@@ -21,7 +21,11 @@ export const MAX_FRAME_BYTES = 65_535 + 14 + 4;
 export const ETHERNET_HEADER_BYTES = 14;
 
 /** What a port's far end understands beyond plain frames; the switch makes plain frames for one that does not. */
-export interface PortAbilities { readonly blankChecksum: boolean; readonly gsoV4: boolean; readonly gsoV6: boolean }
+export interface PortAbilities {
+  readonly blankChecksum: boolean; readonly gsoV4: boolean; readonly gsoV6: boolean;
+  /** Of packets over IPv6, where that differs from `blankChecksum`. */
+  readonly blankChecksumV6?: boolean;
+}
 
 export interface SwitchPort {
   /** For messages and captures: `vif5.0`, `user`. */

@@ -1,6 +1,7 @@
 // A learning Ethernet switch: one per bridge. Frames go where their destination was last seen as a source, and to all
 // ports of their VLAN where that is not known. The bridges of a host share nothing.
 // Invariant: the tables hold attached ports only, and at most MAX_LEARNED addresses together.
+import { isGroup, macAt, macNumber } from './mac.ts';
 import { plainFrames } from './offload.ts';
 import { ETHERNET_HEADER_BYTES, MAX_FRAME_BYTES, type Attachment, type Frame, type PortOptions, type SwitchPort } from './port.ts';
 
@@ -166,13 +167,6 @@ export class Switch {
     this.#wake();
   }
 }
-
-const macAt = (bytes: Uint8Array, at: number): number =>
-  (bytes[at]! << 8 | bytes[at + 1]!) * 2 ** 32 + ((bytes[at + 2]! << 24 | bytes[at + 3]! << 16 | bytes[at + 4]! << 8 | bytes[at + 5]!) >>> 0);
-/** The lowest bit of the first byte: multicast and broadcast. */
-const isGroup = (mac: number): boolean => Math.floor(mac / 2 ** 40) % 2 === 1;
-/** `00:16:3e:00:00:01` as a number. */
-export const macNumber = (text: string): number => Number(`0x${text.replaceAll(':', '')}`);
 
 const isTagged = (bytes: Uint8Array): boolean => bytes[12] === TPID >> 8 && bytes[13] === (TPID & 0xff);
 

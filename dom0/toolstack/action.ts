@@ -1,5 +1,5 @@
 // What can be asked of the toolstack: one union, used by the HTTP API and through it by xl.
-import type { DomainConfig } from './config/schema.ts';
+import type { DomainConfig, VifConfig } from './config/schema.ts';
 
 /** A domid, or a name (which may not be all digits to be found by). */
 export type DomainRef = number | string;
@@ -14,7 +14,10 @@ export type Action =
   | { readonly action: 'unpause'; readonly domain: DomainRef }
   | { readonly action: 'rename'; readonly domain: DomainRef; readonly name: string }
   /** One letter of control/sysrq. */
-  | { readonly action: 'sysrq'; readonly domain: DomainRef; readonly key: string };
+  | { readonly action: 'sysrq'; readonly domain: DomainRef; readonly key: string }
+  | { readonly action: 'attach-vif'; readonly domain: DomainRef; readonly vif: VifConfig }
+  /** By devid or address; waits until the guest has let go. */
+  | { readonly action: 'detach-vif'; readonly domain: DomainRef; readonly device: string };
 
 export type ActionName = Action['action'];
 
@@ -28,11 +31,21 @@ export interface DomainView {
   readonly shutdownReason?: number;
   readonly cpuTimeSec: number; readonly uptimeSec: number; readonly weight: number; readonly cap: number;
   readonly disks: readonly DiskView[];
+  readonly vifs: readonly VifView[];
 }
 
 export interface DiskView {
   readonly devid: number; readonly vdev: string; readonly target: string; readonly readOnly: boolean;
   readonly state: number; readonly eventChannel: number; readonly ringRef: number; readonly backendPath: string;
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface VifView {
+  readonly devid: number; readonly mac: string; readonly bridge: string;
+  /** As far as an uplink has handed them out. */
+  readonly addresses: readonly string[];
+  /** Of the frontend; numbers are -1 where it has not written them. */
+  readonly state: number; readonly eventChannel: number; readonly txRingRef: number; readonly rxRingRef: number; readonly backendPath: string;
   readonly counters: Readonly<Record<string, number>>;
 }
 

@@ -4,15 +4,16 @@ import { domid as asDomid, type Domid, type EvtchnPort } from '../../hypervisor/
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import type { DomainConfig } from './config/schema.ts';
 import { vdevNumber } from './config/vdev.ts';
-import type { AttachedDisk, DomainRecord } from './domain-record.ts';
+import type { AttachedDisk, AttachedVif, DomainRecord } from './domain-record.ts';
 import { checked, messageOf, ToolstackError } from './errors.ts';
-import type { Builder, Consoles, DiskBackend, Log, OpenDisk, Store } from './ports.ts';
+import type { Builder, Consoles, DiskBackend, Log, NetBackend, OpenDisk, Store } from './ports.ts';
 import { Rollback } from './rollback.ts';
 import { domainNodes, domainRoots, ringNodes, vbdBackendPath, vbdFrontendPath, vbdNodes, writeNodes } from './store-tree.ts';
+import { checkVifs, plugVif } from './vifs.ts';
 
 export interface Neighbours {
   readonly hypercalls: Dom0Hypercalls; readonly store: Store; readonly consoles: Consoles;
-  readonly builder: Builder; readonly disks: DiskBackend; readonly log: Log;
+  readonly builder: Builder; readonly disks: DiskBackend; readonly networks: NetBackend; readonly log: Log;
   readonly nowMs: () => number;
 }
 
@@ -59,6 +60,7 @@ export function checkConfig(config: DomainConfig): void {
 
 async function build(near: Neighbours, config: DomainConfig, rollback: Rollback): Promise<DomainRecord> {
   const { hypercalls, store, consoles } = near;
+  checkVifs(near, config.vifs);
   const disks = await openDisks(near, config, rollback);
   const image = await near.builder.prepare(config);
 
@@ -84,8 +86,13 @@ async function build(near: Neighbours, config: DomainConfig, rollback: Rollback)
     await writeNodes(store, vbdNodes(dom, devid, disk));
     await open.attach(dom, devid, vbdFrontendPath(dom, devid), vbdBackendPath(dom, devid));
   }
-  for (const [i] of config.vifs.entries()) near.log.warn({ domain: config.name, vif: i }, 'no network backend: the interface is left out');
-  return { domid: dom, config, createdMs: near.nowMs(), disks, state: 'running', waiters: new Set() };
+  const vifs: AttachedVif[] = [];
+  for (const [i, vif] of config.vifs.entries()) {
+    const plugged = await plugVif(near, { domid: dom, uuid: config.uuid }, vif.devid ?? i, vif);
+    rollback.add('unplug an interface', () => plugged.vif.close());
+    vifs.push(plugged);
+  }
+  return { domid: dom, config, createdMs: near.nowMs(), disks, vifs, state: 'running', waiters: new Set() };
 }
 
 async function openDisks(near: Neighbours, config: DomainConfig, rollback: Rollback): Promise<AttachedDisk[]> {

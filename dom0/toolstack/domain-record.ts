@@ -1,7 +1,7 @@
 // What the toolstack remembers of a domain beside what the hypervisor and xenstore know.
 import type { Domid } from '../../hypervisor/public/types.ts';
-import type { DiskConfig, DomainConfig } from './config/schema.ts';
-import type { OpenDisk } from './ports.ts';
+import type { DiskConfig, DomainConfig, VifConfig } from './config/schema.ts';
+import type { OpenDisk, OpenVif } from './ports.ts';
 
 export type DomainEnd =
   /** The guest shut down; reason is SHUTDOWN_*. */
@@ -9,12 +9,15 @@ export type DomainEnd =
   | { readonly kind: 'destroyed' };
 
 export interface AttachedDisk { readonly devid: number; readonly config: DiskConfig; readonly disk: OpenDisk }
+/** The configuration has the address it got. */
+export interface AttachedVif { readonly devid: number; readonly config: VifConfig; readonly vif: OpenVif }
 
 export interface DomainRecord {
   readonly domid: Domid;
   config: DomainConfig;
   readonly createdMs: number;
   disks: AttachedDisk[];
+  vifs: AttachedVif[];
   state: 'running' | 'ended' | 'destroying';
   /** Called once each when the domain ends. */
   readonly waiters: Set<(end: DomainEnd) => void>;

@@ -3,7 +3,7 @@ import type { CreateDomain, Dom0Hypercalls, DomainInfo } from '../../hypervisor/
 import { domid, mfn, type Domid } from '../../hypervisor/public/types.ts';
 import type { Neighbours } from './create.ts';
 import { ToolstackError } from './errors.ts';
-import type { Builder, Consoles, DiskBackend, Store, StorePermissions } from './ports.ts';
+import type { Builder, Consoles, DiskBackend, NetBackend, Store, StorePermissions } from './ports.ts';
 
 interface FakeDomain { config: CreateDomain; paused: boolean; shutdown: boolean; crashed: boolean; reason: number; nextPort: number }
 
@@ -74,14 +74,14 @@ export class FakeStore implements Store {
 
 export interface World {
   readonly near: Neighbours; readonly hypervisor: FakeHypervisor; readonly store: FakeStore;
-  readonly openDisks: Set<string>; readonly openConsoles: Set<number>; readonly messages: string[];
+  readonly openDisks: Set<string>; readonly openVifs: Set<string>; readonly openConsoles: Set<number>; readonly messages: string[];
   /** Kernel paths by how they fail. */
   readonly badKernels: Map<string, ToolstackError>;
 }
 
 export function fakeWorld(): World {
   const hypervisor = new FakeHypervisor(), store = new FakeStore();
-  const openDisks = new Set<string>(), openConsoles = new Set<number>(), messages: string[] = [], badKernels = new Map<string, ToolstackError>();
+  const openDisks = new Set<string>(), openVifs = new Set<string>(), openConsoles = new Set<number>(), messages: string[] = [], badKernels = new Map<string, ToolstackError>();
   const consoles: Consoles = {
     open: dom => { openConsoles.add(dom); }, close: dom => { openConsoles.delete(dom); }, attach: () => undefined,
   };
@@ -99,8 +99,17 @@ export function fakeWorld(): World {
       return { attach: () => {}, close: async () => { openDisks.delete(disk.target); }, info: () => ({}) };
     },
   };
+  const networks: NetBackend = {
+    check: vif => { if (vif.bridge?.startsWith('nobridge')) throw new ToolstackError('bad-vif', `Could not find bridge device ${vif.bridge}`); },
+    attach: (_vif, _dom, path) => {
+      openVifs.add(path);
+      // A guest that lets go as soon as it is asked.
+      const removed = new Promise<void>(resolve => { store.watch(`${path}/state`, () => { if (store.read(`${path}/state`) === '5') resolve(); }); });
+      return { removed, close: async () => { openVifs.delete(path); }, info: () => ({}) };
+    },
+  };
   const log = { info: (_: object, m: string) => { messages.push(m); }, warn: (_: object, m: string) => { messages.push(m); }, error: (f: object, m: string) => { messages.push(`${m} ${JSON.stringify(f)}`); } };
   let now = 1795395827600;
-  const near: Neighbours = { hypercalls: hypervisor.calls as unknown as Dom0Hypercalls, store, consoles, builder, disks, log, nowMs: () => (now += 10_000) };
-  return { near, hypervisor, store, openDisks, openConsoles, messages, badKernels };
+  const near: Neighbours = { hypercalls: hypervisor.calls as unknown as Dom0Hypercalls, store, consoles, builder, disks, networks, log, nowMs: () => (now += 10_000) };
+  return { near, hypervisor, store, openDisks, openVifs, openConsoles, messages, badKernels };
 }

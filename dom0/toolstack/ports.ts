@@ -1,6 +1,6 @@
 // What the toolstack needs of its neighbours in Dom0, as narrow interfaces: tests give fakes.
 import type { Domid, EvtchnPort, Mfn } from '../../hypervisor/public/types.ts';
-import type { DiskConfig, DomainConfig } from './config/schema.ts';
+import type { DiskConfig, DomainConfig, VifConfig } from './config/schema.ts';
 
 export type Maybe<T> = T | Promise<T>;
 
@@ -60,6 +60,21 @@ export interface OpenDisk {
   /** Serves the device whose nodes are in xenstore. */
   attach(dom: Domid, devid: number, frontend: string, backend: string): Maybe<void>;
   /** Finishes or drops requests in flight, unmaps, closes the image. */
+  close(): Promise<void>;
+  info(): Readonly<Record<string, number>>;
+}
+
+/** A backend for virtual interfaces. */
+export interface NetBackend {
+  /** What can be said before the domain exists. @throws ToolstackError 'bad-vif' */
+  check(vif: VifConfig): void;
+  /** Serves the device whose nodes are in xenstore. @throws ToolstackError 'bad-vif' */
+  attach(vif: VifConfig, dom: Domid, backend: string): OpenVif;
+}
+export interface OpenVif {
+  /** Resolves when the guest has let go after it was asked to. */
+  readonly removed: Promise<void>;
+  /** Lets go of everything, whatever the guest does. */
   close(): Promise<void>;
   info(): Readonly<Record<string, number>>;
 }

@@ -123,5 +123,5 @@ export async function writeNodes(store: Store, nodes: readonly StoreNode[]): Pro
 
 /** Everything a domain has in xenstore: removed on destroy and on a failed create. */
 export function domainRoots(dom: number, uuid: string): string[] {
-  return [`/local/domain/0/error/backend/vbd/${dom}`, `/local/domain/0/backend/vbd/${dom}`, `/local/domain/0/backend/console/${dom}`, `/local/domain/0/backend/vif/${dom}`, libxlPath(dom), domainPath(dom), vmPath(uuid)];
+  return [`/local/domain/0/error/backend/vbd/${dom}`, `/local/domain/0/backend/vbd/${dom}`, `/local/domain/0/backend/console/${dom}`, `/local/domain/0/error/backend/vif/${dom}`, `/local/domain/0/backend/vif/${dom}`, libxlPath(dom), domainPath(dom), vmPath(uuid)];
 }

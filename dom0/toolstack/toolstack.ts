@@ -11,6 +11,7 @@ import { checkConfig, createDomain, removeNodes, type Neighbours } from './creat
 import { endDomain, type DomainEnd, type DomainRecord } from './domain-record.ts';
 import { checked, messageOf, ToolstackError } from './errors.ts';
 import { domainPath, vbdBackendPath, vbdFrontendPath, vmPath } from './store-tree.ts';
+import { attachVif, closeVifs, detachVif, vifView } from './vifs.ts';
 
 export interface ToolstackOptions extends Neighbours {
   /** How long a guest may take to acknowledge control/shutdown. */
@@ -48,6 +49,8 @@ export class Toolstack {
       case 'pause': checked(hypercalls.domainPause(record.domid), 'pausing'); break;
       case 'unpause': checked(hypercalls.domainUnpause(record.domid), 'unpausing'); break;
       case 'rename': await this.#rename(record, action.name); break;
+      case 'attach-vif': this.#mustRun(record); await attachVif(this.#near, record, action.vif); break;
+      case 'detach-vif': this.#mustRun(record); await detachVif(this.#near, record, action.device); break;
       case 'sysrq': await this.#near.store.write(`${domainPath(record.domid)}/control/sysrq`, action.key); break;
     }
     return this.view(record);
@@ -125,6 +128,7 @@ export class Toolstack {
       try { await run(); } catch (error) { log.error({ domid: record.domid, what, error: messageOf(error) }, 'destroying a domain'); }
     };
     hypercalls.domainPause(record.domid);
+    await step('interfaces', () => closeVifs(record));
     await step('disks', () => this.#closeDisks(record));
     await step('console', () => consoles.close(record.domid));
     await step('xenstore ring', () => store.release(record.domid));
@@ -134,6 +138,11 @@ export class Toolstack {
     if (this.#names.get(record.config.name) === record.domid) this.#names.delete(record.config.name);
     log.info({ domid: record.domid, name: record.config.name }, 'domain destroyed');
     endDomain(record, { kind: 'destroyed' });
+  }
+
+  async #closeDevices(record: DomainRecord): Promise<void> {
+    await closeVifs(record);
+    await this.#closeDisks(record);
   }
 
   async #closeDisks(record: DomainRecord): Promise<void> {
@@ -158,7 +167,7 @@ export class Toolstack {
   async #control(record: DomainRecord, request: 'poweroff' | 'reboot'): Promise<void> {
     const { store } = this.#near, path = `${domainPath(record.domid)}/control/shutdown`;
     const limitMs = this.#near.acknowledgeMs ?? ACKNOWLEDGE_MS;
-    if (record.state !== 'running') throw new ToolstackError('domain-not-running', `domain ${record.domid} has already shut down: use xl destroy`);
+    this.#mustRun(record);
     let done: (acknowledged: boolean) => void = () => {};
     const acknowledged = new Promise<boolean>(resolve => { done = resolve; });
     const ended = (): void => done(true);
@@ -171,6 +180,10 @@ export class Toolstack {
       await store.write(path, '');
       throw new ToolstackError('no-answer', "guest didn't acknowledge control request: it may still be booting, be paused or have no driver for it; xl destroy ends it");
     } finally { clearTimeout(timer); unwatch(); record.waiters.delete(ended); }
+  }
+
+  #mustRun(record: DomainRecord): void {
+    if (record.state !== 'running') throw new ToolstackError('domain-not-running', `domain ${record.domid} has already shut down: use xl destroy`);
   }
 
   #scan(): void {
@@ -191,8 +204,8 @@ export class Toolstack {
     log.info({ domid: record.domid, name: record.config.name, reason, action }, 'domain has shut down');
     const config = record.config, ranMs = nowMs() - record.createdMs;
     endDomain(record, { kind: 'shutdown', reason });
-    if (action === 'preserve') { await this.#closeDisks(record); return; }
-    if (action === 'rename-restart') { await this.#closeDisks(record); await this.#setAside(record); }
+    if (action === 'preserve') { await this.#closeDevices(record); return; }
+    if (action === 'rename-restart') { await this.#closeDevices(record); await this.#setAside(record); }
     else await this.#destroy(record);
     if (action === 'destroy') return;
     if (ranMs < RESTART_HOLD_MS) {
@@ -228,13 +241,14 @@ export class Toolstack {
   async view(record: DomainRecord): Promise<DomainView> {
     const info = this.#near.hypercalls.domainInfo(record.domid);
     const disks = await Promise.all(record.disks.map(disk => this.#diskView(record, disk)));
+    const vifs = await Promise.all(record.vifs.map(vif => vifView(this.#near.store, record, vif)));
     const { name, uuid, weight, cap, maxVcpus, maxMemKib } = record.config;
     const uptimeSec = Math.max(0, (this.#near.nowMs() - record.createdMs) / 1000);
     if (typeof info === 'number') return {
       domid: record.domid, name, uuid, memKib: 0, maxMemKib, vcpus: maxVcpus, vcpusOnline: 0, running: false, blocked: false, paused: false,
-      shutdown: false, crashed: false, dying: true, cpuTimeSec: 0, uptimeSec, weight, cap, disks,
+      shutdown: false, crashed: false, dying: true, cpuTimeSec: 0, uptimeSec, weight, cap, disks, vifs,
     };
-    return { ...stateOf(info), domid: record.domid, name, uuid, uptimeSec, weight, cap, disks };
+    return { ...stateOf(info), domid: record.domid, name, uuid, uptimeSec, weight, cap, disks, vifs };
   }
 
   async #diskView(record: DomainRecord, { devid, config, disk }: DomainRecord['disks'][number]): Promise<DiskView> {
@@ -254,11 +268,11 @@ export class Toolstack {
     const base = typeof info === 'number'
       ? { running: true, blocked: false, paused: false, shutdown: false, crashed: false, dying: false, memKib, maxMemKib: memKib, vcpus: 1, vcpusOnline: 1, cpuTimeSec: (usage.user + usage.system) / 1e6 }
       : { ...stateOf(info), memKib: info.memKib || memKib, maxMemKib: info.maxMemKib || memKib };
-    return { ...base, running: true, blocked: false, domid: 0, name: DOM0_NAME, uuid: DOM0_UUID, uptimeSec: (this.#near.nowMs() - this.#startedMs) / 1000, weight: 256, cap: 0, disks: [] };
+    return { ...base, running: true, blocked: false, domid: 0, name: DOM0_NAME, uuid: DOM0_UUID, uptimeSec: (this.#near.nowMs() - this.#startedMs) / 1000, weight: 256, cap: 0, disks: [], vifs: [] };
   }
 }
 
-function stateOf(info: DomainInfo): Omit<DomainView, 'domid' | 'name' | 'uuid' | 'uptimeSec' | 'weight' | 'cap' | 'disks'> {
+function stateOf(info: DomainInfo): Omit<DomainView, 'domid' | 'name' | 'uuid' | 'uptimeSec' | 'weight' | 'cap' | 'disks' | 'vifs'> {
   const shutdown = info.shutdown || info.crashed;
   return {
     running: info.running && !shutdown, blocked: info.blocked && !shutdown, paused: info.paused && !shutdown,

@@ -45,6 +45,15 @@ export const blkif_request_segment = layout('struct blkif_request_segment', 'io/
 export const blkif_request_indirect = layout('struct blkif_request_indirect', 'io/blkif.h', 64, { operation: 0, indirect_op: 1, nr_segments: 2, id: 8, sector_number: 16, handle: 24, indirect_grefs: 28 });
 export const blkif_request_discard = layout('struct blkif_request_discard', 'io/blkif.h', 32, { operation: 0, flag: 1, handle: 2, id: 8, sector_number: 16, nr_sectors: 24 });
 export const blkif_response = layout('struct blkif_response', 'io/blkif.h', 16, { id: 0, operation: 8, status: 10 });
+export const netif_tx_request = layout('struct netif_tx_request', 'io/netif.h', 12, { gref: 0, offset: 4, flags: 6, id: 8, size: 10 });
+export const netif_tx_response = layout('struct netif_tx_response', 'io/netif.h', 4, { id: 0, status: 2 });
+export const netif_rx_request = layout('struct netif_rx_request', 'io/netif.h', 8, { id: 0, gref: 4 });
+export const netif_rx_response = layout('struct netif_rx_response', 'io/netif.h', 8, { id: 0, offset: 2, flags: 4, status: 6 });
+export const netif_extra_info = layout('struct netif_extra_info', 'io/netif.h', 8, {
+  type: 0, flags: 1, 'u.gso.size': 2, 'u.gso.type': 4, 'u.gso.features': 6, 'u.mcast.addr': 2, 'u.hash.type': 2, 'u.hash.algorithm': 3, 'u.hash.value': 4,
+});
+export const xen_netif_ctrl_request = layout('struct xen_netif_ctrl_request', 'io/netif.h', 16, { id: 0, type: 2, data: 4 });
+export const xen_netif_ctrl_response = layout('struct xen_netif_ctrl_response', 'io/netif.h', 12, { id: 0, type: 2, status: 4, data: 8 });
 
 export const LAYOUTS: readonly Layout[] = [
   shared_info, vcpu_info, vcpu_time_info, start_info, trap_info, mmu_update, mmuext_op, multicall_entry,
@@ -53,4 +62,5 @@ export const LAYOUTS: readonly Layout[] = [
   gnttab_query_size, gnttab_map_grant_ref, gnttab_unmap_grant_ref, gnttab_copy, xen_memory_reservation,
   xen_machphys_mapping, callback_register, xen_feature_info, xencons_interface, xenstore_domain_interface,
   xsd_sockmsg, blkif_request, blkif_request_segment, blkif_request_indirect, blkif_request_discard, blkif_response,
+  netif_tx_request, netif_tx_response, netif_rx_request, netif_rx_response, netif_extra_info, xen_netif_ctrl_request, xen_netif_ctrl_response,
 ];

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { LAYOUTS } from '../../hypervisor/public/layouts.ts';
 
 const folder = join(import.meta.dirname, '../../hypervisor/public');
-const HEADERS = ['xen.h', 'errno.h', 'callback.h', 'memory.h', 'event_channel.h', 'grant_table.h', 'sched.h', 'vcpu.h', 'version.h', 'features.h', 'physdev.h', 'io/ring.h', 'io/blkif.h', 'io/console.h', 'io/xs_wire.h', 'io/xenbus.h'];
+const HEADERS = ['xen.h', 'errno.h', 'callback.h', 'memory.h', 'event_channel.h', 'grant_table.h', 'sched.h', 'vcpu.h', 'version.h', 'features.h', 'physdev.h', 'io/ring.h', 'io/blkif.h', 'io/netif.h', 'io/console.h', 'io/xs_wire.h', 'io/xenbus.h'];
 const possible = existsSync('/usr/include/xen/xen.h') && spawnSync('gcc', ['--version']).status === 0 && process.arch === 'x64';
 if (!possible) process.stderr.write('SKIPPED: the ABI test needs gcc, libxen-dev and an x86-64 host\n');
 

@@ -7,15 +7,16 @@ import { startHypervisor } from '../../hypervisor/boot/main.ts';
 import { Client } from '../xl/client.ts';
 import { answers } from './ensure-host.ts';
 import { moduleUrl } from './entry.ts';
+import { HOST_USAGE, parseHostOptions, type HostOptions } from './host-options.ts';
 import { HostRunsError, lockHolder, takeHostLock } from './host-lock.ts';
 
 /** Threads for file input and output: every disk may have several requests under way. */
 const IO_THREADS = '16';
-const USAGE = 'Usage: xenolith host\n\nRuns the host in the foreground. Ctrl-C (or SIGTERM) shuts the guests down in order, a second one ends at once.\n';
 
 /** @returns the exit code */
 export async function runHost(argv: readonly string[]): Promise<number> {
-  if (argv.length > 0) { process.stdout.write(USAGE); return argv[0] === '--help' || argv[0] === '-h' ? 0 : 2; }
+  const options = parseHostOptions(argv);
+  if (options.help) { process.stdout.write(HOST_USAGE); return 0; }
   // Read by libuv when its pool starts, which no file access has done yet in this process's threads.
   process.env['UV_THREADPOOL_SIZE'] ??= IO_THREADS;
   // A destroyed domain's memory goes back at once: the threads ask for a collection then. Before any of them starts.
@@ -26,7 +27,7 @@ export async function runHost(argv: readonly string[]): Promise<number> {
   const unlock = await takeHostLock(folder.lock);
   try {
     rmSync(folder.socket, { force: true });
-    return await serve(folder);
+    return await serve(folder, options);
   } finally {
     rmSync(folder.socket, { force: true });
     rmSync(folder.xenstoreSocket, { force: true });
@@ -34,8 +35,8 @@ export async function runHost(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function serve(folder: RunFolder): Promise<number> {
-  const options: Dom0Options = { runDir: folder.dir, hostPid: process.pid };
+async function serve(folder: RunFolder, { bridges }: HostOptions): Promise<number> {
+  const options: Dom0Options = { runDir: folder.dir, hostPid: process.pid, bridges };
   let finish: (code: number) => void = () => {};
   const finished = new Promise<number>(resolve => { finish = resolve; });
   const hypervisor = await startHypervisor({

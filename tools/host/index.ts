@@ -1,5 +1,6 @@
 // The `xenolith` command.
 import { DebugUsageError } from '../debug/options.ts';
+import { HostUsageError } from './host-options.ts';
 import { parseStartOptions, START_USAGE, UsageError } from './start-options.ts';
 
 interface HostCommand { readonly name: string; readonly summary: string; readonly run: (argv: readonly string[]) => Promise<number> }
@@ -29,7 +30,7 @@ process.stdout.on('error', error => { if ((error as NodeJS.ErrnoException).code 
 try {
   process.exitCode = await command.run(argv);
 } catch (error) {
-  const hint = error instanceof UsageError ? `\n${START_USAGE}` : error instanceof DebugUsageError ? `See "xenolith ${name} --help".\n` : '';
+  const hint = error instanceof UsageError ? `\n${START_USAGE}` : error instanceof DebugUsageError || error instanceof HostUsageError ? `See "xenolith ${name} --help".\n` : '';
   process.stderr.write(`xenolith: ${error instanceof Error ? error.message : String(error)}\n${hint}`);
   process.exitCode = hint === '' ? 1 : 2;
 }

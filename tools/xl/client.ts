@@ -6,7 +6,7 @@ import type { GdbEvent } from '../../dom0/debug/gdb-server.ts';
 import type { InstructionView } from '../../dom0/debug/instructions.ts';
 import type { StackView } from '../../dom0/debug/stack.ts';
 import type { ActionName, DomainView, HostView } from '../../dom0/toolstack/action.ts';
-import type { DomainConfig } from '../../dom0/toolstack/config/schema.ts';
+import type { DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
 
 /** An answer that is a problem+json document. */
 export class ApiError extends Error {
@@ -32,7 +32,10 @@ export class Client {
   config(ref: string): Promise<DomainConfig> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/config`); }
   create(config: DomainConfig, paused: boolean): Promise<DomainView> { return this.#json('POST', '/v1/domains', { config, paused }); }
   destroy(ref: string): Promise<void> { return this.#json('DELETE', `/v1/domains/${encodeURIComponent(ref)}`); }
-  act(ref: string, action: Exclude<ActionName, 'create' | 'destroy'>, fields: object = {}): Promise<DomainView> { return this.#json('POST', `/v1/domains/${encodeURIComponent(ref)}/actions`, { action, ...fields }); }
+  act(ref: string, action: Exclude<ActionName, 'create' | 'destroy' | 'attach-vif' | 'detach-vif'>, fields: object = {}): Promise<DomainView> { return this.#json('POST', `/v1/domains/${encodeURIComponent(ref)}/actions`, { action, ...fields }); }
+  attachVif(ref: string, vif: VifConfig): Promise<DomainView> { return this.#json('POST', `/v1/domains/${encodeURIComponent(ref)}/vifs`, vif); }
+  /** @param device devid or address */
+  detachVif(ref: string, device: string): Promise<void> { return this.#json('DELETE', `/v1/domains/${encodeURIComponent(ref)}/vifs/${encodeURIComponent(device)}`); }
   waitEnd(ref: string): Promise<DomainEndView> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/end`); }
 
   stacks(ref: string): Promise<StackView[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/stacks`); }

@@ -4,6 +4,7 @@ import { create } from './commands/create.ts';
 import { debugKeys, dmesg, info } from './commands/host.ts';
 import { consoleCommand, destroy, pause, reboot, rename, shutdown, sysrq, unpause } from './commands/lifecycle.ts';
 import { blockList, domid, domname, list, top, uptime, vcpuList, vmList } from './commands/list.ts';
+import { networkAttach, networkDetach, networkList } from './commands/network.ts';
 import { bashCompletion, helpCommand, helpList } from './help.ts';
 
 const help: Command = {
@@ -23,5 +24,5 @@ const completion: Command = {
 
 export const COMMANDS: readonly Command[] = [
   create, list, destroy, shutdown, reboot, pause, unpause, consoleCommand, vcpuList, vmList, info, domid, domname, rename,
-  sysrq, debugKeys, dmesg, top, blockList, uptime, help, completion,
+  sysrq, debugKeys, dmesg, top, networkAttach, networkList, networkDetach, blockList, uptime, help, completion,
 ];

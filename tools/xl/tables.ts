@@ -1,5 +1,5 @@
 // xl's tables, column for column as scripts know them.
-import type { DomainView, HostView } from '../../dom0/toolstack/action.ts';
+import type { DomainView, HostView, VifView } from '../../dom0/toolstack/action.ts';
 
 const KIB_PER_MIB = 1024;
 const left = (text: string | number, width: number): string => String(text).padEnd(width);
@@ -37,6 +37,12 @@ export function blockTable(d: DomainView): string {
     `${left(vdev, 5)} ${left(be, 3)} ${left(handle, 6)} ${left(state, 5)} ${left(evtch, 6)} ${left(ring, 8)} ${left(path, 30)}`;
   return [columns('Vdev', 'BE', 'handle', 'state', 'evt-ch', 'ring-ref', 'BE-path'),
     ...d.disks.map(disk => columns(disk.devid, 0, d.domid, disk.state, disk.eventChannel, disk.ringRef, disk.backendPath)), ''].join('\n');
+}
+
+export function networkTable(vifs: readonly VifView[]): string {
+  const header = `Idx BE Mac Addr.         handle state evt-ch   tx-/rx-ring-ref ${left('BE-path', 30)}`;
+  return [header, ...vifs.map(v =>
+    `${left(v.devid, 3)} ${left(0, 2)} ${left(v.mac, 17)} ${right(v.devid, 5)} ${right(v.state, 5)} ${right(v.eventChannel, 6)} ${right(v.txRingRef, 5)}/${left(v.rxRingRef, 11)} ${left(v.backendPath, 30)}`), ''].join('\n');
 }
 
 export function uptimeTable(domains: readonly DomainView[], short: boolean, now: Date): string {
@@ -81,8 +87,9 @@ const TOP_HEADER = '      NAME  STATE   CPU(sec) CPU(%)     MEM(k) MEM(%)  MAXME
 export function topTable(domains: readonly DomainView[], totalMemKib: number, cpuPercent: ReadonlyMap<number, number>): string {
   const rows = domains.map(d => {
     const sum = (key: string): number => d.disks.reduce((n, disk) => n + (disk.counters[key] ?? 0), 0);
+    const net = (key: string): number => Math.floor(d.vifs.reduce((n, vif) => n + (vif.counters[key] ?? 0), 0) / 1024);
     const state = `${d.dying ? 'd' : '-'}${d.shutdown ? 's' : '-'}${d.blocked ? 'b' : '-'}${d.crashed ? 'c' : '-'}${d.paused ? 'p' : '-'}${d.running ? 'r' : '-'}`;
-    return `${right(d.name.slice(0, 10), 10)} ${state} ${right(Math.floor(d.cpuTimeSec), 10)} ${right((cpuPercent.get(d.domid) ?? 0).toFixed(1), 6)} ${right(d.memKib, 10)} ${right((100 * d.memKib / totalMemKib).toFixed(1), 6)} ${right(d.maxMemKib, 10)} ${right((100 * d.maxMemKib / totalMemKib).toFixed(1), 9)} ${right(d.vcpus, 5)} ${right(0, 4)} ${right(0, 8)} ${right(0, 8)} ${right(d.disks.length, 4)} ${right(sum('oo_req'), 8)} ${right(sum('rd_req'), 8)} ${right(sum('wr_req'), 8)} ${right(sum('rd_sect'), 10)} ${right(sum('wr_sect'), 10)} ${right(0, 4)}`;
+    return `${right(d.name.slice(0, 10), 10)} ${state} ${right(Math.floor(d.cpuTimeSec), 10)} ${right((cpuPercent.get(d.domid) ?? 0).toFixed(1), 6)} ${right(d.memKib, 10)} ${right((100 * d.memKib / totalMemKib).toFixed(1), 6)} ${right(d.maxMemKib, 10)} ${right((100 * d.maxMemKib / totalMemKib).toFixed(1), 9)} ${right(d.vcpus, 5)} ${right(d.vifs.length, 4)} ${right(net('tx_bytes'), 8)} ${right(net('rx_bytes'), 8)} ${right(d.disks.length, 4)} ${right(sum('oo_req'), 8)} ${right(sum('rd_req'), 8)} ${right(sum('wr_req'), 8)} ${right(sum('rd_sect'), 10)} ${right(sum('wr_sect'), 10)} ${right(0, 4)}`;
   });
   return [TOP_HEADER, ...rows, ''].join('\n');
 }

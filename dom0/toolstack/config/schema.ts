@@ -13,9 +13,13 @@ export const diskConfig = z.strictObject({
 });
 
 export const vifConfig = z.strictObject({
-  mac: z.string().optional(), bridge: z.string().optional(), gatewaydev: z.string().optional(), vifname: z.string().optional(),
-  script: z.string().optional(), ip: z.string().optional(), backend: z.string().optional(), devid: z.number().int().optional(),
-  mtu: z.number().int().optional(), rate: z.strictObject({ bytesPerInterval: z.number(), intervalUsec: z.number() }).optional(), trusted: z.boolean(),
+  mac: z.string().regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/).optional(), bridge: z.string().optional(), gatewaydev: z.string().optional(), vifname: z.string().optional(),
+  script: z.string().optional(), ip: z.string().optional(), backend: z.string().optional(), devid: z.number().int().min(0).max(65535).optional(),
+  mtu: z.number().int().min(68).max(65535).optional(), rate: z.strictObject({ bytesPerInterval: z.number().int().positive(), intervalUsec: z.number().int().positive() }).optional(), trusted: z.boolean(),
+  /** The bridge's VLANs of this interface: `10`, or `10p/20/30` with an untagged one and tagged ones. */
+  vlan: z.string().max(256).optional(),
+  /** Frames with a source address other than `mac` are dropped. */
+  antispoof: z.boolean().optional(),
 });
 
 export const domainConfig = z.strictObject({

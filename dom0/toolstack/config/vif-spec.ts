@@ -14,6 +14,8 @@ export interface VifSpec {
   readonly mtu?: number;
   readonly rate?: VifRate;
   readonly trusted: boolean;
+  readonly vlan?: string;
+  readonly antispoof?: boolean;
 }
 export interface VifRate { readonly bytesPerInterval: number; readonly intervalUsec: number }
 
@@ -29,6 +31,21 @@ export function parseRate(text: string): VifRate | undefined {
   const intervalUsec = m[4] === undefined ? 50_000 : Number(m[4]) * (m[5] === 'm' ? 1000 : m[5] === 'u' ? 1 : 1_000_000);
   if (bytesPerSec < 1 || intervalUsec < 1 || intervalUsec > 0xffff_ffff) return undefined;
   return { bytesPerInterval: Math.ceil(bytesPerSec * intervalUsec / 1_000_000), intervalUsec };
+}
+
+/** @returns undefined if it is no list of VLANs */
+export function parseVlan(text: string): { untagged?: number; tagged?: number[] } | undefined {
+  const tagged = new Set<number>();
+  let untagged: number | undefined;
+  for (const item of text.split('/')) {
+    const m = /^(\d{1,4})(?:-(\d{1,4}))?(p?)$/.exec(item);
+    const first = Number(m?.[1]), last = Number(m?.[2] ?? m?.[1]);
+    if (!m || first < 1 || last > 4094 || last < first) return undefined;
+    // A single number without a mark is what most people mean by an interface's VLAN.
+    if (m[3] || (text === m[1])) { if (untagged !== undefined || first !== last) return undefined; untagged = first; continue; }
+    for (let vlan = first; vlan <= last; vlan++) tagged.add(vlan);
+  }
+  return { ...(untagged === undefined ? {} : { untagged }), tagged: [...tagged] };
 }
 
 /** @throws ConfigError in xl's words */
@@ -55,6 +72,11 @@ export function parseVifSpec(spec: string, source: string): VifSpec {
         out['rate'] = rate;
         break;
       }
+      case 'vlan':
+        if (!parseVlan(value)) throw new ConfigError(`Invalid parameter \`vlan'.`);
+        out['vlan'] = value;
+        break;
+      case 'antispoof': out['antispoof'] = value !== '0'; break;
       case 'trusted': out['trusted'] = value !== '0'; break;
       case 'untrusted': out['trusted'] = false; break;
       // Device models and accelerators of HVM guests, and netfront hints.

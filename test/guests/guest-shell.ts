@@ -1,0 +1,95 @@
+// A demo guest whose shell is driven over its console, on a host of the test's own.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import type { DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
+import { answers } from '../../tools/host/ensure-host.ts';
+import { Client } from '../../tools/xl/client.ts';
+
+const root = join(import.meta.dirname, '../..');
+const POLL_MS = 50, HOST_LIMIT_MS = 60_000, COMMAND_LIMIT_MS = 240_000;
+
+/** A host in a run folder of its own. */
+export class TestHost {
+  readonly client: Client;
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<void>;
+
+  private constructor(child: ChildProcess, client: Client) {
+    this.#child = child; this.client = client;
+    this.#ended = new Promise(resolve => { child.on('exit', () => resolve()); });
+  }
+
+  static async start(runDir: string, ...args: string[]): Promise<TestHost> {
+    const child = spawn(process.execPath, [join(root, 'tools/host/index.ts'), 'host', ...args], { env: { ...process.env, XENOLITH_RUNDIR: runDir }, stdio: ['ignore', 'ignore', 'inherit'] });
+    const host = new TestHost(child, new Client(join(runDir, 'api.sock')));
+    for (const start = Date.now(); !(await answers(host.client.socketPath)); ) {
+      if (Date.now() - start > HOST_LIMIT_MS || child.exitCode !== null) throw new Error('the host does not start');
+      await new Promise(resolve => setTimeout(resolve, POLL_MS));
+    }
+    return host;
+  }
+
+  async stop(): Promise<void> {
+    await this.client.shutdownHost(true).catch(() => this.#child.kill('SIGTERM'));
+    await this.#ended;
+  }
+}
+
+export interface GuestFiles { readonly kernel: string; readonly ramdisk: string }
+
+export class GuestShell {
+  readonly domid: number;
+  readonly name: string;
+  readonly #stream: Duplex;
+  #text = '';
+  #look: () => void = () => {};
+
+  private constructor(domid: number, name: string, stream: Duplex) {
+    this.domid = domid; this.name = name; this.#stream = stream;
+    stream.on('data', (data: Buffer) => { this.#text += data.toString('latin1'); this.#look(); });
+    stream.on('error', () => {});
+    stream.on('close', () => { this.#text += '\n(the console has closed)\n'; this.#look(); });
+  }
+
+  /** Resolves when the shell is there. */
+  static async boot(client: Client, name: string, files: GuestFiles, vifs: readonly VifConfig[], more: Partial<DomainConfig> = {}): Promise<GuestShell> {
+    const config: DomainConfig = {
+      name, uuid: randomUUID(), type: 'pv', vcpus: 1, maxVcpus: 1, memoryKib: 192 * 1024, maxMemKib: 192 * 1024, ...files, cmdline: 'console=hvc0 quiet',
+      weight: 256, cap: 0, onPoweroff: 'destroy', onReboot: 'destroy', onCrash: 'destroy', onWatchdog: 'destroy', onSoftReset: 'destroy', disks: [], vifs: [...vifs], ...more,
+    };
+    const { domid } = await client.create(config, true);
+    const guest = new GuestShell(domid, name, await client.console(String(domid)));
+    await client.act(String(domid), 'unpause');
+    await guest.#until(/[#$] (\x1b\[6n)?$/, COMMAND_LIMIT_MS);
+    await guest.run('stty -echo; PS1=');
+    return guest;
+  }
+
+  /** Runs a command and returns what it printed. @throws Error with the output if its status is not `status` */
+  async run(command: string, status: number | undefined = 0, limitMs = COMMAND_LIMIT_MS): Promise<string> {
+    const mark = randomUUID().slice(0, 8);
+    this.#text = '';
+    // The mark is written in two pieces, so that an echo of the command does not look like its end.
+    this.#stream.write(`${command}\necho "<""${mark} $?>"\n`);
+    const m = await this.#until(new RegExp(`<${mark} (\\d+)>\\r?\\n`), limitMs);
+    const output = this.#text.slice(0, m.index).replaceAll('\r', '');
+    if (status !== undefined && Number(m[1]) !== status) throw new Error(`${this.name}: "${command}" ended with ${m[1]}:\n${output}`);
+    return output;
+  }
+
+  #until(pattern: RegExp, limitMs: number): Promise<RegExpExecArray> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => { this.#look = () => {}; reject(new Error(`${this.name}: no ${pattern} in:\n${this.#text.slice(-2000)}`)); }, limitMs);
+      this.#look = () => {
+        const m = pattern.exec(this.#text);
+        if (!m) return;
+        this.#look = () => {};
+        clearTimeout(timer);
+        resolve(m);
+      };
+      this.#look();
+    });
+  }
+}

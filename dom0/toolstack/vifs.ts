@@ -43,7 +43,7 @@ export async function attachVif(near: VifNeighbours, record: DomainRecord, confi
   let devid = config.devid ?? 0;
   if (config.devid === undefined) while (used.has(devid)) devid++;
   if (used.has(devid)) throw new ToolstackError('bad-vif', `Domain ${record.domid} has an interface ${devid} already: give another devid or none`);
-  checkVifs(near, [...record.vifs.map(v => v.config), { ...config, devid }]);
+  checkVifs(near, [...record.vifs.map(v => ({ ...v.config, devid: v.devid })), { ...config, devid }]);
   const place: AttachedVif = { devid, config, vif: { removed: Promise.resolve(), close: async () => {}, info: () => ({}) } };
   record.vifs = [...record.vifs, place];
   try {

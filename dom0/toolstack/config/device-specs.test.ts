@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parseDiskSpec } from './disk-spec.ts';
 import { vdevNumber } from './vdev.ts';
-import { parseRate, parseVifSpec } from './vif-spec.ts';
+import { parseRate, parseVifSpec, parseVlan } from './vif-spec.ts';
 
 const disk = (spec: string) => parseDiskSpec(spec, 't.cfg');
 
@@ -26,4 +26,7 @@ test('vif', () => {
   expect(parseVifSpec('mac=0:16:3E:0:0:1, bridge=xenbr0 ,mtu=9000,rate=10MB/s@20ms,model=e1000', 't')).toEqual({ mac: '00:16:3e:00:00:01', bridge: 'xenbr0', mtu: 9000, rate: { bytesPerInterval: 200000, intervalUsec: 20000 }, trusted: true });
   expect(parseRate('1Mb/s')).toEqual({ bytesPerInterval: 6250, intervalUsec: 50000 });
   expect(parseRate('1MB')).toBeUndefined();
+  expect(parseVifSpec('vlan=10p/20-22,antispoof=1', 't')).toEqual({ vlan: '10p/20-22', antispoof: true, trusted: true });
+  expect([parseVlan('10'), parseVlan('10p/20-22'), parseVlan('5/6')]).toEqual([{ untagged: 10, tagged: [] }, { untagged: 10, tagged: [20, 21, 22] }, { tagged: [5, 6] }]);
+  for (const bad of ['', '0', '4095', '1-', '3-2', '1p/2p', '1-3p', 'x']) expect([bad, parseVlan(bad)]).toEqual([bad, undefined]);
 });

@@ -17,6 +17,9 @@ const EVENT = { clock: 0, read: 1, write: 2 } as const;
 const FILESTAT_BYTES = 64, FDSTAT_BYTES = 24, DIRENT_BYTES = 24, SUBSCRIPTION_BYTES = 48, EVENT_BYTES = 32, PRESTAT_BYTES = 8;
 const SUBSCRIPTIONS_MAX = 1024, ABSTIME = 1, FOLLOW = 1, ALL_RIGHTS = (1n << 30n) - 1n;
 
+/** Calls that may wait for the console or for ever, or do not come back. */
+const WAITING_CALLS: ReadonlySet<string> = new Set(['fd_read', 'fd_write', 'fd_pread', 'fd_pwrite', 'poll_oneoff', 'sched_yield', 'proc_exit']);
+
 export interface ProgramSettings {
   readonly arguments: readonly string[]; readonly environment: readonly string[];
   readonly root: FileNode;
@@ -106,19 +109,26 @@ class Calls {
 
       sock_accept: () => ERRNO.NOTSUP, sock_recv: () => ERRNO.NOTSUP, sock_send: () => ERRNO.NOTSUP, sock_shutdown: () => ERRNO.NOTSUP,
     };
-    return Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, this.#guarded(call)]));
+    return Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, this.#guarded(name, call)]));
   }
 
-  /** Refusals become error numbers; file systems and disks are not interrupted by work that uses them too. */
-  #guarded(call: Call): Call {
+  /** Refusals become error numbers. What others asked for meanwhile is done after calls that must not be interrupted. */
+  #guarded(name: string, call: Call): Call {
+    const { events } = this.#kernel, mayWait = WAITING_CALLS.has(name);
     return (...args) => {
-      try { return call(...args) ?? ERRNO.SUCCESS; } catch (error) {
+      try {
+        const result = (mayWait ? call(...args) : events.critical(() => call(...args))) ?? ERRNO.SUCCESS;
+        events.runDeferred();
+        return result;
+      } catch (error) {
         if (error instanceof FsError) return error.errno;
         if (error instanceof HypercallError) return ERRNO.IO;
         throw error;
       }
     };
   }
+  /** Files and disks are not interrupted by work that uses them too (a shutdown); a terminal is. */
+  #transfer<T>(d: Descriptor, work: () => T): T { return d.node instanceof Terminal ? work() : this.#kernel.events.critical(work); }
 
   #now(id: number): bigint {
     if (id === CLOCK.realtime) return this.#kernel.clock.realNs();
@@ -157,7 +167,7 @@ class Calls {
     let total = 0;
     for (const into of this.#memory.vectors(vectors, count)) {
       if (into.length === 0) continue;
-      const n = d.node.read(position + total, into);
+      const n = this.#transfer(d, () => d.node.read(position + total, into));
       total += n;
       if (n < into.length) break;
     }
@@ -167,8 +177,8 @@ class Calls {
   #write(d: Descriptor, vectors: number, count: number, position: number, out: number): number {
     if (d.node.kind === 'directory') throw new FsError(ERRNO.BADF);
     let total = 0;
-    for (const data of this.#memory.vectors(vectors, count)) if (data.length > 0) total += d.node.write(position + total, data);
-    if (d.flags & (FDFLAGS.sync | FDFLAGS.dsync)) d.node.sync();
+    for (const data of this.#memory.vectors(vectors, count)) if (data.length > 0) total += this.#transfer(d, () => d.node.write(position + total, data));
+    if (d.flags & (FDFLAGS.sync | FDFLAGS.dsync)) this.#transfer(d, () => d.node.sync());
     this.#memory.u32(out, total);
     return total;
   }

@@ -1,9 +1,8 @@
 // From the module's image to its end: files are put together, the program starts, its exit is the domain's.
 import { SHUTDOWN_poweroff } from '../../hypervisor/public/sched.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { Root } from '../fs/mounts.ts';
 import { openTar } from '../fs/tar.ts';
-import type { FileNode } from '../fs/node.ts';
+import { Files } from './files.ts';
 import { parseCommandLine } from './command-line.ts';
 import { wasiCalls } from './calls.ts';
 
@@ -13,13 +12,12 @@ const NAMES = ['wasi_snapshot_preview1', 'wasi_unstable'] as const;
 export function runProgram(kernel: Kernel): never {
   const { vcpu, start } = kernel, line = parseCommandLine(start.cmdline);
   const initrd = start.initrd.byteCount > 0 ? openTar(vcpu.bytes.subarray(start.initrd.at, start.initrd.at + start.initrd.byteCount)) : undefined;
-  const root = new Root(initrd, new Map<string, FileNode>());
-  kernel.atEnd(() => root.sync());
+  const files = new Files(kernel, line, initrd);
   const exit = (code: number): never => {
     kernel.log(`program ended with status ${code}`);
     return kernel.end(SHUTDOWN_poweroff);
   };
-  const calls = wasiCalls(kernel, { arguments: ['program', ...line.arguments], environment: line.environment, root, exit });
+  const calls = wasiCalls(kernel, { arguments: ['program', ...line.arguments], environment: line.environment, root: files.root, exit });
   const image = vcpu.bytes.slice(start.image.at, start.image.at + start.image.byteCount);
   // From here on its place in memory is the program's.
   kernel.memory.release(start.image.at, start.initrd.byteCount > 0 ? start.initrd.at : start.heapPfn * 4096);

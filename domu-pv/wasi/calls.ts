@@ -12,9 +12,15 @@ const OFLAGS = { creat: 1, directory: 2, excl: 4, trunc: 8 } as const;
 const FDFLAGS = { append: 1, dsync: 2, nonblock: 4, rsync: 8, sync: 16 } as const;
 const FSTFLAGS = { atim: 1, atimNow: 2, mtim: 4, mtimNow: 8 } as const;
 const CLOCK = { realtime: 0, monotonic: 1 } as const;
-const WHENCE = { set: 0, cur: 1, end: 2 } as const;
 const EVENT = { clock: 0, read: 1, write: 2 } as const;
-const FILESTAT_BYTES = 64, FDSTAT_BYTES = 24, DIRENT_BYTES = 24, SUBSCRIPTION_BYTES = 48, EVENT_BYTES = 32, PRESTAT_BYTES = 8;
+const FDSTAT_BYTES = 24, DIRENT_BYTES = 24, EVENT_BYTES = 32, PRESTAT_BYTES = 8;
+/** What differs between preview 1 and its predecessor, wasi_unstable. Offsets of links (64 or 32 bits), size and clock fields. */
+const VERSIONS = {
+  wasi_snapshot_preview1: { seek: ['set', 'cur', 'end'], filestatBytes: 64, links: 24, size: 32, subscriptionBytes: 48, clockId: 16, timeout: 24, clockFlags: 40 },
+  wasi_unstable: { seek: ['cur', 'end', 'set'], filestatBytes: 56, links: 20, size: 24, subscriptionBytes: 56, clockId: 24, timeout: 32, clockFlags: 48 },
+} as const;
+export type WasiVersion = keyof typeof VERSIONS;
+export const WASI_VERSIONS = Object.keys(VERSIONS) as WasiVersion[];
 const SUBSCRIPTIONS_MAX = 1024, ABSTIME = 1, FOLLOW = 1, ALL_RIGHTS = (1n << 30n) - 1n;
 
 /** Calls that may wait for the console or for ever, or do not come back. */
@@ -28,8 +34,8 @@ export interface ProgramSettings {
 }
 type Call = (...args: never[]) => number | void;
 
-export function wasiCalls(kernel: Kernel, settings: ProgramSettings): Record<string, Call> {
-  return new Calls(kernel, settings).table();
+export function wasiCalls(kernel: Kernel, settings: ProgramSettings, version: WasiVersion): Record<string, Call> {
+  return new Calls(kernel, settings, version).table();
 }
 
 class Calls {
@@ -37,7 +43,10 @@ class Calls {
   readonly #memory: GuestMemory;
   readonly #fds = new Descriptors();
 
-  constructor(kernel: Kernel, settings: ProgramSettings) {
+  readonly #abi: typeof VERSIONS[WasiVersion];
+
+  constructor(kernel: Kernel, settings: ProgramSettings, version: WasiVersion) {
+    this.#abi = VERSIONS[version];
     this.#kernel = kernel;
     this.#settings = settings;
     this.#memory = new GuestMemory(kernel.vcpu);
@@ -184,7 +193,7 @@ class Calls {
   }
   #seek(d: Descriptor, offset: number, whence: number, out: number): void {
     if (d.node.kind === 'device') throw new FsError(ERRNO.SPIPE);
-    const base = whence === WHENCE.set ? 0 : whence === WHENCE.cur ? d.position : whence === WHENCE.end ? d.node.size : -1;
+    const from = this.#abi.seek[whence], base = from === 'set' ? 0 : from === 'cur' ? d.position : from === 'end' ? d.node.size : -1;
     if (base < 0 || base + offset < 0 || !Number.isSafeInteger(base + offset)) throw new FsError(ERRNO.INVAL);
     d.position = base + offset;
     this.#memory.u64(out, BigInt(d.position));
@@ -198,15 +207,14 @@ class Calls {
     v.setBigUint64(16, ALL_RIGHTS, true);
   }
   #filestat(node: FileNode, out: number): void {
-    const v = this.#memory.view(out, FILESTAT_BYTES), t = node.times();
+    const { filestatBytes, links, size } = this.#abi, v = this.#memory.view(out, filestatBytes), t = node.times();
     v.setBigUint64(0, 0n, true);
     v.setBigUint64(8, node.id, true);
     v.setBigUint64(16, BigInt(FILETYPE[node.kind]), true);
-    v.setBigUint64(24, BigInt(node.links()), true);
-    v.setBigUint64(32, BigInt(node.size), true);
-    v.setBigUint64(40, t.accessed, true);
-    v.setBigUint64(48, t.modified, true);
-    v.setBigUint64(56, t.changed, true);
+    if (links > 20) v.setUint32(links + 4, 0, true);
+    v.setUint32(links, node.links(), true);
+    v.setBigUint64(size, BigInt(node.size), true);
+    [t.accessed, t.modified, t.changed].forEach((time, i) => v.setBigUint64(size + 8 + 8 * i, time, true));
   }
   #setTimes(node: FileNode, accessed: bigint, modified: bigint, flags: number): void {
     const now = this.#kernel.clock.realNs();
@@ -238,12 +246,13 @@ class Calls {
   // ---- waiting
   #poll(subscriptions: number, events: number, count: number, out: number): number {
     if (count === 0 || count >>> 0 > SUBSCRIPTIONS_MAX) return ERRNO.INVAL;
-    const { clock, console } = this.#kernel, list = this.#memory.view(subscriptions, count * SUBSCRIPTION_BYTES);
+    const { clock, console } = this.#kernel, { subscriptionBytes, clockId, timeout: timeoutAt, clockFlags } = this.#abi;
+    const list = this.#memory.view(subscriptions, count * subscriptionBytes);
     const asked = Array.from({ length: count }, (_, i) => {
-      const at = i * SUBSCRIPTION_BYTES, tag = list.getUint8(at + 8), absolute = (list.getUint16(at + 40, true) & ABSTIME) !== 0;
-      const id = list.getUint32(at + 16, true), timeout = list.getBigUint64(at + 24, true);
-      const wait = tag !== EVENT.clock ? 0n : absolute ? timeout - this.#now(id) : timeout;
-      return { userdata: list.getBigUint64(at, true), tag, fd: id, deadline: clock.systemNs() + wait };
+      const at = i * subscriptionBytes, tag = list.getUint8(at + 8), absolute = (list.getUint16(at + clockFlags, true) & ABSTIME) !== 0;
+      const fd = list.getUint32(at + 16, true), timeout = list.getBigUint64(at + timeoutAt, true);
+      const wait = tag !== EVENT.clock ? 0n : absolute ? timeout - this.#now(list.getUint32(at + clockId, true)) : timeout;
+      return { userdata: list.getBigUint64(at, true), tag, fd, deadline: clock.systemNs() + wait };
     });
     const isTerminal = (fd: number): boolean => { try { return this.#fds.get(fd).node instanceof Terminal; } catch { return false; } };
     const isReady = (a: typeof asked[number]): boolean => a.tag === EVENT.clock ? clock.systemNs() >= a.deadline : a.tag === EVENT.write || !isTerminal(a.fd) || console.hasInput;

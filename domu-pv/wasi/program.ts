@@ -4,10 +4,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { openTar } from '../fs/tar.ts';
 import { Files } from './files.ts';
 import { parseCommandLine } from './command-line.ts';
-import { wasiCalls } from './calls.ts';
-
-/** Both names that toolchains have used, with the same calls. */
-const NAMES = ['wasi_snapshot_preview1', 'wasi_unstable'] as const;
+import { WASI_VERSIONS, wasiCalls } from './calls.ts';
 
 export function runProgram(kernel: Kernel): never {
   const { vcpu, start } = kernel, line = parseCommandLine(start.cmdline);
@@ -17,14 +14,20 @@ export function runProgram(kernel: Kernel): never {
     kernel.log(`program ended with status ${code}`);
     return kernel.end(SHUTDOWN_poweroff);
   };
-  const calls = wasiCalls(kernel, { arguments: ['program', ...line.arguments], environment: line.environment, root: files.root, exit });
+  const settings = { arguments: ['program', ...line.arguments], environment: line.environment, root: files.root, exit };
   const image = vcpu.bytes.slice(start.image.at, start.image.at + start.image.byteCount);
   // From here on its place in memory is the program's.
   kernel.memory.release(start.image.at, start.initrd.byteCount > 0 ? start.initrd.at : start.heapPfn * 4096);
-  const instance = vcpu.instantiate(image, Object.fromEntries(NAMES.map(name => [name, calls as WebAssembly.ModuleImports])), kernel.memory);
+  const imports: WebAssembly.Imports = Object.fromEntries(WASI_VERSIONS.map(name => [name, wasiCalls(kernel, settings, name) as WebAssembly.ModuleImports]));
+  const instance = vcpu.instantiate(image, line.trapMissing ? trapping(imports, name => vcpu.crash(`its program called ${name}, which is not there`)) : imports, kernel.memory);
   const { _start: main, _initialize: reactor } = instance.exports as Record<string, (() => void) | undefined>;
   if (typeof main === 'function') main();
   else if (typeof reactor === 'function') reactor();
   else vcpu.crash('its program has no _start');
   return exit(0);
+}
+
+/** The same imports, and for any other name a function that ends the program. */
+function trapping(imports: WebAssembly.Imports, end: (name: string) => never): WebAssembly.Imports {
+  return new Proxy(imports, { get: (all, from: string) => new Proxy(all[from] ?? {}, { get: (some, name: string) => some[name] ?? (() => end(`${from}.${name}`)) }) });
 }

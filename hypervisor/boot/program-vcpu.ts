@@ -146,10 +146,15 @@ class ProgramThread implements ProgramVcpu {
       size: () => memory.pages(), grow: (by: number) => memory.grow(by >>> 0), memory: this.#v.memory.memory,
     };
     const compiled = new WebAssembly.Module(rewritten.bytes);
+    // Each import is looked up once, here: what the kernel gives need not be a plain object.
+    const given: Record<string, WebAssembly.ModuleImports> = { [ADDED_IMPORTS]: added };
     for (const { module: from, name } of WebAssembly.Module.imports(compiled)) {
-      if (from !== ADDED_IMPORTS && imports[from]?.[name] === undefined) throw new ModuleError(`it imports ${from}.${name}, which is not there`);
+      if (from === ADDED_IMPORTS) continue;
+      const value = imports[from]?.[name];
+      if (value === undefined) throw new ModuleError(`it imports ${from}.${name}, which is not there`);
+      (given[from] ??= {})[name] = value;
     }
-    return new WebAssembly.Instance(compiled, { ...imports, [ADDED_IMPORTS]: added });
+    return new WebAssembly.Instance(compiled, given);
   }
 
   // ---- stopping and going on

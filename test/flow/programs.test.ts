@@ -1,0 +1,133 @@
+// Domains whose kernel is a WebAssembly module, on a whole host: what they see, their files on a disk, and their ends.
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Client } from '../../tools/xl/client.ts';
+import { compile, hasToolchain } from '../programs/toolchain.ts';
+
+const root = join(import.meta.dirname, '../..'), dir = mkdtempSync(join(tmpdir(), 'programs-'));
+const can = hasToolchain(dir);
+let host: ChildProcess;
+const env = (): NodeJS.ProcessEnv => ({ ...process.env, XENOLITH_RUNDIR: join(dir, 'run') });
+const xl = (...args: string[]): string => {
+  const { stdout, stderr } = spawnSync(process.execPath, [join(root, 'tools/xl/index.ts'), ...args], { env: env(), encoding: 'utf8', cwd: dir, timeout: 60_000 });
+  return stdout + stderr;
+};
+const client = (): Client => new Client(join(dir, 'run/api.sock'));
+function config(name: string, kernel: string, extra: string, more = 'memory = 16'): string {
+  const path = join(dir, `${name}.cfg`);
+  writeFileSync(path, `name = "${name}"\nkernel = "${kernel}"\nextra = "${extra}"\n${more}\n`);
+  return path;
+}
+/** Runs a program to its end: its console. */
+const run = (...args: Parameters<typeof config>): string => xl('create', '-c', config(...args));
+const dmesg = (): string => xl('dmesg');
+const text = (s: string): string => s.replaceAll('\r', '');
+async function consoleHas(domain: string, wanted: RegExp): Promise<(input: string) => void> {
+  let seen = '';
+  const stream = await client().console(domain);
+  stream.on('data', data => { seen += String(data); });
+  await expect.poll(() => seen, { timeout: 30_000 }).toMatch(wanted);
+  return input => { stream.write(input); };
+}
+
+let probe = '', files = '';
+beforeAll(async () => {
+  if (!can) return;
+  probe = compile(dir, 'probe');
+  files = compile(dir, 'files');
+  host = spawn(process.execPath, [join(root, 'tools/host/index.ts'), 'host'], { env: env(), stdio: ['ignore', 'ignore', 'pipe'] });
+  await new Promise<void>(resolve => { host.stderr!.on('data', data => { if (String(data).includes('host ready')) resolve(); }); });
+}, 120_000);
+afterAll(async () => {
+  if (host?.exitCode === null) { host.kill('SIGKILL'); await new Promise(resolve => { host.once('exit', resolve); }); }
+  rmSync(dir, { recursive: true, force: true });
+});
+
+describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
+  test('sees its arguments, its environment, its initrd and time', () => {
+    spawnSync('bash', ['-c', 'mkdir -p tree/etc && echo welcome > tree/etc/motd && tar -C tree -czf tree.tgz etc'], { cwd: dir });
+    const said = text(run('show', probe, "A=1 B=two -- show 'with space'", `memory = 16\nramdisk = "${join(dir, 'tree.tgz')}"`));
+    for (const line of ['argument show', 'argument with space', 'environment A=1', 'environment B=two', 'entry etc', 'motd welcome', 'slept enough', 'year plausible']) expect(said).toContain(`${line}\n`);
+    expect(dmesg()).toMatch(/program ended with status 7/);
+  });
+  test('reads lines from its console, which echoes and edits them', async () => {
+    xl('create', config('echo', probe, 'echo'));
+    const type = await consoleHas('echo', /^/);
+    type('abc\x7fd\r');
+    const done = consoleHas('echo', /abc\x08 \x08d\r\ngot abd\r\nend of input/);
+    type('\x04');
+    await done;
+  });
+  test('keeps files on a disk, from one boot to the next, and the file system is sound', () => {
+    const image = join(dir, 'disk.img'), disk = `memory = 32\ndisk = [ '${image},raw,xvda,rw' ]`;
+    writeFileSync(image, '');
+    truncateSync(image, 64 << 20);
+    for (const blockBytes of ['1024', '4096']) {
+      expect(spawnSync('mkfs.ext2', ['-q', '-F', '-b', blockBytes, image]).status).toBe(0);
+      expect(text(run('files', files, 'mount=/data:xvda /data', disk))).toContain('fs test done, 0 failures');
+      expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
+      expect(String(spawnSync('debugfs', ['-R', 'cat hard', image]).stdout)).toBe('hello disk\n');
+      // Names that are there already fail, the count goes on.
+      run('again', files, 'mount=/data:xvda /data', disk);
+      expect(String(spawnSync('debugfs', ['-R', 'cat count', image]).stdout)).toBe('2');
+      expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
+    }
+  });
+  test('grows into the memory of its domain and no further', () => {
+    expect(text(run('grow', probe, 'grow', 'memory = 24'))).toMatch(/grown by (1\d|2[0-3]) MiB/);
+  });
+  test('is paused, billed, shut down and destroyed while it spins or waits', async () => {
+    for (const what of ['spin', 'wait']) {
+      xl('create', config(what, probe, what));
+      await consoleHas(what, new RegExp(what === 'spin' ? 'spinning' : 'waiting'));
+      const view = async () => (await client().domains()).find(d => d.name === what)!;
+      if (what === 'spin') await expect.poll(async () => (await view()).cpuTimeSec, { timeout: 20_000 }).toBeGreaterThan(0.2);
+      else expect((await view()).cpuTimeSec).toBeLessThan(5);
+      xl('pause', what);
+      const before = (await view()).cpuTimeSec;
+      await new Promise(resolve => { setTimeout(resolve, 200); });
+      expect((await view()).cpuTimeSec).toBe(before);
+      xl('unpause', what);
+      xl('shutdown', '-w', what);
+      expect(xl('list')).not.toContain(what);
+      xl('create', config(what, probe, what));
+      xl('destroy', what);
+      expect(xl('list')).not.toContain(what);
+    }
+  });
+});
+
+describe.skipIf(!can)('a program that misbehaves', { timeout: 120_000 }, () => {
+  const section = (id: number, ...body: number[]): number[] => [id, body.length, ...body];
+  const bytes = (...sections: number[][]): Buffer => Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, ...sections.flat()]);
+  const MEMORY = section(5, 1, 0, 1), TYPE = section(1, 1, 0x60, 0, 0);
+  const modules: Record<string, [Buffer, RegExp]> = {
+    cut: [bytes([1, 40, 1]), /cannot be loaded: the module ends in the middle/],
+    nonsense: [bytes(section(1, 1, 0x60, 0, 0), section(3, 1, 0), MEMORY, section(10, 1, 3, 0, 0x6a, 0x0b)), /is not valid: /],
+    imports: [bytes(TYPE, section(2, 1, 1, 0x78, 1, 0x79, 0, 0), MEMORY), /imports x\.y, which is not there/],
+    greedy: [bytes(section(5, 1, 0, 0x80, 0x40)), /wants 512 MiB of memory/],
+    reaching: [bytes(MEMORY, section(11, 1, 0, 0x41, 0x70, 0x0b, 1, 1)), /cannot be loaded|not valid|trapped/],
+    empty: [bytes(MEMORY), /has no _start/],
+    memories: [bytes(section(5, 2, 0, 1, 0, 1)), /several memories/],
+  };
+  test.each(Object.entries(modules))('module: %s', (name, [module, reason]) => {
+    const path = join(dir, `${name}.bad`);
+    writeFileSync(path, module);
+    run(name, path, '');
+    expect(dmesg().split('\n').findLast(line => line.includes('domain crashed'))).toMatch(reason);
+  });
+  test.each([['recurse', /ran out of stack/], ['trap', /trapped: unreachable/], ['outside', /trapped: memory access out of bounds/]])('while it runs: %s', (what, reason) => {
+    run(what, probe, what);
+    expect(dmesg().split('\n').findLast(line => line.includes('domain crashed'))).toMatch(reason);
+  });
+  test('one that floods its console waits for its reader, and its neighbour is served', async () => {
+    xl('create', config('flood', probe, 'flood'));
+    await consoleHas('flood', /0123456789/);
+    expect(text(run('neighbour', probe, 'show'))).toContain('slept enough');
+    xl('destroy', 'flood');
+    expect(xl('list')).not.toContain('flood');
+  });
+});

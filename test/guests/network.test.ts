@@ -1,0 +1,110 @@
+// Two Debian guests on one bridge: what their own kernels, netfront and TCP make of netback and the switch.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { prepareDemo } from '../../tools/image/demo.ts';
+import { GuestShell, TestHost, type GuestFiles } from './guest-shell.ts';
+
+const LIMIT_MS = 600_000;
+const required = process.env['CI'] !== undefined;
+const MEGABYTES = 8;
+const CYCLES = Number(process.env['XENOLITH_TEST_CYCLES'] ?? 15);
+let dir = '', host: TestHost | undefined, a: GuestShell, b: GuestShell, why = '';
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'xenolith-net-'));
+  let files: GuestFiles;
+  try {
+    const demo = await prepareDemo({ cacheDir: join(process.env['XDG_CACHE_HOME'] ?? join(process.env['HOME'] ?? '', '.cache'), 'xenolith') });
+    files = { kernel: demo.kernelPath, ramdisk: demo.ramdiskPath };
+  } catch (error) {
+    if (required) throw error;
+    why = (error as Error).message;
+    process.stderr.write(`\n*** SKIPPED: tests of the network with guests: ${why}\n`);
+    return;
+  }
+  host = await TestHost.start(join(dir, 'run'), '--bridge', 'xenbr0=none', '--bridge', 'alone=none');
+  [a, b] = await Promise.all(['a', 'b'].map(name => GuestShell.boot(host!.client, name, files, [{ trusted: true }]))) as [GuestShell, GuestShell];
+  await Promise.all([a, b].map((guest, i) => guest.run(`ifconfig eth0 10.0.0.${i + 1} netmask 255.255.255.0 up && mkfifo /tmp/hold && exec 9<>/tmp/hold && dd if=/dev/urandom of=/tmp/data bs=64k count=${MEGABYTES * 16} 2>/dev/null`)));
+}, LIMIT_MS);
+afterAll(async () => { await host?.stop(); rmSync(dir, { recursive: true, force: true }); });
+
+/** Sends /tmp/data. @returns whether it arrived as it was */
+async function transfer(from: GuestShell, to: GuestShell, address: string): Promise<boolean> {
+  const received = to.run('nc -l -p 5001 <&9 | md5sum');
+  const sent = await from.run(`usleep 500000; nc ${address} 5001 </tmp/data; md5sum </tmp/data`);
+  return (await received) === sent;
+}
+const counters = async (name: string): Promise<Record<string, number>> => (await host!.client.domain(name)).vifs[0]!.counters;
+/** Event channels between domains, and grants Dom0 uses, as the hypervisor counts them. */
+async function inUse(): Promise<{ channels: number; granted: number[]; used: number[] }> {
+  await host!.client.dmesg(true);
+  await host!.client.debugKeys('eg');
+  const lines = (await host!.client.dmesg(false)).split('\n');
+  const grants = lines.map(l => /(\d+) of \d+ entries granted, in use (\d+) times for reading, (\d+) for writing/.exec(l)?.slice(1).map(Number)).filter(g => g !== undefined);
+  return { channels: lines.filter(l => /d0 port \d+: interdomain/.test(l)).length, granted: grants.map(g => g[0]!), used: grants.map(g => g[1]! + g[2]!) };
+}
+
+describe('two guests on a bridge', () => {
+  test('ping each other', async ctx => {
+    if (why) ctx.skip();
+    expect(await a.run('ping -c 3 -s 1400 10.0.0.2')).toContain('3 packets received');
+    expect(await b.run('ping -c 2 -s 20000 10.0.0.1')).toContain('2 packets received');
+    expect(await a.run('until ip -6 addr show dev eth0 scope link | grep inet6 | grep -qv tentative; do usleep 200000; done; ping6 -c 2 -I eth0 ff02::1 2>&1')).toContain('2 packets received');
+  }, LIMIT_MS);
+
+  test('TCP both ways, in segments larger than the wire\'s', async ctx => {
+    if (why) ctx.skip();
+    const before = await counters('a');
+    expect(await transfer(a, b, '10.0.0.2')).toBe(true);
+    const after = await counters('a'), packets = after['tx_packets']! - before['tx_packets']!, bytes = after['tx_bytes']! - before['tx_bytes']!;
+    expect(bytes).toBeGreaterThan(MEGABYTES * 2 ** 20);
+    expect(bytes / packets).toBeGreaterThan(1600);
+    expect(await transfer(b, a, '10.0.0.1')).toBe(true);
+    expect([after['tx_errors'], (await counters('b'))['tx_errors']]).toEqual([0, 0]);
+  }, LIMIT_MS);
+
+  test('jumbo frames', async ctx => {
+    if (why) ctx.skip();
+    await Promise.all([a, b].map(guest => guest.run('ip link set eth0 mtu 9000')));
+    expect(await transfer(a, b, '10.0.0.2')).toBe(true);
+    expect(await a.run('ping -c 2 -s 8972 10.0.0.2')).toContain('2 packets received');
+    await Promise.all([a, b].map(guest => guest.run('ip link set eth0 mtu 1500')));
+  }, LIMIT_MS);
+
+  test('unplugged under load and plugged in again, many times: nothing is lost but packets, nothing stays behind', async ctx => {
+    if (why) ctx.skip();
+    const held = await inUse();
+    await a.run('(while :; do ping -c 1 -s 30000 -W 1 10.0.0.2; done) >/dev/null 2>&1 & echo $! >/tmp/load');
+    const mac = (await host!.client.domain('a')).vifs[0]!.mac;
+    for (let i = 0; i < CYCLES; i++) {
+      await host!.client.detachVif('a', '0');
+      expect((await host!.client.domain('a')).vifs).toEqual([]);
+      await a.run('while [ -e /sys/class/net/eth0 ]; do usleep 20000; done');
+      await host!.client.attachVif('a', { trusted: true, mac });
+      await a.run('until [ -e /sys/class/net/eth0 ]; do usleep 100000; done; ifconfig eth0 10.0.0.1 netmask 255.255.255.0 up');
+    }
+    await a.run('kill $(cat /tmp/load); ping -c 3 10.0.0.2');
+    expect(await transfer(a, b, '10.0.0.2')).toBe(true);
+    const now = await inUse();
+    expect([now.channels, now.used]).toEqual([held.channels, held.used]);
+    // A guest may have other buffers out than before, but not more for each cycle.
+    for (const [i, granted] of now.granted.entries()) expect(granted - held.granted[i]!).toBeLessThan(64);
+  }, LIMIT_MS);
+
+  test('a second interface on another bridge sees nothing of the first', async ctx => {
+    if (why) ctx.skip();
+    await host!.client.attachVif('b', { trusted: true, bridge: 'alone' });
+    await b.run('until [ -e /sys/class/net/eth1 ]; do usleep 100000; done; ifconfig eth1 10.1.0.2 netmask 255.255.255.0 up');
+    await a.run('ip addr add 10.1.0.1/24 dev eth0');
+    expect(await a.run('ping -c 2 -W 2 10.1.0.2', 1)).toContain('100% packet loss');
+    expect((await host!.client.domain('b')).vifs[1]!.counters['rx_packets']).toBe(0);
+    await host!.client.detachVif('b', '1');
+  }, LIMIT_MS);
+
+  test('the kernels have nothing to complain of', async ctx => {
+    if (why) ctx.skip();
+    for (const guest of [a, b]) expect(await guest.run('dmesg | grep -E "WARNING|BUG:|Oops|Call Trace|bad slot|rx->offset" || true')).toBe('');
+  }, LIMIT_MS);
+});

@@ -1,0 +1,16 @@
+// What every way out of a bridge has in common.
+
+/** An address handed to a guest. @property expiresMs of Date.now()'s clock */
+export interface LeaseView { readonly address: string; readonly hostname: string | undefined; readonly expiresMs: number }
+
+export interface Uplink {
+  /** user, socket, tap. */
+  readonly kind: string;
+  /** Addresses handed out, by Ethernet address `00:16:3e:00:00:01`; empty where others hand them out. */
+  leases(): ReadonlyMap<string, LeaseView>;
+  /** Calls back when an address is given or given up. */
+  onLease(callback: (mac: string, lease: LeaseView | undefined) => void): void;
+  /** A guest's interface is gone: what was held for it is let go. */
+  forgetGuest(mac: string): void;
+  close(): void;
+}

@@ -8,6 +8,7 @@ import { DebugServices } from './debug/index.ts';
 import { Netback } from './netback/index.ts';
 import type { Dom0Message, Dom0Options } from './options.ts';
 import { Bridges } from './switch/bridges.ts';
+import { Uplinks } from './uplink/uplinks.ts';
 import { hostView } from './toolstack/host-info.ts';
 import { createImageLoader } from './toolstack/image-loader.ts';
 import type { Builder, Consoles, Log } from './toolstack/ports.ts';
@@ -31,10 +32,12 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
   const store = new StoreAdapter(parts.store, parts.xenstored, hypercalls);
   await writeNodes(store, dom0Nodes(Math.round(process.memoryUsage.rss() / KIB)));
   const bridges = new Bridges(options.bridges.map(bridge => bridge.name));
+  const uplinks = new Uplinks(parts.store);
+  await uplinks.open(bridges, options.bridges, line => { log.warn({}, line); hypercalls.log(line); });
   const toolstack = new Toolstack({
     hypercalls, store, consoles, log, builder: parts.builder ?? createImageLoader(hypercalls),
     disks: new Blkback({ hypercalls, store: parts.store, log: line => hypercalls.log(line) }),
-    networks: new Netback({ hypercalls, store: parts.store, bridges, log: line => hypercalls.log(line) }), nowMs: () => Date.now(),
+    networks: uplinks.watching(new Netback({ hypercalls, store: parts.store, bridges, log: line => hypercalls.log(line) })), nowMs: () => Date.now(),
   });
   const debug = new DebugServices(hypercalls, options.runDir);
   const api = createApi({ toolstack, consoles, debug, host: {
@@ -49,6 +52,7 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
     ending = true;
     await (now ? toolstack.destroyAll() : toolstack.shutdownAll(GRACE_MS));
     debug.closeAll();
+    uplinks.close();
     await api.close();
     post({ kind: 'finished' });
   };

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import type { DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
+import type { DiskConfig, DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
 import { answers } from '../../tools/host/ensure-host.ts';
 import { Client } from '../../tools/xl/client.ts';
 
@@ -31,11 +31,20 @@ export class TestHost {
     return host;
   }
 
+  /** As a power failure would: no chance to finish anything. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+
   async stop(): Promise<void> {
     await this.client.shutdownHost(true).catch(() => this.#child.kill('SIGTERM'));
     await this.#ended;
   }
 }
+
+/** A raw image as a writable disk. */
+export const diskOf = (target: string, vdev = 'xvda'): DiskConfig => ({ target, format: 'raw', vdev, readOnly: false, cdrom: false, discard: false, trusted: true });
 
 export interface GuestFiles { readonly kernel: string; readonly ramdisk: string }
 

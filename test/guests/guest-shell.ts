@@ -65,7 +65,7 @@ export class GuestShell {
   /** Resolves when the shell is there. */
   static async boot(client: Client, name: string, files: GuestFiles, vifs: readonly VifConfig[], more: Partial<DomainConfig> = {}): Promise<GuestShell> {
     const config: DomainConfig = {
-      name, uuid: randomUUID(), type: 'pv', vcpus: 1, maxVcpus: 1, memoryKib: 192 * 1024, maxMemKib: 192 * 1024, ...files, cmdline: 'console=hvc0 quiet',
+      name, uuid: randomUUID(), type: 'pv', vcpus: 1, maxVcpus: 1, memoryKib: 192 * 1024, maxMemKib: 192 * 1024, ...files, cmdline: 'console=hvc0 quiet ip=off',
       weight: 256, cap: 0, onPoweroff: 'destroy', onReboot: 'destroy', onCrash: 'destroy', onWatchdog: 'destroy', onSoftReset: 'destroy', disks: [], vifs: [...vifs], ...more,
     };
     const { domid } = await client.create(config, true);

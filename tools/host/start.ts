@@ -69,7 +69,7 @@ function domainFor(options: StartOptions, name: string, demo: Demo, disk: string
     kernel: demo.kernelPath, ...(demo.ramdiskPath ? { ramdisk: demo.ramdiskPath } : {}),
     cmdline: ['console=hvc0 earlyprintk=xen', options.append].filter(Boolean).join(' '), weight: 256, cap: 0,
     onPoweroff: 'destroy', onReboot: once ? 'destroy' : 'restart', onCrash: 'destroy', onWatchdog: 'destroy', onSoftReset: 'soft-reset',
-    disks: [{ target: disk, format: 'raw', vdev: 'xvda', readOnly: false, cdrom: false, discard: true, trusted: true }], vifs: [],
+    disks: [{ target: disk, format: 'raw', vdev: 'xvda', readOnly: false, cdrom: false, discard: true, trusted: true }], vifs: [{ trusted: true }],
   };
 }
 

@@ -23,6 +23,7 @@ for word in $cmdline; do
     root=/dev/*) root=${word#root=} ;;
     init=*) init=${word#init=} ;;
     ro) mode=ro ;;
+    ip=off) network=off ;;
   esac
 done
 [ -n "$chosen" ] && [ -c "/dev/$chosen" ] && tty=$chosen
@@ -45,6 +46,19 @@ if [ -n "$root" ]; then
   fi
   echo "xenolith: $root cannot be mounted; here is a shell instead" >"/dev/$tty"
 fi
+
+# The network: an address for each interface, unless ip=off. Where nobody hands out any, it goes on without soon.
+ip link set lo up
+for vif in /sys/bus/xen/devices/vif-*; do
+  [ -e "$vif" ] && [ "$network" != off ] || continue
+  n=0
+  while [ ! -d "$vif/net" ] && [ $n -lt 100 ]; do n=$((n + 1)); usleep 50000; done
+  for name in "$vif"/net/*; do
+    name=${name##*/}
+    ip link set "$name" up
+    udhcpc -i "$name" -s /etc/xenolith/udhcpc -t 4 -T 1 -A 1 -b >/dev/null 2>&1
+  done
+done
 
 if [ -f /etc/xenolith/exec ]; then
   read -r mark </etc/xenolith/mark
@@ -70,6 +84,9 @@ for disk in /sys/block/xvd*; do
   printf '  /dev/%s is a disk of %s MiB. Nothing is mounted; for example:\n' "${disk##*/}" $((sectors / 2048))
   printf '    mke2fs /dev/%s          (once: makes a file system, erasing what is there)\n' "${disk##*/}"
   printf '    mount /dev/%s /mnt\n' "${disk##*/}"
+done
+for address in $(ip -4 -o addr show scope global | while read -r _ name _ address _; do echo "$name:$address"; done); do
+  printf '  %s has the address %s by DHCP.\n' "${address%%:*}" "${address#*:}"
 done
 printf '  "poweroff", or leaving the shell, shuts the machine down.\n\n'
 setsid sh -c "exec cttyhack sh -l <'/dev/$tty' >'/dev/$tty' 2>&1" || setsid sh -l

@@ -4,7 +4,7 @@ import { Cpio } from './cpio.ts';
 import type { ModuleFile } from './modules.ts';
 
 /** Changes whenever the files written here do, so that a cached initrd of another version is made anew. */
-export const INITRD_VERSION = 2;
+export const INITRD_VERSION = 3;
 
 /** What the demo needs of the kernel; names that are built in or absent are skipped. crc32c is what ext4 asks for. */
 export const WANTED_MODULES = ['xen-blkfront', 'xen-netfront', 'crc32c_generic', 'ext4'];
@@ -25,6 +25,7 @@ export function makeInitrd(busybox: Uint8Array, modules: readonly ModuleFile[]):
   cpio.file('init', script('init.sh'), 0o755);
   // The kernel itself calls these when the toolstack asks for a shutdown.
   for (const name of ['poweroff', 'reboot', 'halt']) cpio.file(`sbin/${name}`, script('poweroff.sh'), 0o755);
+  cpio.file('etc/xenolith/udhcpc', script('udhcpc.sh'), 0o755);
   cpio.file('etc/passwd', 'root::0:0:root:/root:/bin/sh\n').file('etc/group', 'root:x:0:\n').file('etc/profile', PROFILE);
   cpio.file('etc/xenolith/modules', modules.map((m) => `${m.name}\n`).join(''));
   for (const m of modules) cpio.file(`lib/modules/${m.name}.ko`, m.data);

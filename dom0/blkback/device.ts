@@ -111,6 +111,7 @@ async function transfer(buffers: readonly Uint8Array<SharedArrayBuffer>[], posit
 }
 
 function openError(options: DiskOptions, cause: NodeJS.ErrnoException): Error {
+  if (cause.code === 'EISDIR') return new Error(`${options.path} is a folder, not a disk image: name a file in it`, { cause });
   if (cause.code === 'ENOENT') return new Error(`failed to stat: ${options.path}: No such file or directory`, { cause });
   if (cause.code === 'EACCES' || cause.code === 'EPERM' || cause.code === 'EROFS')
     return new Error(`${options.path}: Permission denied${options.readOnly ? '' : ': make it writable, or give the disk read-only with access=ro'}`, { cause });

@@ -23,10 +23,11 @@ export interface Rewriting {
 const LAST_ADDRESS = 0xffff_ffff;
 export const movedFunction = (w: Rewriting, index: number): number => index < w.imported ? index : index + w.added;
 
-/** The look at the attention word: nothing is on the stack before or after. */
-export function writeAttentionCheck(out: Writer, w: Rewriting): void {
+/** The look at the attention word: nothing is on the stack before or after. @param hints gets where its rare branch is */
+export function writeAttentionCheck(out: Writer, w: Rewriting, hints: number[]): void {
   out.bytes([0x41, 0, 0xfe, 0x10, 2]);
   out.u32(attentionOffset(0));
+  hints.push(out.length);
   out.bytes([0x04, 0x40, 0x10]);
   out.u32(w.attention);
   out.byte(0x0b);
@@ -62,8 +63,8 @@ function memoryOperand(r: Reader, out: Writer, w: Rewriting): void {
   out.u32(Math.min(offset + w.base, LAST_ADDRESS));
 }
 
-/** @returns whether it calls functions */
-export function rewriteExpression(r: Reader, out: Writer, w: Rewriting): boolean {
+/** @param hints gets where in `out` rare branches are @returns whether it calls functions */
+export function rewriteExpression(r: Reader, out: Writer, w: Rewriting, hints: number[] = []): boolean {
   let depth = 1, calls = false;
   const copied = (opcode: number, operands: () => void): void => { const from = r.at; out.byte(opcode); operands(); out.copy(r, from); };
   const called = (opcode: number): void => { out.byte(opcode); out.u32(movedFunction(w, r.u32())); };
@@ -75,7 +76,7 @@ export function rewriteExpression(r: Reader, out: Writer, w: Rewriting): boolean
     switch (op) {
       case 0x00: case 0x01: case 0x0f: case 0x1a: case 0x1b: case 0x05: case 0x19: case 0x0a: case 0xd1: case 0xd4: out.byte(op); break;
       case 0x02: case 0x04: case 0x06: depth++; copied(op, () => blockType(r)); break;
-      case 0x03: depth++; copied(op, () => blockType(r)); writeAttentionCheck(out, w); break;
+      case 0x03: depth++; copied(op, () => blockType(r)); writeAttentionCheck(out, w, hints); break;
       case 0x1f: depth++; copied(op, () => tryTable(r)); break;
       case 0x0b: depth--; out.byte(op); break;
       // delegate ends its try.

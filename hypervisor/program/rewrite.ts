@@ -40,6 +40,8 @@ class ModuleRewriter {
   #types = 0;
   #functions = 0;
   readonly #inits = new Map<number, number>();
+  readonly #hints = new Writer();
+  #hintedFunctions = 0;
 
   constructor(bytes: Uint8Array, base: number) {
     this.#base = base;
@@ -92,7 +94,10 @@ class ModuleRewriter {
     whole.bytes([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     for (const id of ORDER) {
       const part = parts.get(id);
-      if (part) { whole.byte(id); whole.sized(part); }
+      if (!part) continue;
+      if (id === SECTION.code && this.#hintedFunctions > 0) { whole.byte(SECTION.custom); whole.sized(this.#hintSection()); }
+      whole.byte(id);
+      whole.sized(part);
     }
     return { bytes: whole.taken(), minPages: this.#limits.min, maxPages: this.#limits.max };
   }
@@ -177,6 +182,21 @@ class ModuleRewriter {
     this.#limits = limits;
   }
 
+  #hint(index: number, offsets: readonly number[]): void {
+    this.#hintedFunctions++;
+    this.#hints.u32(index);
+    this.#hints.u32(offsets.length);
+    for (const at of offsets) { this.#hints.u32(at); this.#hints.bytes([1, 0]); }
+  }
+  /** The custom section of the branch hinting proposal: engines keep what is rare out of the way. */
+  #hintSection(): Writer {
+    const out = new Writer();
+    out.name('metadata.code.branch_hint');
+    out.u32(this.#hintedFunctions);
+    out.bytes(this.#hints.taken());
+    return out;
+  }
+
   /** Index of the helper for memory.init of one segment. */
   #initHelper(segment: number): number {
     let index = this.#inits.get(segment);
@@ -193,7 +213,11 @@ class ModuleRewriter {
   #codeSection(w: Rewriting): Writer {
     const bodies = new Writer(), r = this.#sections.get(SECTION.code), count = r?.u32() ?? 0;
     if (count !== this.#functions) throw new ModuleError(`${this.#functions} functions are declared, ${count} are there`);
-    for (let n = 0; r && n < count; n++) bodies.sized(functionBody(r.part(r.u32()), w));
+    for (let n = 0; r && n < count; n++) {
+      const hints: number[] = [];
+      bodies.sized(functionBody(r.part(r.u32()), w, hints));
+      if (hints.length > 0) this.#hint(this.#imported + w.added + n, hints);
+    }
     bodies.sized(bulkHelper(w, [0xfc, 10, 0, 0], true));
     bodies.sized(bulkHelper(w, [0xfc, 11, 0], false));
     for (const segment of this.#inits.keys()) {
@@ -210,13 +234,15 @@ class ModuleRewriter {
   }
 }
 
-function functionBody(r: Reader, w: Rewriting): Writer {
+/** @param hints gets the offsets in the body of branches that are rarely taken */
+function functionBody(r: Reader, w: Rewriting, hints: number[]): Writer {
   const out = new Writer(), from = r.at;
   for (let n = r.u32(); n > 0; n--) { r.u32(); valueType(r); }
   out.copy(r, from);
-  const code = new Writer();
+  const code = new Writer(), inCode: number[] = [];
   // What neither loops nor calls comes to an end by itself.
-  if (rewriteExpression(r, code, w)) writeAttentionCheck(out, w);
+  if (rewriteExpression(r, code, w, inCode)) writeAttentionCheck(out, w, hints);
+  for (const at of inCode) hints.push(out.length + at);
   if (!r.done) throw new ModuleError('a function goes on after its end');
   out.bytes(code.taken());
   return out;

@@ -75,6 +75,10 @@ export class Console {
   }
   #endLine(): void { this.#ready.push(Uint8Array.from(this.#line)); this.#line = []; }
 
+  /** The page itself, and the event alone: for a guest that does not mean well. */
+  raw(): { readonly page: Uint8Array<SharedArrayBuffer>; readonly words: Int32Array<SharedArrayBuffer> } { return { page: this.#page, words: this.#words }; }
+  ring(): void { this.#events.notify(this.#port); }
+
   #load(offset: number): number { return Atomics.load(this.#words, offset / 4); }
   #store(offset: number, value: number): void { Atomics.store(this.#words, offset / 4, value | 0); }
 }

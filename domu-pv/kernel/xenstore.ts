@@ -1,7 +1,7 @@
 // The xenstore client (public/io/xs_wire.h): one request at a time over the shared page, answers by request id, watch
 // events in between.
 import {
-  XENSTORE_RING_SIZE, XS_DIRECTORY, XS_ERROR, XS_MKDIR, XS_READ, XS_RM, XS_TRANSACTION_END, XS_TRANSACTION_START, XS_UNWATCH, XS_WATCH,
+  XENSTORE_CONNECTED, XENSTORE_RECONNECT, XENSTORE_RING_SIZE, XS_DIRECTORY, XS_ERROR, XS_MKDIR, XS_READ, XS_RM, XS_TRANSACTION_END, XS_TRANSACTION_START, XS_UNWATCH, XS_WATCH,
   XS_WATCH_EVENT, XS_WRITE, xenstore_domain_interface as ring, xsd_sockmsg as header,
 } from '../../hypervisor/public/io/xs_wire.ts';
 import type { Events } from './events.ts';
@@ -18,7 +18,7 @@ interface Message { readonly type: number; readonly reqId: number; readonly payl
 export class XenStore {
   readonly #page: Uint8Array<SharedArrayBuffer>; readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #events: Events; readonly #port: number;
-  readonly #watches = new Map<string, (path: string) => void>();
+  readonly #watches = new Map<string, { readonly path: string; changed(path: string): void }>();
   #nextId = 1;
   #nextToken = 1;
   #input = new Uint8Array(0);
@@ -47,7 +47,7 @@ export class XenStore {
   /** Called (when nothing is half done) once now, and whenever the path or what is below changes. @returns ends it */
   watch(path: string, changed: (path: string) => void): () => void {
     const token = String(this.#nextToken++);
-    this.#watches.set(token, changed);
+    this.#watches.set(token, { path, changed });
     this.request(XS_WATCH, `${path}\0${token}\0`);
     return () => { this.#watches.delete(token); this.request(XS_UNWATCH, `${path}\0${token}\0`); };
   }
@@ -80,6 +80,19 @@ export class XenStore {
       return answer.payload;
     });
   }
+  /** A new connection where the old one has broken: watches are set again. */
+  reconnect(): void {
+    this.#events.critical(() => {
+      this.#store(ring.connection, XENSTORE_RECONNECT);
+      this.#events.notify(this.#port);
+      this.#events.waitFor(() => this.#load(ring.connection) === XENSTORE_CONNECTED);
+      this.#input = new Uint8Array(0);
+      this.#answer = undefined;
+    });
+    for (const [token, { path }] of this.#watches) this.request(XS_WATCH, `${path}\0${token}\0`);
+  }
+  /** Writes an index of the page: for a guest that does not mean well. */
+  poke(offset: number, value: number): void { this.#store(offset, value); this.#events.notify(this.#port); }
   /** Bytes into the request ring, whatever they are. */
   send(data: Uint8Array): void {
     for (let at = 0; at < data.length;) {
@@ -118,8 +131,8 @@ export class XenStore {
   }
   #sort(m: Message): void {
     if (m.type !== XS_WATCH_EVENT) { this.#answer = m; return; }
-    const [path, token] = m.payload.split('\0'), changed = this.#watches.get(token ?? '');
-    if (changed) this.#events.later(() => changed(path ?? ''));
+    const [path, token] = m.payload.split('\0'), watch = this.#watches.get(token ?? '');
+    if (watch) this.#events.later(() => watch.changed(path ?? ''));
   }
   #load(offset: number): number { return Atomics.load(this.#words, offset / 4); }
   #store(offset: number, value: number): void { Atomics.store(this.#words, offset / 4, value | 0); }

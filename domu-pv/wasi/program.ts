@@ -1,6 +1,7 @@
 // From the module's image to its end: files are put together, the program starts, its exit is the domain's.
 import { SHUTDOWN_poweroff } from '../../hypervisor/public/sched.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { appOf } from '../apps/index.ts';
 import { openTar } from '../fs/tar.ts';
 import { Files } from './files.ts';
 import { parseCommandLine } from './command-line.ts';
@@ -8,14 +9,18 @@ import { WASI_VERSIONS, wasiCalls } from './calls.ts';
 
 export function runProgram(kernel: Kernel): never {
   const { vcpu, start } = kernel, line = parseCommandLine(start.cmdline);
-  const initrd = start.initrd.byteCount > 0 ? openTar(vcpu.bytes.subarray(start.initrd.at, start.initrd.at + start.initrd.byteCount)) : undefined;
-  const files = new Files(kernel, line, initrd);
+  const image = vcpu.bytes.slice(start.image.at, start.image.at + start.image.byteCount), app = appOf(image);
   const exit = (code: number): never => {
     kernel.log(`program ended with status ${code}`);
     return kernel.end(SHUTDOWN_poweroff);
   };
+  if (app) {
+    app(kernel, line.arguments);
+    return exit(0);
+  }
+  const initrd = start.initrd.byteCount > 0 ? openTar(vcpu.bytes.subarray(start.initrd.at, start.initrd.at + start.initrd.byteCount)) : undefined;
+  const files = new Files(kernel, line, initrd);
   const settings = { arguments: ['program', ...line.arguments], environment: line.environment, root: files.root, exit };
-  const image = vcpu.bytes.slice(start.image.at, start.image.at + start.image.byteCount);
   // From here on its place in memory is the program's.
   kernel.memory.release(start.image.at, start.initrd.byteCount > 0 ? start.initrd.at : start.heapPfn * 4096);
   const imports: WebAssembly.Imports = Object.fromEntries(WASI_VERSIONS.map(name => [name, wasiCalls(kernel, settings, name) as WebAssembly.ModuleImports]));

@@ -1,0 +1,40 @@
+// A frontend at full speed: as many disk requests as the ring takes, on frames granted once. Arguments: read or write,
+// bytes of a request (4096 times 1 to 256), how many, how many at once. Says what came through.
+import { Blkfront, findDisk, type Segment } from '../front/blkfront.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { PAGE_BYTES } from '../kernel/heap.ts';
+import { SECTORS_PER_PAGE } from '../../hypervisor/public/io/blkif.ts';
+
+const NS = 1e9;
+
+export function load(kernel: Kernel, args: readonly string[]): void {
+  const [what = 'read', bytes = '4096', count = '10000', depth = '32'] = args, path = findDisk(kernel, 'xvda');
+  if (path === undefined) throw new Error('there is no disk xvda');
+  const disk = new Blkfront(kernel, path);
+  const rate = run(kernel, disk, what === 'write', Number(bytes), Number(count), Number(depth));
+  kernel.console.print(`${what} ${bytes} bytes: ${rate.perSecond.toFixed(0)} requests/s ${(rate.perSecond * Number(bytes) / 1e6).toFixed(1)} MB/s, ${rate.failed} failed\n`);
+  disk.close();
+}
+
+function run(kernel: Kernel, disk: Blkfront, write: boolean, bytes: number, count: number, depthWanted: number): { perSecond: number; failed: number } {
+  const frames = bytes / PAGE_BYTES, depth = Math.min(depthWanted, disk.depth, Math.floor(kernel.heap.freeCount / frames));
+  const slots = Array.from({ length: depth }, () => Array.from({ length: frames }, (): Segment => {
+    const pfn = kernel.heap.allocate();
+    return { gref: kernel.grants.grant(0, pfn), first: 0, last: SECTORS_PER_PAGE - 1 };
+  }));
+  const places = Math.floor(disk.sectors / (frames * SECTORS_PER_PAGE)), startNs = kernel.clock.systemNs();
+  let started = 0, done = 0, failed = 0;
+  kernel.events.critical(() => {
+    while (done < count) {
+      while (started < count && slots.length > 0 && disk.hasRoom) {
+        const segments = slots.pop()!;
+        // A stride that is prime to most sizes: neighbours are not asked for one after the other.
+        const sector = started++ * 7919 % places * frames * SECTORS_PER_PAGE;
+        disk.submit({ write, sector, segments }, ok => { done++; if (!ok) failed++; slots.push(segments); });
+      }
+      disk.push();
+      kernel.events.waitFor(() => started < count ? slots.length > 0 && disk.hasRoom : done === count);
+    }
+  });
+  return { perSecond: count / (Number(kernel.clock.systemNs() - startNs) / NS), failed };
+}

@@ -114,7 +114,8 @@ def('mov_to_sreg', 'w r', x => {
     x.setSlot(SLOT.temp, ld16u(x.pointer!, b / 8).extU());
     x.helper(HELPER.loadFarPointer, n);
     x.write(0, offset);
-  }, { memoryBytes: bits => bits / 8 + 2 });
+  // The offset is read before the selector, which may be beyond the segment where the offset faults.
+  }, { memoryBytes: bits => bits / 8 + 2, before: x => { if (x.isMemory(1)) x.translate(x.address(), false, x.bits / 8); } });
 });
 
 def('xlat', '', x => {

@@ -9,7 +9,7 @@ import { makeRunFolder, runFolder } from '../../dom0/api/run-folder.ts';
 import type { Dom0Options } from '../../dom0/options.ts';
 import type { DomainConfig } from '../../dom0/toolstack/config/schema.ts';
 import { parseDomainConfig } from '../../dom0/toolstack/config/domain-config.ts';
-import { appModule } from '../../domu-pv/apps/index.ts';
+import { appModule } from '../../domu-pv/apps/app-module.ts';
 import { type RunningHypervisor, startHypervisor } from '../../hypervisor/boot/main.ts';
 import { D, DOMAIN_STATE, E, M, MAPTRACK_ENTRIES, MAX_PORTS, MAX_SLOTS, type HypervisorState } from '../../hypervisor/domain/state.ts';
 import { Client } from '../../tools/xl/client.ts';

@@ -2,6 +2,8 @@
 export interface StartOptions {
   readonly exec?: string; readonly kernel?: string; readonly ramdisk?: string;
   readonly disk: string; readonly memoryMib: number; readonly vcpus: number; readonly name?: string; readonly append?: string; readonly help: boolean;
+  /** The small guest that comes with Xenolith, instead of Debian's kernel. */
+  readonly embedded: boolean;
 }
 
 export class UsageError extends Error {}
@@ -20,6 +22,8 @@ Options:
   --vcpus COUNT    virtual processors (default 1)
   --name NAME      name of the domain (default demo)
   --append TEXT    further words for the kernel's command line
+  --embedded       boot the small guest that comes with Xenolith (a shell; nothing is fetched);
+                   also what is booted where no kernel can be had
   --help           this help
 `;
 
@@ -28,10 +32,11 @@ const VALUES = ['exec', 'kernel', 'ramdisk', 'disk', 'memory', 'vcpus', 'name', 
 /** @throws UsageError */
 export function parseStartOptions(argv: readonly string[]): StartOptions {
   const given: Partial<Record<(typeof VALUES)[number], string>> = {};
-  let help = false;
+  let help = false, embedded = false;
   for (let i = 0; i < argv.length; i++) {
     const [word, ...rest] = argv[i]!.split('=');
     if (word === '--help' || word === '-h') { help = true; continue; }
+    if (word === '--embedded') { embedded = true; continue; }
     const key = VALUES.find(v => `--${v}` === word);
     if (!key) throw new UsageError(`unknown option ${argv[i]}`);
     const value = rest.length > 0 ? rest.join('=') : argv[++i];
@@ -42,7 +47,7 @@ export function parseStartOptions(argv: readonly string[]): StartOptions {
   if (!/^\d+$/.test(memory) || Number(memory) < 1) throw new UsageError(`--memory takes a number of MiB, not "${memory}"`);
   if (!/^\d+$/.test(vcpus) || Number(vcpus) < 1) throw new UsageError(`--vcpus takes a number, not "${vcpus}"`);
   return {
-    disk, memoryMib: Number(memory), vcpus: Number(vcpus), help, ...(exec === undefined ? {} : { exec }), ...(kernel === undefined ? {} : { kernel }),
+    disk, memoryMib: Number(memory), vcpus: Number(vcpus), help, embedded, ...(exec === undefined ? {} : { exec }), ...(kernel === undefined ? {} : { kernel }),
     ...(ramdisk === undefined ? {} : { ramdisk }), ...(name === undefined ? {} : { name }), ...(append === undefined ? {} : { append }),
   };
 }

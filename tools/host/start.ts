@@ -8,7 +8,8 @@ import type { DomainConfig } from '../../dom0/toolstack/config/schema.ts';
 import { prepareDemo, type Demo } from '../image/demo.ts';
 import { ensureDisk } from '../image/disk.ts';
 import { ExecOutput } from '../image/exec-output.ts';
-import type { Progress as ImageProgress } from '../image/image-error.ts';
+import { embeddedDemo } from '../image/embedded.ts';
+import { ImageError, type Progress as ImageProgress } from '../image/image-error.ts';
 import { ApiError, Client } from '../xl/client.ts';
 import { followConsole } from '../xl/console.ts';
 import { answers, ensureHost } from './ensure-host.ts';
@@ -33,11 +34,11 @@ export async function start(options: StartOptions): Promise<number> {
     const running = (await client.domains()).find(d => d.name === name && !d.shutdown && !d.crashed);
     if (running) { process.stderr.write(`Domain ${name} runs already.\n`); return converse(client, running.domid, name, false); }
   }
-  const demo = await prepareDemo({
+  const demo = options.embedded ? embeddedDemo(cacheFolder()) : await prepareDemo({
     cacheDir: cacheFolder(), onProgress: event => progress.show(progressText(event)),
     ...(options.exec === undefined ? {} : { execCommand: options.exec }), ...(options.kernel === undefined ? {} : { kernel: resolve(options.kernel) }),
     ...(options.ramdisk === undefined ? {} : { ramdisk: resolve(options.ramdisk) }),
-  });
+  }).catch(error => withoutKernel(options, progress, error));
   try {
     const disk = resolve(options.disk);
     ensureDisk(disk, undefined, event => progress.show(progressText(event)));
@@ -53,6 +54,14 @@ export async function start(options: StartOptions): Promise<number> {
     demo.cleanup();
     if (!hadHost) await stopIdleHost(client);
   }
+}
+
+/** No kernel could be had: a person gets the embedded shell instead, whoever asked for something else gets the reason. */
+function withoutKernel(options: StartOptions, progress: Progress, error: unknown): Demo {
+  if (!(error instanceof ImageError) || options.exec !== undefined || options.kernel !== undefined || options.ramdisk !== undefined) throw error;
+  progress.clear();
+  process.stderr.write(`xenolith: ${error.message}\nxenolith: booting the small guest that comes with Xenolith instead\n`);
+  return embeddedDemo(cacheFolder());
 }
 
 const STAGES: Readonly<Record<ImageProgress['stage'], string>> = {

@@ -8,8 +8,8 @@ import { defaultCacheDir, PackageCache } from '../../tools/image/packages.ts';
 import { debianRootfs } from '../guests/rootfs.ts';
 import { FILES, FINISH, PACKAGES } from './workloads.ts';
 
-/** What a PC's kernel needs for a virtio disk, beside the Xen frontends. */
-const VIRTIO = ['virtio_pci', 'virtio_blk'];
+/** What a PC's kernel needs for a virtio disk and network, beside the Xen frontends. */
+const VIRTIO = ['virtio_pci', 'virtio_blk', 'virtio_net'];
 const SIZE_MIB = 1400;
 
 export const benchImage = (onProgress?: (what: string) => void): string => debianRootfs({ packages: PACKAGES, sizeMiB: SIZE_MIB, files: FILES, finish: FINISH, ...(onProgress ? { onProgress } : {}) });
@@ -18,7 +18,7 @@ export const benchImage = (onProgress?: (what: string) => void): string => debia
 export async function benchKernel(): Promise<{ kernel: string; initrd: string; release: string }> {
   const packages = new PackageCache(defaultCacheDir());
   const deb = await packages.fetchDependency('linux-image-cloud-amd64', 'linux-image-'), busyboxDeb = await packages.fetch('busybox-static');
-  const release = /linux-image-([^_]+)_/.exec(deb)![1]!, stem = join(defaultCacheDir(), 'guests', `bench-${INITRD_VERSION}-${release}`);
+  const release = /linux-image-([^_]+)_/.exec(deb)![1]!, stem = join(defaultCacheDir(), 'guests', `bench-${INITRD_VERSION}n-${release}`);
   const paths = { kernel: `${stem}.vmlinuz`, initrd: `${stem}.initrd`, release };
   if (existsSync(paths.kernel) && existsSync(paths.initrd)) return paths;
   const modules = new Map<string, Uint8Array>();

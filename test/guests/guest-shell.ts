@@ -69,8 +69,13 @@ export class GuestShell {
       weight: 256, cap: 0, onPoweroff: 'destroy', onReboot: 'destroy', onCrash: 'destroy', onWatchdog: 'destroy', onSoftReset: 'destroy', disks: [], vifs: [...vifs], ...more,
     };
     const { domid } = await client.create(config, true);
-    const guest = new GuestShell(domid, name, await client.console(String(domid)));
+    const stream = await client.console(String(domid));
     await client.act(String(domid), 'unpause');
+    return GuestShell.over(name, stream, domid);
+  }
+  /** The demo's shell behind any console, of another machine too. */
+  static async over(name: string, stream: Duplex, domid = -1): Promise<GuestShell> {
+    const guest = new GuestShell(domid, name, stream);
     await guest.#until(/[#$] (\x1b\[6n)?$/, COMMAND_LIMIT_MS);
     await guest.run('stty -echo; PS1=');
     return guest;

@@ -1,5 +1,8 @@
 // Two Debian guests on one bridge: what their own kernels, netfront and TCP make of netback and the switch.
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -24,7 +27,7 @@ beforeAll(async () => {
     process.stderr.write(`\n*** SKIPPED: tests of the network with guests: ${why}\n`);
     return;
   }
-  host = await TestHost.start(join(dir, 'run'), '--bridge', 'xenbr0=none', '--bridge', 'alone=none');
+  host = await TestHost.start(join(dir, 'run'), '--bridge', 'xenbr0=none', '--bridge', 'alone=none', '--bridge', 'world=user');
   [a, b] = await Promise.all(['a', 'b'].map(name => GuestShell.boot(host!.client, name, files, [{ trusted: true }]))) as [GuestShell, GuestShell];
   await Promise.all([a, b].map((guest, i) => guest.run(`ifconfig eth0 10.0.0.${i + 1} netmask 255.255.255.0 up && mkfifo /tmp/hold && exec 9<>/tmp/hold && dd if=/dev/urandom of=/tmp/data bs=64k count=${MEGABYTES * 16} 2>/dev/null`)));
 }, LIMIT_MS);
@@ -101,6 +104,29 @@ describe('two guests on a bridge', () => {
     expect(await a.run('ping -c 2 -W 2 10.1.0.2', 1)).toContain('100% packet loss');
     expect((await host!.client.domain('b')).vifs[1]!.counters['rx_packets']).toBe(0);
     await host!.client.detachVif('b', '1');
+  }, LIMIT_MS);
+
+  test('by DHCP into the world: the gateway answers, a server of this host\'s gives and takes, the address is in xenstore', async ctx => {
+    if (why) ctx.skip();
+    const data = randomBytes(3 * 2 ** 20), md5 = createHash('md5').update(data).digest('hex');
+    const server: Server = createServer((_request, response) => { response.end(data); });
+    // Answers with the sum of what it got, once the other side has closed its half.
+    const taker = createTcpServer({ allowHalfOpen: true }, socket => {
+      const hash = createHash('md5');
+      socket.on('data', part => hash.update(part)).on('end', () => socket.end(`${hash.digest('hex')}\n`));
+    });
+    for (const s of [server, taker]) await new Promise<void>(resolve => { s.listen(0, '127.0.0.1', resolve); });
+    try {
+      const [port, takerPort] = [server, taker].map(s => (s.address() as AddressInfo).port);
+      await host!.client.attachVif('a', { trusted: true, bridge: 'world' });
+      await a.run('until [ -e /sys/class/net/eth1 ]; do usleep 100000; done; ip link set eth1 up; udhcpc -i eth1 -s /etc/xenolith/udhcpc -q -n -t 10 -T 1 2>&1');
+      expect(await a.run('ip -4 -o addr show eth1; ip route; cat /etc/resolv.conf; ping -c 2 10.0.2.2')).toMatch(/10\.0\.2\.15\/24[\s\S]*default via 10\.0\.2\.2 dev eth1[\s\S]*nameserver 10\.0\.2\.3[\s\S]*2 packets received/);
+      expect((await host!.client.domain('a')).vifs[1]!.addresses).toEqual(['10.0.2.15']);
+      expect(await a.run(`wget -q -O - http://10.0.2.2:${port}/ | md5sum`)).toBe(`${md5}  -\n`);
+      const [sum, sent] = (await a.run(`nc 10.0.2.2 ${takerPort} </tmp/data; md5sum </tmp/data`)).split('\n');
+      expect(sent).toBe(`${sum}  -`);
+      await host!.client.detachVif('a', '1');
+    } finally { server.closeAllConnections(); server.close(); taker.close(); }
   }, LIMIT_MS);
 
   test('the kernels have nothing to complain of', async ctx => {

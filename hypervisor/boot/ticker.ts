@@ -14,6 +14,8 @@ const state = new HypervisorState(buffer), hv: Hypervisor = { state, memories: n
 
 for (;;) {
   const bell = Atomics.load(state.words, H.tickBell), now = state.now();
+  // From here on a new deadline rings: the scan may have passed its place already.
+  Atomics.store(state.longs, H.tickNext / 2, 0n);
   hv.memories.refresh(state);
   let next = now + IDLE_NS;
   const waiting = Atomics.load(state.words, H.waiting) > 0;
@@ -24,6 +26,7 @@ for (;;) {
     if (deadline > 0n) due(deadline);
     if (sliceEnd !== undefined) due(sliceEnd);
   });
+  Atomics.store(state.longs, H.tickNext / 2, next);
   const ms = Number(next - state.now()) / 1e6;
   if (ms > 0) Atomics.wait(state.words, H.tickBell, bell, ms);
 }

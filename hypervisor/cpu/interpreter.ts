@@ -8,6 +8,7 @@ import { type Form, Insn, type Runtime } from './insn.ts';
 import { settleFunction, SETTLE } from './jit/flag-state.ts';
 import { CODE_WRITE, COMMIT, FOLLOW, FOREIGN, LOOKUP, TRANSLATE, commitFunction, followFunction, jumpToFunction, lookupFunction, translateFunction, walkFunction } from './mmu.ts';
 import { R } from './record.ts';
+import { SWITCH_ROOT, switchRootFunction } from './root-switch.ts';
 import { definitionOf } from './semantics/index.ts';
 import { INTERNAL, S, SLOT, TLB_BYTES, areaOf } from './state.ts';
 import { Fn, type FuncRef, ModuleBuilder, type Signature, i32, ld16u, ld32, ld64 } from './wasm/builder.ts';
@@ -81,6 +82,8 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   const fill = new Fn(FILL), fillRef = m.declare(FILL, 'fill');
   fill.memoryFillValue(fill.param(0, 'i32').get(), fill.param(1, 'i32').get(), fill.param(2, 'i32').get());
   m.define(fillRef, fill);
+  const switchRoot = m.declare(SWITCH_ROOT, 'switchRoot');
+  m.define(switchRoot, switchRootFunction(area));
   const run = new Fn(HANDLER), runRef = m.declare(HANDLER, 'run'), start = run.param(0, 'i32').get();
   run.callIndirect(handlerType, ld16u(start, R.handler), start);
   m.define(runRef, run);

@@ -2,7 +2,7 @@
 // lookup that finds the record for a branch target.
 import { EXIT, PFEC } from './processor-api.ts';
 import { PAGE_BYTES } from './layout.ts';
-import { BLOCK_ENTRIES, INTERNAL, JUMP_ENTRIES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
+import { BLOCK_ENTRIES, INTERNAL, JUMP_ENTRIES, JUMP_PAGES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
 import { R } from './record.ts';
 import { Fn, type FuncRef, type I32, type I64, type Signature, i32, i64, ld32, ld64, ld64from32s, ld8u, select } from './wasm/builder.ts';
 
@@ -142,6 +142,7 @@ export function lookupFunction(area: number, im: MmuImports): Fn {
     f.set(rec, word.and(-2));
     f.st64(cached, rip);
     f.st32(cached, rec.get(), 8);
+    f.st8(ld32(area, S.activeView).mul(JUMP_PAGES).add(rip.shrU(12).wrap().and(JUMP_PAGES - 1)).add(area), i32(1), S.jumpPages);
   });
   const patch = f.let(ld32(area, S.patch));
   f.if(patch, () => { f.st32(patch, rec.get(), R.link); f.st32(area, 0, S.patch); });

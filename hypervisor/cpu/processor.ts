@@ -12,7 +12,7 @@ import { SegmentUnit } from './segments.ts';
 import { runHelper } from './helper-table.ts';
 import { x87StateOf } from './x87-helper.ts';
 import { fxrstor, fxsave } from './x87/index.ts';
-import { areaOf, FLAG, FLAGS_OTHER, FX, INTERNAL, JUMP_BYTES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
+import { areaOf, FLAG, FLAGS_OTHER, FX, INTERNAL, JUMP_BYTES, JUMP_PAGES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
 
 export interface ProcessorOptions {
   readonly memory: WebAssembly.Memory;
@@ -34,6 +34,8 @@ interface Exports {
   commit(): void;
   /** (address, byte, count): shared memory filled from TypeScript goes byte by byte. */
   fill(at: number, byte: number, count: number): void;
+  /** root-switch.ts */
+  switchRoot(view: View, old: number, root: number): number;
 }
 
 export const createProcessor = (o: ProcessorOptions): SoftwareProcessor => new SoftwareProcessor(o);
@@ -236,6 +238,7 @@ export class SoftwareProcessor implements Processor {
     const entry = this.words[S.jumps / 4]! + jumpHash(Number(rip & 0xffffffffn) | 0);
     this.view.setBigUint64(entry, rip, true);
     this.view.setUint32(entry + 8, record, true);
+    this.bytes[this.area + S.jumpPages + this.activeView * JUMP_PAGES + Number(rip >> 12n & 0xfffn)] = 1;
     return true;
   }
 
@@ -284,8 +287,10 @@ export class SoftwareProcessor implements Processor {
 
   // ---- translation
   setRoot(view: View, maddr: bigint): void {
-    this.word(S.roots + 4 * view, Number(maddr & 0xfffff000n) | 0);
-    this.flushView(view);
+    const old = this.words[(S.roots + 4 * view) / 4]!, root = Number(maddr & 0xfffff000n) | 0;
+    this.word(S.roots + 4 * view, root);
+    // The user view has nothing in the upper half worth a look.
+    if (view === VIEW.user || old === 0 || this.wasm.switchRoot(view, old, root) === 0) this.flushView(view);
   }
   flushTlb(): void { this.flushView(VIEW.kernel); this.flushView(VIEW.user); }
   private flushView(view: View): void {
@@ -298,6 +303,7 @@ export class SoftwareProcessor implements Processor {
     this.wasm.fill(at, 0xff, JUMP_BYTES);
     // An empty tag is all ones; the entry that rip -1 maps to (the first) must not match it.
     this.view.setBigUint64(at, 1n, true);
+    this.wasm.fill(this.area + S.jumpPages + view * JUMP_PAGES, 0, JUMP_PAGES);
   }
   private dropWritable(): void {
     for (const view of [VIEW.kernel, VIEW.user]) {
@@ -306,10 +312,13 @@ export class SoftwareProcessor implements Processor {
     }
   }
   flushPage(va: bigint): void {
-    const index = Number(va >> 8n & 0x3ff0n);
-    for (const view of [VIEW.kernel, VIEW.user]) {
-      for (const kind of [0, 1, 2]) this.view.setBigInt64(this.area + S.tlbs + view * VIEW_BYTES + kind * TLB_BYTES + index, -1n, true);
-      this.flushJumps(view);
+    const index = Number(va >> 8n & 0x3ff0n), page = index >> 4 | Number(va >> 22n & 3n) << 10;
+    for (let view: View = VIEW.kernel; ; view = VIEW.user) {
+      const at = this.area + S.tlbs + view * VIEW_BYTES + index;
+      for (let kind = 0; kind < 3; kind++) this.view.setBigInt64(at + kind * TLB_BYTES, -1n, true);
+      // Most pages that are flushed hold data.
+      if (this.bytes[this.area + S.jumpPages + view * JUMP_PAGES + page]) this.flushJumps(view);
+      if (view === VIEW.user) return;
     }
   }
   invalidateCode(frame: number): void {

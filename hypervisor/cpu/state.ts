@@ -5,6 +5,7 @@
 //   0x0100  registers: 32 slots of 8 bytes     0x2000  scratch for page-crossing accesses
 //   0x10000 TLBs: [view][kind] of 1024 entries {i64 tag, i32 addend, pad}
 //   0x30000 jump caches: [view] of 1024 entries {i64 rip, i32 record, pad}
+//   0x38000 pages in them: [view] of 4096 bytes, by the low bits of the page number
 //   0x100000 block table: 256 Ki entries {u32 physical address, u32 record | mode}
 //   0x300000 .. VCPU_STRIDE: records
 import { ATTENTION, VCPU_AREA, VCPU_STRIDE } from './layout.ts';
@@ -65,6 +66,8 @@ export const S = {
   stepRecords: 0x3040,
   tlbs: 0x10000,
   jumpCaches: 0x30000,
+  /** u8: not zero where the view's jump cache may have an address in a page with these low 12 bits of page number. */
+  jumpPages: 0x38000,
   blocks: 0x100000,
   records: 0x300000,
 } as const;
@@ -75,6 +78,9 @@ export const TLB_BYTES = TLB_ENTRIES * 16;
 export const VIEW_BYTES = 4 * TLB_BYTES;
 export const JUMP_ENTRIES = 1024;
 export const JUMP_BYTES = JUMP_ENTRIES * 16;
+export const JUMP_PAGES = 4096;
+/** An address shifted right (signed) by so many bits is 0 in the lower half alone. */
+export const BIT_IS_LOWER = 47;
 export const BLOCK_ENTRIES = 0x40000;
 export const RECORDS_BYTES = VCPU_STRIDE - S.records;
 

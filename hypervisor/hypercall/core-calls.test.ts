@@ -50,7 +50,7 @@ let outcome: number = INITIALISED.yes;
 const NUMBERS = new Map(HYPERCALLS.map(([n, name]) => [name, n]));
 function call(name: string, ...args: (number | bigint)[]): number {
   const padded = [...args.map(a => BigInt.asUintN(64, BigInt(a))), 0n, 0n, 0n, 0n, 0n].slice(0, 5);
-  dispatchHypercall(v, NUMBERS.get(name) ?? Number(name), padded);
+  dispatchHypercall(v, NUMBERS.get(name) ?? Number(name), padded[0]!, padded[1]!, padded[2]!, padded[3]!, padded[4]!);
   return Number(BigInt.asIntN(64, v.processor.gpr[0]!));
 }
 /** Fills a structure at ARG from its layout: 2, 4 or 8 bytes as `width` says (4 where it does not). */

@@ -6,15 +6,17 @@ import { DOMID_SELF, MMU_MACHPHYS_UPDATE, MMU_NORMAL_PT_UPDATE, MMU_PT_UPDATE_NO
 import { setM2pEntry } from '../mm/frames.ts';
 import { isOwned } from '../mm/frame-table.ts';
 import { spaceOf } from '../mm/flush.ts';
-import { copyIn, copyOut32 } from '../mm/guest-access.ts';
+import { copyIn, copyInWords, copyOut32 } from '../mm/guest-access.ts';
 import type { Space } from '../mm/space.ts';
 import { withPageLock } from '../mm/space.ts';
 import { updateEntry } from '../mm/update.ts';
 
-const REQUEST_BYTES = 16;
+const REQUEST_BYTES = 16, REQUEST_WORDS = 2;
 const MMU_UPDATE_PREEMPTED = 0x8000_0000;
 /** Requests copied at once, and the most done before the guest may be interrupted. */
 const CHUNK = 64, BEFORE_PREEMPTION = 4096;
+/** The chunk at hand. A request does not run others, so one place serves them all. */
+const requests = new BigUint64Array(CHUNK * REQUEST_WORDS), halves = new Int32Array(requests.buffer);
 
 /** 0 when `foreigndom` names the caller for both tables and pages, else the errno Xen would give. */
 export function checkForeignDomain(ctx: VcpuContext, foreigndom: bigint): number {
@@ -40,25 +42,21 @@ function applyRequest(space: Space, ptrLo: number, ptrHi: number, lo: number, hi
 }
 
 /** Applies requests until one fails: how many were done, and the error. */
-function applyChunk(space: Space, requests: DataView, count: number): { done: number; error: number } {
+function applyChunk(space: Space, count: number): { done: number; error: number } {
   return withPageLock(space, () => {
     for (let i = 0; i < count; i++) {
-      const at = i * REQUEST_BYTES;
-      const error = applyRequest(
-        space, requests.getUint32(at, true), requests.getUint32(at + 4, true), requests.getInt32(at + 8, true), requests.getInt32(at + 12, true),
-      );
+      const at = i * REQUEST_BYTES / 4;
+      const error = applyRequest(space, halves[at]! >>> 0, halves[at + 1]! >>> 0, halves[at + 2]!, halves[at + 3]!);
       if (error !== 0) return { done: i, error };
     }
     return { done: count, error: 0 };
   });
 }
 
-/** Copies a chunk in; near an unmapped page, as many requests as there are one by one. */
-function copyRequests(ctx: VcpuContext, from: bigint, wanted: number): { requests: DataView; count: number } | undefined {
-  const requests = copyIn(ctx, from, wanted * REQUEST_BYTES);
-  if (requests !== undefined) return { requests, count: wanted };
-  const single = copyIn(ctx, from, REQUEST_BYTES);
-  return single && { requests: single, count: 1 };
+/** Copies a chunk in; near an unmapped page, as many requests as there are one by one: how many. */
+function copyRequests(ctx: VcpuContext, from: bigint, wanted: number): number {
+  if (copyInWords(ctx, from, requests, wanted * REQUEST_WORDS)) return wanted;
+  return copyInWords(ctx, from, requests, REQUEST_WORDS) ? 1 : 0;
 }
 
 export const mmu_update: HypercallHandler = (ctx, reqs, count, pdone, foreigndom) => {
@@ -74,8 +72,8 @@ export const mmu_update: HypercallHandler = (ctx, reqs, count, pdone, foreigndom
   let error = 0, applied = 0;
   while (remaining > 0 && error === 0 && applied < BEFORE_PREEMPTION) {
     const chunk = copyRequests(ctx, reqs + BigInt(applied * REQUEST_BYTES), Math.min(remaining, CHUNK));
-    if (chunk === undefined) { error = -EFAULT; break; }
-    const result = applyChunk(space, chunk.requests, chunk.count);
+    if (chunk === 0) { error = -EFAULT; break; }
+    const result = applyChunk(space, chunk);
     applied += result.done;
     remaining -= result.done;
     error = result.error;

@@ -14,12 +14,13 @@ import { newBasePointer, newUserBasePointer } from '../mm/base-pointer.ts';
 import { ALL_VCPUS, flushLocal, flushMask, flushPageMask, spaceOf } from '../mm/flush.ts';
 import { PGT } from '../mm/frame-table.ts';
 import { getPage, noteWritten, putPage } from '../mm/frames.ts';
-import { copyIn, copyOut32, copyVcpuMask } from '../mm/guest-access.ts';
+import { copyIn, copyInWords, copyOut32, copyVcpuMask } from '../mm/guest-access.ts';
 import { getPageAndType, pinTable, putPageAndType, unpinTable } from '../mm/page-tables.ts';
 import { withPageLock } from '../mm/space.ts';
 import { checkForeignDomain } from './mmu_update.ts';
 
-const OP_BYTES = 24;
+const OP_BYTES = 24, OP_WORDS = 3;
+const words = new BigUint64Array(OP_WORDS);
 const MMU_UPDATE_PREEMPTED = 0x8000_0000;
 const BEFORE_PREEMPTION = 256;
 const MAX_LDT_ENTRIES = 8192n;
@@ -122,9 +123,8 @@ export const mmuext_op: HypercallHandler = (ctx, ops, count, pdone, foreigndom) 
   if (refused !== 0) return refused;
   let error = 0, applied = 0;
   while (remaining > 0 && applied < BEFORE_PREEMPTION) {
-    const data = copyIn(ctx, ops + BigInt(applied * OP_BYTES), OP_BYTES);
-    if (data === undefined) { error = -EFAULT; break; }
-    error = runOp(ctx, { cmd: data.getUint32(0, true), arg1: data.getBigUint64(8, true), arg2: data.getBigUint64(16, true) });
+    if (!copyInWords(ctx, ops + BigInt(applied * OP_BYTES), words, OP_WORDS)) { error = -EFAULT; break; }
+    error = runOp(ctx, { cmd: Number(words[0]! & 0xffff_ffffn), arg1: words[1]!, arg2: words[2]! });
     if (error !== 0) break;
     applied++;
     remaining--;

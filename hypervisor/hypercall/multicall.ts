@@ -1,18 +1,19 @@
 // HYPERVISOR_multicall(list, count): calls in a row, each with its result. multicall_entry: op, result, args[6].
 import type { HypercallHandler } from '../domain/vcpu-context.ts';
-import { copyIn, copyOut64 } from '../mm/guest-access.ts';
+import { copyInWords, copyOut64 } from '../mm/guest-access.ts';
 import { EFAULT, EINVAL } from '../public/errno.ts';
 import { invoke } from './invoke.ts';
 
-const ENTRY_BYTES = 64n, COUNT_MAX = 4096n;
+const ENTRY_BYTES = 64n, ENTRY_WORDS = 8, COUNT_MAX = 4096n;
+/** One is copied at a time and taken apart before its call runs. */
+const entry = new BigUint64Array(ENTRY_WORDS);
 
 export const multicall: HypercallHandler = (ctx, list, count) => {
   if (count > COUNT_MAX) return -EINVAL;
   for (let i = 0n; i < count; i++) {
-    const at = list + i * ENTRY_BYTES, e = copyIn(ctx, at, Number(ENTRY_BYTES));
-    if (!e) return -EFAULT;
-    const arg = (n: number): bigint => e.getBigUint64(16 + 8 * n, true);
-    const result = invoke(ctx, Number(BigInt.asUintN(32, e.getBigUint64(0, true))), arg(0), arg(1), arg(2), arg(3), arg(4));
+    const at = list + i * ENTRY_BYTES;
+    if (!copyInWords(ctx, at, entry, ENTRY_WORDS)) return -EFAULT;
+    const result = invoke(ctx, Number(BigInt.asUintN(32, entry[0]!)), entry[2]!, entry[3]!, entry[4]!, entry[5]!, entry[6]!);
     const { continuation } = ctx.pv;
     if (continuation) {
       // The rest is done when the guest comes back: this entry keeps its continuation's arguments.

@@ -43,8 +43,8 @@ export const HYPERCALLS: readonly (readonly [number: number, name: string, handl
 ];
 for (const [number, , handler] of HYPERCALLS) register(number, handler);
 
-/** One hypercall of the guest's: arguments as in rdi rsi rdx r10 r8; the result goes to rax. */
-export function dispatchHypercall(ctx: VcpuContext, number: bigint | number, args: readonly bigint[]): void {
-  const result = invoke(ctx, Number(BigInt(number) & 0xffffffffn), args[0]!, args[1]!, args[2]!, args[3]!, args[4]!);
+/** One hypercall of the guest's: number from eax, arguments as in rdi rsi rdx r10 r8; the result goes to rax. */
+export function dispatchHypercall(ctx: VcpuContext, number: number, a1: bigint, a2: bigint, a3: bigint, a4: bigint, a5: bigint): void {
+  const result = invoke(ctx, number, a1, a2, a3, a4, a5);
   ctx.processor.gpr[0] = BigInt.asUintN(64, BigInt(result));
 }

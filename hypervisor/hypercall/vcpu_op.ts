@@ -15,7 +15,7 @@ import { vcpu_info } from '../public/layouts.ts';
 import { SHUTDOWN_poweroff } from '../public/sched.ts';
 import { EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, ETIME } from '../public/errno.ts';
 import * as op from '../public/vcpu.ts';
-import { ringTicker } from '../sched/pcpus.ts';
+import { newDeadline } from '../sched/pcpus.ts';
 import { fillTimeInfo, VCPU_TIME_INFO, VCPU_TIME_INFO_BYTES } from '../time/pvclock.ts';
 import { VCPU_GUEST_CONTEXT_BYTES } from '../traps/guest-context.ts';
 
@@ -26,7 +26,7 @@ const LOADING_MS = 1;
 /** Sets vCPU `v`'s singleshot timer; one that is due fires at once. */
 export function setTimer(v: Vcpu, deadline: bigint): void {
   v.hv.state.setVlong(v.slot, v.vcpuId, V.deadline, deadline === 0n ? 0n : deadline);
-  if (deadline !== 0n) ringTicker(v.hv);
+  if (deadline !== 0n) newDeadline(v.hv, deadline);
   if (deadline !== 0n && deadline <= v.systemTimeNs()) kick(v.hv, v.slot, v.vcpuId);
 }
 /**

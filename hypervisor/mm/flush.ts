@@ -22,9 +22,12 @@ export function setRemoteFlush(hook: RemoteFlush, answer: () => void = () => {})
 }
 
 const spaces = new WeakMap<VcpuContext, Space>();
+let lastContext: VcpuContext | undefined, lastSpace: Space | undefined;
 
 /** The memory of a vCPU's domain, with this vCPU's processor behind flushAll. */
 export function spaceOf(ctx: VcpuContext): Space {
+  // A thread has one vCPU.
+  if (ctx === lastContext) return lastSpace!;
   let space = spaces.get(ctx);
   if (space === undefined) {
     space = createSpace(ctx.processor.bytes.buffer, ctx.layout, ctx.slot);
@@ -33,6 +36,8 @@ export function spaceOf(ctx: VcpuContext): Space {
     space.whileWaiting = () => answerFlush();
     spaces.set(ctx, space);
   }
+  lastContext = ctx;
+  lastSpace = space;
   return space;
 }
 

@@ -1,11 +1,26 @@
 // Copying structures between a guest and the hypervisor: one copy in, then only the copy is looked at.
 import type { VcpuContext } from '../domain/vcpu-context.ts';
+import { ACCESS } from '../cpu/processor-api.ts';
+import { PAGE_BYTES } from '../cpu/layout.ts';
 import { isCanonicalAddress } from './address.ts';
+import { spaceOf } from './flush.ts';
 
 /** Reads `bytes` bytes at a guest address: a view on a fresh copy, or undefined on a fault. */
 export function copyIn(ctx: VcpuContext, va: bigint, bytes: number): DataView<ArrayBuffer> | undefined {
   const data = new Uint8Array(bytes);
   return isCanonicalAddress(va) && ctx.processor.readVirtual(va, data) ? new DataView(data.buffer) : undefined;
+}
+
+/** Copies aligned 64-bit words in: false on a fault. What lies within one page goes by without a copy between. */
+export function copyInWords(ctx: VcpuContext, va: bigint, out: BigUint64Array<ArrayBuffer>, count: number): boolean {
+  if (!isCanonicalAddress(va)) return false;
+  const inPage = Number(va & 0xfffn);
+  if ((inPage & 7) !== 0 || inPage + count * 8 > PAGE_BYTES) return ctx.processor.readVirtual(va, new Uint8Array(out.buffer, out.byteOffset, count * 8));
+  const physical = ctx.processor.translate(va, ACCESS.read);
+  if (physical < 0) return false;
+  const { quads } = spaceOf(ctx), from = physical / 8;
+  for (let i = 0; i < count; i++) out[i] = quads[from + i]!;
+  return true;
 }
 
 /** Writes a 32-bit value; false on a fault. */

@@ -93,6 +93,11 @@ export function forEachVcpu(hv: Hypervisor, visit: (slot: number, vcpu: number) 
     for (let v = 0, n = state.dget(s, D.vcpus); v < n; v++) visit(s, v);
   }
 }
+/** A deadline is new: the ticker looks again, unless it is going to in time. */
+export function newDeadline(hv: Hypervisor, deadline: bigint): void {
+  const next = Atomics.load(hv.state.longs, H.tickNext / 2);
+  if (next === 0n || deadline < next) ringTicker(hv);
+}
 /** The ticker looks again: a deadline or a waiter is new. */
 export function ringTicker(hv: Hypervisor): void {
   Atomics.add(hv.state.words, H.tickBell, 1);

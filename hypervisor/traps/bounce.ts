@@ -3,9 +3,11 @@
 //   rsp ->  rcx, r11, [ds, es, fs, gs]  [error code], rip, cs | saved mask << 32, rflags, rsp, ss   (ascending)
 //
 // The segment registers are there for the failsafe callback only, the error code for exceptions that have one.
-import { SEG } from '../cpu/processor-api.ts';
+import { ACCESS, SEG } from '../cpu/processor-api.ts';
 import type { VcpuContext } from '../domain/vcpu-context.ts';
+import { PAGE_BYTES } from '../cpu/layout.ts';
 import { addressOk } from '../mm/address.ts';
+import { spaceOf } from '../mm/flush.ts';
 import { domainCrash } from './dump.ts';
 import { EFLAGS, IOPL_SHIFT, REG, loadKernelSegments, setArchCr2, setUpcallMask, toggleGuestMode, upcallMasked } from './mode.ts';
 import type { Callback } from './pv-state.ts';
@@ -18,8 +20,10 @@ export const TRAP = {
 
 const CLEARED_ON_ENTRY = EFLAGS.AC | EFLAGS.VM | EFLAGS.RF | EFLAGS.NT | EFLAGS.TF;
 const MASK_64 = 0xffff_ffff_ffff_ffffn;
-const scratch = new Uint8Array(13 * 8);
-const scratchView = new DataView(scratch.buffer);
+/** rcx r11 rip cs rflags rsp ss; ds es fs gs. */
+const FRAME_WORDS = 7, SEGMENT_WORDS = 4, FRAME_WORDS_MAX = 12;
+const SAVED_MASK = 1n << 32n;
+const scratch = new BigUint64Array(FRAME_WORDS_MAX), scratchBytes = new Uint8Array(scratch.buffer);
 
 /** RFLAGS as the guest sees them: IF is its event mask, IOPL hidden unless it asked for it. */
 export function guestRflags(ctx: VcpuContext): bigint {
@@ -38,20 +42,28 @@ export function bounce(ctx: VcpuContext, target: Callback, errorCode: number, fa
   const { gpr, selectors } = processor;
   if (target.address === 0n) { domainCrash(ctx, 'no handler is registered for the trap'); return; }
   if (!addressOk(target.address)) { domainCrash(ctx, `trap handler at bad address ${target.address.toString(16)}`); return; }
-  const flags = guestRflags(ctx);
-  const fromKernel = pv.kernelMode;
-  let sp = fromKernel ? gpr[REG.rsp]! : pv.kernelSp;
-  const cs = BigInt(fromKernel ? selectors[SEG.cs]! & ~3 : selectors[SEG.cs]!) | (upcallMasked(ctx) ? 1n << 32n : 0n);
-  let at = 0;
-  const push = (value: bigint): void => { scratchView.setBigUint64(at, value, true); at += 8; };
-  push(gpr[REG.rcx]!); push(gpr[REG.r11]!);
-  if (failsafe) for (const segment of [SEG.ds, SEG.es, SEG.fs, SEG.gs]) push(BigInt(selectors[segment]!));
-  if (errorCode >= 0) push(BigInt(errorCode));
-  push(processor.rip); push(cs); push(flags); push(gpr[REG.rsp]!); push(BigInt(selectors[SEG.ss]!));
-
+  const flags = guestRflags(ctx), fromKernel = pv.kernelMode, rip = processor.rip, oldSp = gpr[REG.rsp]!, oldSs = BigInt(selectors[SEG.ss]!);
+  const cs = BigInt(fromKernel ? selectors[SEG.cs]! & ~3 : selectors[SEG.cs]!) | (upcallMasked(ctx) ? SAVED_MASK : 0n);
+  const count = FRAME_WORDS + (failsafe ? SEGMENT_WORDS : 0) + (errorCode >= 0 ? 1 : 0);
+  let sp = fromKernel ? oldSp : pv.kernelSp;
   if (!fromKernel) toggleGuestMode(ctx);
-  sp = ((sp & ~0xfn) - BigInt(at)) & MASK_64;
-  if (!addressOk(sp) || !processor.writeVirtual(sp, scratch.subarray(0, at))) {
+  sp = ((sp & ~0xfn) - BigInt(count * 8)) & MASK_64;
+  // Within one page the words go straight to the stack; else all of them or none, through a copy.
+  const within = (Number(sp & 0xfffn)) + count * 8 <= PAGE_BYTES, physical = within && addressOk(sp) ? processor.translate(sp, ACCESS.write) : -1;
+  const frame = within ? spaceOf(ctx).quads : scratch;
+  if (physical >= 0 || !within) {
+    let at = within ? physical / 8 : 0;
+    frame[at++] = gpr[REG.rcx]!;
+    frame[at++] = gpr[REG.r11]!;
+    if (failsafe) for (const segment of [SEG.ds, SEG.es, SEG.fs, SEG.gs]) frame[at++] = BigInt(selectors[segment]!);
+    if (errorCode >= 0) frame[at++] = BigInt(errorCode);
+    frame[at++] = rip;
+    frame[at++] = cs;
+    frame[at++] = flags;
+    frame[at++] = oldSp;
+    frame[at++] = oldSs;
+  }
+  if (within ? physical < 0 : !addressOk(sp) || !processor.writeVirtual(sp, scratchBytes.subarray(0, count * 8))) {
     domainCrash(ctx, `bad guest kernel stack ${sp.toString(16)}: the trap frame cannot be written`);
     return;
   }

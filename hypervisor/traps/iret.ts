@@ -3,28 +3,29 @@
 import { SEG } from '../cpu/processor-api.ts';
 import type { VcpuContext } from '../domain/vcpu-context.ts';
 import { isCanonicalAddress } from '../mm/address.ts';
+import { copyInWords } from '../mm/guest-access.ts';
 import { VMASST_TYPE_architectural_iopl, injectFailsafe } from './bounce.ts';
 import { domainCrash } from './dump.ts';
 import { EFLAGS, IOPL_SHIFT, REG, setUpcallMask, toggleGuestMode } from './mode.ts';
 import { FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS64, codeSegment, stackSegmentOk } from './segments.ts';
 
 const VGCF_in_syscall = 0x100n;
-const FRAME_BYTES = 72;
-const frame = new Uint8Array(FRAME_BYTES);
-const frameView = new DataView(frame.buffer);
-const field = (n: number): bigint => frameView.getBigUint64(n * 8, true);
+const FRAME_WORDS = 9;
+const frame = new BigUint64Array(FRAME_WORDS);
+const field = (n: number): bigint => frame[n]!;
 
 /** Runs the call; the result is the guest's new rax (already the interrupted context's). */
 export function iret(ctx: VcpuContext): bigint {
   const { processor, pv } = ctx;
   const { gpr, selectors } = processor;
-  if (!processor.readVirtual(gpr[REG.rsp]!, frame)) {
+  if (!copyInWords(ctx, gpr[REG.rsp]!, frame, FRAME_WORDS)) {
     domainCrash(ctx, `Fault while reading IRET context from guest stack at ${gpr[REG.rsp]!.toString(16)}`);
     return 0n;
   }
   const rax = field(0), flags = field(3), rflags = field(6);
-  let cs = Number(field(5) & 0xffffn) | 3, ss = Number(field(8) & 0xffffn) | 3;
-  if ((frame[5 * 8]! & 3) === 3) {
+  const named = Number(field(5) & 0xffffn);
+  let cs = named | 3, ss = Number(field(8) & 0xffffn) | 3;
+  if ((named & 3) === 3) {
     if (pv.userRoot < 0) { domainCrash(ctx, 'Guest switching to user mode with no user page tables'); return 0n; }
     toggleGuestMode(ctx);
   }

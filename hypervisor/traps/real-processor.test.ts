@@ -7,7 +7,7 @@ vi.mock('../hypercall/table.ts', async () => {
   const { set_trap_table } = await import('../hypercall/set_trap_table.ts');
   const { iret } = await import('../hypercall/iret.ts');
   return {
-    dispatchHypercall(ctx: VcpuContext, call: number, [a1 = 0n, a2 = 0n, a3 = 0n, a4 = 0n, a5 = 0n]: readonly bigint[]): void {
+    dispatchHypercall(ctx: VcpuContext, call: number, a1: bigint, a2: bigint, a3: bigint, a4: bigint, a5: bigint): void {
       if (call >= 55) { ctx.crash(`hypercall ${call}`); return; }
       const handler = call === 0 ? set_trap_table : iret;
       ctx.processor.gpr[0] = BigInt.asUintN(64, BigInt(handler(ctx, a1, a2, a3, a4, a5)));

@@ -36,11 +36,13 @@ export function lookupDescriptor(ctx: VcpuContext, selector: number): bigint | u
 }
 
 export interface CodeSegment { readonly longMode: boolean }
+const LONG: CodeSegment = { longMode: true };
 
 const highHalf = (descriptor: bigint): number => Number(descriptor >> 32n);
 
 /** A code segment that may be returned to at privilege 3, or undefined. */
 export function codeSegment(ctx: VcpuContext, selector: number): CodeSegment | undefined {
+  if (selector === FLAT_RING3_CS64) return LONG;
   const descriptor = (selector & 0xfffc) === 0 ? undefined : lookupDescriptor(ctx, selector);
   if (descriptor === undefined) return undefined;
   const high = highHalf(descriptor);
@@ -50,6 +52,7 @@ export function codeSegment(ctx: VcpuContext, selector: number): CodeSegment | u
 
 /** A stack segment that may be returned to: writable data at privilege 3; in 64-bit mode Xen's own flat one or any such. */
 export function stackSegmentOk(ctx: VcpuContext, selector: number): boolean {
+  if (selector === FLAT_RING3_SS64) return true;
   const descriptor = (selector & 0xfffc) === 0 ? undefined : lookupDescriptor(ctx, selector);
   if (descriptor === undefined) return false;
   const high = highHalf(descriptor);

@@ -16,7 +16,7 @@ function hypercall(ctx: VcpuContext): void {
   // As the instruction leaves them; a handler that loads a whole context (iret) overwrites them.
   gpr[REG.rcx] = processor.rip;
   gpr[REG.r11] = processor.rflags;
-  dispatchHypercall(ctx, Number(gpr[REG.rax]), ARGUMENTS.map((reg) => gpr[reg]!));
+  dispatchHypercall(ctx, Number(gpr[REG.rax]! & 0xffff_ffffn), gpr[REG.rdi]!, gpr[REG.rsi]!, gpr[REG.rdx]!, gpr[REG.r10]!, gpr[REG.r8]!);
   if (pv.continuation === undefined) return;
   const { call, args } = pv.continuation;
   pv.continuation = undefined;

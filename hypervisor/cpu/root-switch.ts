@@ -1,0 +1,43 @@
+// A change of root that keeps what both roots have in common: processes of a guest share their kernel's half of the
+// address space, so a switch between them need not forget how the kernel is mapped.
+import { BIT_IS_LOWER, JUMP_BYTES, JUMP_ENTRIES, S, TLB_BYTES, TLB_ENTRIES, VIEW_BYTES } from './state.ts';
+import { Fn, type I32, type Signature, i32, i64, ld64, type Label } from './wasm/builder.ts';
+
+/** (view, physical address of the old L4, of the new one): 1 when the upper halves agree and only the lower one was flushed, else 0. */
+export const SWITCH_ROOT: Signature = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
+const ENTRIES = 512, ENTRY_BYTES = 8, TLB_ENTRY_BYTES = 16;
+/** Accessed and dirty: the walk sets them, they map nothing. */
+const MAPS = ~0x60n;
+
+export function switchRootFunction(area: number): Fn {
+  const f = new Fn(SWITCH_ROOT), view = f.param(0, 'i32').get(), old = f.param(1, 'i32').get(), root = f.param(2, 'i32').get();
+  const at = f.local('i32');
+  f.set(at, i32(ENTRIES / 2 * ENTRY_BYTES));
+  f.loop(again => {
+    f.if(ld64(old.add(at.get())).xor(ld64(root.add(at.get()))).and(MAPS).ne(0), () => f.ret(i32(0)));
+    f.set(at, at.get().add(ENTRY_BYTES));
+    f.brIf(again, at.get().ltU(ENTRIES * ENTRY_BYTES));
+  });
+  // read, write and execute lie one behind the other.
+  flushLower(f, f.let(view.mul(VIEW_BYTES).add(area + S.tlbs)), 3 * TLB_BYTES / TLB_ENTRY_BYTES);
+  const jumps = f.let(view.mul(JUMP_BYTES).add(area + S.jumpCaches));
+  flushLower(f, jumps, JUMP_ENTRIES);
+  // The entry that rip -1 maps to must not match it: empty, that one is 1.
+  f.if(ld64(jumps).eq(-1n), () => f.st64(jumps, i64(1)));
+  f.ret(i32(1));
+  f.unreachable();
+  return f;
+}
+
+/** Empties entries (64-bit address, then what it stands for) of the lower half; those of all ones are empty already. */
+function flushLower(f: Fn, from: I32, entries: number): void {
+  const at = f.local('i32'), end = f.let(from.add(entries * TLB_ENTRY_BYTES));
+  const one = (offset: number): void => f.if(ld64(at.get(), offset).shrS(BIT_IS_LOWER).eqz(), () => f.st64(at.get(), i64(-1n), offset), undefined, false);
+  f.set(at, from);
+  f.loop((again: Label) => {
+    one(0);
+    one(TLB_ENTRY_BYTES);
+    f.set(at, at.get().add(2 * TLB_ENTRY_BYTES));
+    f.brIf(again, at.get().ltU(end));
+  });
+}

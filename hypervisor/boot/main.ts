@@ -45,6 +45,9 @@ export async function startHypervisor(o: HypervisorOptions): Promise<RunningHype
   return { state: machine.hv.state, stop: () => machine.stop() };
 }
 
+/** The domain that has just started goes first. */
+const SPARE_DELAY_MS = 100;
+
 interface VcpuThread { readonly slot: number; readonly domid: number; readonly vcpu: number; readonly worker: Worker }
 
 class Machine {
@@ -56,6 +59,7 @@ class Machine {
   private readonly vcpus = new Set<VcpuThread>();
   private readonly ticker: Worker;
   private dom0: Worker;
+  private spare: Worker | undefined;
   private stopping = false;
 
   constructor(o: HypervisorOptions) {
@@ -69,7 +73,7 @@ class Machine {
   }
   async stop(): Promise<void> {
     this.stopping = true;
-    await Promise.all([this.ticker, this.dom0, ...[...this.vcpus].map(v => v.worker)].map(w => w.terminate()));
+    await Promise.all([this.ticker, this.dom0, ...this.spare ? [this.spare] : [], ...[...this.vcpus].map(v => v.worker)].map(w => w.terminate()));
   }
 
   private moduleOf(vcpu: number): WebAssembly.Module {
@@ -143,13 +147,27 @@ class Machine {
     state.vset(slot, vcpu, V.started, 1);
     const { programModule } = this.options, isProgram = 'boot' in r.start && 'program' in r.start.boot, name = `d${domid}v${vcpu}`;
     if (isProgram && !programModule) { this.vcpuEnded(slot, domid, vcpu); return; }
-    const worker = isProgram ? this.spawn(programModule!, name, { slot, domid, vcpu, start: r.start })
+    const worker = isProgram ? this.programThread(programModule!, name, { slot, domid, vcpu, start: r.start })
       : this.spawn(sibling('vcpu-thread'), name, { slot, domid, vcpu, module: this.moduleOf(vcpu), start: r.start });
     const thread: VcpuThread = { slot, domid, vcpu, worker };
     this.vcpus.add(thread);
     worker.on('message', (m: ThreadRequest) => this.handle(m));
     worker.once('error', error => appendConsole(state, `d${domid}v${vcpu} thread failed: ${textOf(error)}`));
     worker.once('exit', () => { this.vcpus.delete(thread); this.vcpuEnded(slot, domid, vcpu); });
+  }
+  /** A thread for a program. From the first one on a spare is kept, with everything loaded: a domain starts in milliseconds then. */
+  private programThread(module: URL, name: string, assignment: Record<string, unknown>): Worker {
+    const { spare } = this;
+    this.spare = undefined;
+    setTimeout(() => {
+      if (this.spare || this.stopping) return;
+      const next = this.spare = this.spawn(module, 'spare', {});
+      next.once('exit', () => { if (this.spare === next) this.spare = undefined; });
+      next.on('error', () => {});
+    }, SPARE_DELAY_MS).unref();
+    if (!spare) return this.spawn(module, name, assignment);
+    spare.postMessage(assignment);
+    return spare;
   }
   /** The thread has gone, in whatever way: its pCPU is free, whoever waits for it is told, its domain does not go on without it. */
   private vcpuEnded(slot: number, domid: number, vcpu: number): void {

@@ -40,13 +40,24 @@ const ALLOWED: ReadonlySet<number> = new Set([
 const TRAP = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 7, 5, 1, 1, 0x74, 0, 0, 10, 5, 1, 3, 0, 0, 0x0b);
 const RANDOM_STEP = 65536;
 
-/** To be called once by the thread's program, with its guest kernel. Returns when the vCPU has ended. */
+/** What a spare thread is told when it becomes a vCPU's. */
+export type ProgramAssignment = Omit<ProgramThreadData, 'buffer' | 'memoryPort'>;
+/** How often a spare thread takes the messages that name memories: one that waits keeps its memory. */
+const SPARE_REFRESH_MS = 200;
+
+/** To be called once by the thread's program, with its guest kernel: runs the vCPU that the thread is for, now or when it is told. */
 export function runProgramVcpu(kernel: ProgramKernel): void {
-  const data = workerData as ProgramThreadData, machine = new ProgramThread(data);
-  try { machine.run(kernel); } finally {
-    parentPort?.close();
-    data.memoryPort.close();
-  }
+  const data = workerData as Pick<ProgramThreadData, 'buffer' | 'memoryPort'> & Partial<ProgramAssignment>;
+  const state = new HypervisorState(data.buffer), memories = new Memories(data.memoryPort);
+  const run = (assigned: ProgramAssignment): void => {
+    try { new ProgramThread({ state, memories }, assigned).run(kernel); } finally {
+      parentPort?.close();
+      data.memoryPort.close();
+    }
+  };
+  if (data.slot !== undefined) { run(data as ProgramThreadData); return; }
+  const refresh = setInterval(() => memories.refresh(state), SPARE_REFRESH_MS);
+  parentPort?.once('message', (assigned: ProgramAssignment) => { clearInterval(refresh); run(assigned); });
 }
 
 class ProgramThread implements ProgramVcpu {
@@ -63,9 +74,9 @@ class ProgramThread implements ProgramVcpu {
   readonly #counters = { hypercalls: 0, attentions: 0, upcalls: 0, blocks: 0 };
   #upcall: (() => void) | undefined;
 
-  constructor(data: ProgramThreadData) {
+  constructor(hv: { readonly state: HypervisorState; readonly memories: Memories }, data: ProgramAssignment) {
     const { slot, domid, vcpu } = data;
-    this.#hv = { state: new HypervisorState(data.buffer), memories: new Memories(data.memoryPort) };
+    this.#hv = hv;
     this.#slot = slot; this.#id = vcpu;
     const memory = this.#hv.memories.get(slot, domid);
     if (!memory) throw new Error(`no memory for domain ${domid}`);

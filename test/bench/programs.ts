@@ -1,0 +1,116 @@
+// Figures of domains whose kernel is a WebAssembly module, each beside what the same run does without a domain:
+//   compute    programs/compute.c in a domain and directly in Node, by turns; best of each
+//   start      from `create` to the first byte on the console
+//   ring       block requests of 4 KiB and 1 MiB, beside plain reads of the same file
+//   idle       memory of domains that wait, and how many (IDLE_DOMAINS, 64 by default)
+// node test/bench/programs.ts [compute|start|ring|idle ...]
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, read, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { makeRunFolder, runFolder } from '../../dom0/api/run-folder.ts';
+import type { Dom0Options } from '../../dom0/options.ts';
+import { parseDomainConfig } from '../../dom0/toolstack/config/domain-config.ts';
+import { appModule } from '../../domu-pv/apps/app-module.ts';
+import { startHypervisor } from '../../hypervisor/boot/main.ts';
+import { Client } from '../../tools/xl/client.ts';
+import { compile, hasToolchain } from '../programs/toolchain.ts';
+
+process.env['UV_THREADPOOL_SIZE'] ??= '16';
+setFlagsFromString('--expose-gc');
+const ROUNDS = 5, IDLE = Number(process.env['IDLE_DOMAINS'] ?? 64), FILE_BYTES = 256 << 20;
+const dir = mkdtempSync(join(tmpdir(), 'bench-')), folder = runFolder({ XENOLITH_RUNDIR: join(dir, 'run') });
+await makeRunFolder(folder);
+let ready: () => void;
+const isReady = new Promise<void>(resolve => { ready = resolve; });
+const hypervisor = await startHypervisor({
+  dom0Module: new URL('../../dom0/index.ts', import.meta.url), dom0Data: { runDir: folder.dir, hostPid: process.pid, bridges: [] } satisfies Dom0Options,
+  programModule: new URL('../../domu-pv/index.ts', import.meta.url), onDom0Message: m => { if ((m as { kind: string }).kind === 'ready') ready(); }, onDom0Exit: () => {},
+});
+await isReady;
+const pause = (ms: number): Promise<void> => new Promise(resolve => { setTimeout(resolve, ms); });
+const client = new Client(folder.socket), median = (list: number[]): number => list.toSorted((a, b) => a - b)[list.length >> 1]!;
+
+interface Run { readonly domid: number; readonly firstByteMs: number; readonly output: () => string; readonly ended: Promise<unknown> }
+/** Makes a domain and follows its console. */
+async function run(name: string, kernel: string, extra: string, more = 'memory=32'): Promise<Run> {
+  const { config } = parseDomainConfig(`name="${name}"\nkernel="${kernel}"\nextra="${extra}"\n${more}\n`, name, { pcpus: 2 }), start = performance.now();
+  const domain = await client.create(config, true), stream = await client.console(String(domain.domid)), ended = client.waitEnd(String(domain.domid));
+  let output = '', firstByteMs = -1;
+  const closed = new Promise(resolve => { stream.on('close', resolve); });
+  const spoke = new Promise<void>(resolve => { stream.on('data', data => { if (firstByteMs < 0) firstByteMs = performance.now() - start; output += String(data); resolve(); }); });
+  await client.act(String(domain.domid), 'unpause');
+  await Promise.race([spoke, closed]);
+  return { domid: domain.domid, firstByteMs, output: () => output, ended: Promise.all([ended, closed]) };
+}
+const app = (name: string): string => { const path = join(dir, `${name}.wasm`); writeFileSync(path, appModule(name)); return path; };
+
+async function compute(): Promise<void> {
+  const module = compile(dir, 'compute'), direct = join(dir, 'direct.mjs'), best: Record<'direct' | 'domain', Map<string, number>> = { direct: new Map(), domain: new Map() };
+  writeFileSync(direct, `import { WASI } from 'node:wasi'; import { readFileSync } from 'node:fs';
+const wasi = new WASI({ version: 'preview1', args: ['program'] }); wasi.start(new WebAssembly.Instance(new WebAssembly.Module(readFileSync(process.argv[2])), wasi.getImportObject()));`);
+  const take = (kind: 'direct' | 'domain', text: string): void => { for (const [, name, us] of text.matchAll(/^(\w+) \d+ (\d+)\r?$/gm)) best[kind].set(name!, Math.min(best[kind].get(name!) ?? Infinity, Number(us))); };
+  for (let round = 0; round < ROUNDS; round++) {
+    take('direct', spawnSync(process.execPath, ['--no-warnings', direct, module], { encoding: 'utf8' }).stdout);
+    const domain = await run('compute', module, '');
+    await domain.ended;
+    take('domain', domain.output());
+  }
+  const ratios = [...best.direct].map(([name, us]) => { const ratio = us / best.domain.get(name)!; process.stdout.write(`compute ${name}: directly ${us} us, in a domain ${best.domain.get(name)} us: ${ratio.toFixed(2)}\n`); return ratio; });
+  process.stdout.write(`compute, geometric mean: ${Math.exp(ratios.reduce((sum, r) => sum + Math.log(r), 0) / ratios.length).toFixed(2)}\n`);
+}
+async function start(): Promise<void> {
+  const probe = compile(dir, 'probe'), shell = app('shell');
+  for (const [name, kernel, extra] of [['C program', probe, 'wait'], ['shell', shell, '']] as const) {
+    const ms: number[] = [];
+    for (let n = 0; n < 10; n++) { const { domid, firstByteMs } = await run('start', kernel, extra, 'memory=16'); ms.push(firstByteMs); await client.destroy(String(domid)); await pause(1500); }
+    process.stdout.write(`start, ${name}: ${median(ms).toFixed(0)} ms from create to the first byte (best ${Math.min(...ms).toFixed(0)})\n`);
+  }
+}
+/** Plain reads of the file, so many at once, at the places that the domain asks for. */
+async function plain(path: string, bytes: number, count: number, depth: number): Promise<number> {
+  const fd = openSync(path, 'r'), places = Math.floor(FILE_BYTES / bytes), begin = performance.now();
+  let next = 0;
+  const one = (buffer: Uint8Array): Promise<void> => new Promise((resolve, reject) => {
+    const again = (): void => { if (next >= count) { resolve(); return; } read(fd, buffer, 0, bytes, next++ * 7919 % places * bytes, error => { if (error) reject(error); else again(); }); };
+    again();
+  });
+  await Promise.all(Array.from({ length: depth }, () => one(new Uint8Array(new SharedArrayBuffer(bytes)))));
+  closeSync(fd);
+  return count / (performance.now() - begin) * 1000;
+}
+async function ring(): Promise<void> {
+  const image = join(dir, 'ring.img'), kernel = app('load');
+  writeFileSync(image, Buffer.alloc(FILE_BYTES, 7));
+  for (const [bytes, count, depth] of [[4096, 40_000, 32], [1 << 20, 800, 4]] as const) {
+    const domains: number[] = [], files: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      files.push(await plain(image, bytes, count, depth));
+      const domain = await run('ring', kernel, `read ${bytes} ${count} ${depth}`, `memory=128\ndisk=["${image},raw,xvda,ro"]`);
+      await domain.ended;
+      domains.push(Number(/: (\d+) requests/.exec(domain.output())?.[1]));
+    }
+    const a = Math.max(...domains), b = Math.max(...files);
+    process.stdout.write(`ring, reads of ${bytes}: ${a.toFixed(0)}/s ${(a * bytes / 1e6).toFixed(0)} MB/s; plain ${b.toFixed(0)}/s ${(b * bytes / 1e6).toFixed(0)} MB/s: ${(a / b).toFixed(2)}\n`);
+  }
+}
+async function idle(): Promise<void> {
+  const kernel = compile(dir, 'probe'), rss = (): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024;
+  const before = rss(), first: number[] = [], domids: number[] = [];
+  for (let n = 0; n < IDLE; n++) {
+    try { const domain = await run(`idle${n}`, kernel, 'wait', 'memory=8'); first.push(domain.firstByteMs); domids.push(domain.domid); } catch (error) { process.stdout.write(`idle: the ${n + 1}th was refused: ${(error as Error).message}\n`); break; }
+  }
+  await pause(2000);
+  const used = process.cpuUsage();
+  await pause(3000);
+  const { user, system } = process.cpuUsage(used);
+  process.stdout.write(`idle: ${domids.length} domains, ${((rss() - before) / domids.length).toFixed(1)} MiB each; all of them use ${((user + system) / 30_000).toFixed(1)}% of a processor; the last one's first byte after ${median(first.slice(-10)).toFixed(0)} ms, the first ones' ${median(first.slice(0, 10)).toFixed(0)} ms\n`);
+  await Promise.all(domids.map(domid => client.destroy(String(domid))));
+}
+
+const all: Record<string, () => Promise<void>> = { compute, start, ring, idle }, wanted = process.argv.slice(2);
+if (!hasToolchain(dir)) process.exit(1);
+for (const [name, work] of Object.entries(all)) if (wanted.length === 0 || wanted.includes(name)) await work();
+await hypervisor.stop();
+rmSync(dir, { recursive: true, force: true });

@@ -7,7 +7,7 @@
 // console ring last.
 // Fields say who writes them: [any] any thread under the lock named, [vcpu] the vCPU's own thread.
 
-export const MAX_SLOTS = 256;
+export const MAX_SLOTS = 640;
 export const MAX_VCPUS = 32;
 /** Ports of one domain: the 2-level ABI has room for 4096, one page of buckets serves 1024. */
 export const MAX_PORTS = 1024;

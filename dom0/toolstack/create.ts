@@ -9,7 +9,7 @@ import { checked, messageOf, ToolstackError } from './errors.ts';
 import type { Builder, Consoles, DiskBackend, Log, NetBackend, OpenDisk, Store } from './ports.ts';
 import { Rollback } from './rollback.ts';
 import { domainNodes, domainRoots, ringNodes, vbdBackendPath, vbdFrontendPath, vbdNodes, writeNodes } from './store-tree.ts';
-import { checkVifs, plugVif } from './vifs.ts';
+import { checkVifs, configsOf, plugVif } from './vifs.ts';
 
 export interface Neighbours {
   readonly hypercalls: Dom0Hypercalls; readonly store: Store; readonly consoles: Consoles;
@@ -92,7 +92,7 @@ async function build(near: Neighbours, config: DomainConfig, rollback: Rollback)
     rollback.add('unplug an interface', () => plugged.vif.close());
     vifs.push(plugged);
   }
-  return { domid: dom, config, createdMs: near.nowMs(), disks, vifs, state: 'running', waiters: new Set() };
+  return { domid: dom, config: { ...config, vifs: configsOf(vifs) }, createdMs: near.nowMs(), disks, vifs, state: 'running', waiters: new Set() };
 }
 
 async function openDisks(near: Neighbours, config: DomainConfig, rollback: Rollback): Promise<AttachedDisk[]> {

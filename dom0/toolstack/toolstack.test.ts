@@ -315,9 +315,14 @@ describe('virtual interfaces', () => {
     expect((await toolstack.describe(dom)).vifs.map(v => v.devid).sort()).toEqual([0, 1, 2, 3]);
     await toolstack.perform({ action: 'detach-vif', domain: dom, device: '2' });
     expect((await toolstack.describe(dom)).vifs.map(v => v.devid).sort()).toEqual([0, 1, 3]);
-    expect(world.openVifs.size).toBe(3);
+    expect([world.openVifs.size, toolstack.config(dom).vifs.map(v => v.devid).sort()]).toEqual([3, [0, 1, 3]]);
     expect(await failure(toolstack.perform({ action: 'attach-vif', domain: dom, vif: { trusted: true, devid: 3 } }))).toMatchObject({ code: 'bad-vif' });
-    world.hypervisor.shutdown(dom, 2);
-    expect(await failure(toolstack.perform({ action: 'attach-vif', domain: dom, vif: { trusted: true } }))).toMatchObject({ code: 'domain-not-running' });
+    const macs = (await toolstack.describe(dom)).vifs.map(v => v.mac).sort();
+    world.hypervisor.shutdown(dom, 1);
+    await expect.poll(() => toolstack.describe('g').then(d => d.domid, () => dom)).not.toBe(dom);
+    const again = await toolstack.describe('g');
+    expect([again.vifs.map(v => v.devid).sort(), again.vifs.map(v => v.mac).sort()]).toEqual([[0, 1, 3], macs]);
+    world.hypervisor.shutdown(again.domid, 2);
+    expect(await failure(toolstack.perform({ action: 'attach-vif', domain: again.domid, vif: { trusted: true } }))).toMatchObject({ code: 'domain-not-running' });
   });
 });

@@ -50,6 +50,7 @@ export async function attachVif(near: VifNeighbours, record: DomainRecord, confi
     const plugged = await plugVif(near, { domid: record.domid, uuid: record.config.uuid }, devid, config);
     if (record.state !== 'running') { await plugged.vif.close(); throw new ToolstackError('domain-not-running', `domain ${record.domid} ended meanwhile`); }
     record.vifs = record.vifs.map(v => v === place ? plugged : v);
+    remember(record);
   } catch (error) { record.vifs = record.vifs.filter(v => v !== place); throw error; }
 }
 
@@ -66,7 +67,13 @@ export async function detachVif(near: VifNeighbours, record: DomainRecord, which
   await found.vif.close();
   await removeVifNodes(store, record.domid, found.devid);
   record.vifs = record.vifs.filter(v => v !== found);
+  remember(record);
 }
+
+/** As libxl: what was plugged in or out stays so when the guest reboots. */
+function remember(record: DomainRecord): void { record.config = { ...record.config, vifs: configsOf(record.vifs) }; }
+/** Configurations that make the same interfaces again. */
+export const configsOf = (vifs: readonly AttachedVif[]): VifConfig[] => vifs.filter(v => v.config.mac !== undefined).map(v => ({ ...v.config, devid: v.devid }));
 
 export async function closeVifs(record: DomainRecord): Promise<void> {
   const { vifs } = record;

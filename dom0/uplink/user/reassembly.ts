@@ -26,10 +26,11 @@ export class Reassembly {
     if (endBytes > MAX_PAYLOAD_BYTES || byteCount === 0 || (fragment.more && byteCount % 8 !== 0)) { if (waiting) this.#drop(key, waiting); return undefined; }
     if (!waiting) this.#packets.set(key, waiting = { parts: [], totalBytes: undefined, heldBytes: 0, sinceMs: nowMs, headers: undefined });
     const at = waiting.parts.findIndex(p => p.offsetBytes >= fragment.offsetBytes), index = at < 0 ? waiting.parts.length : at;
-    const before = waiting.parts[index - 1], after = waiting.parts[index];
+    const before = waiting.parts[index - 1], after = waiting.parts[index], last = waiting.parts.at(-1);
     if (after?.offsetBytes === fragment.offsetBytes && after.bytes.length === byteCount) return undefined;
     const wrong = (before && before.offsetBytes + before.bytes.length > fragment.offsetBytes) || (after && after.offsetBytes < endBytes)
-      || (!fragment.more && (waiting.totalBytes !== undefined && waiting.totalBytes !== endBytes)) || (waiting.totalBytes !== undefined && endBytes > waiting.totalBytes);
+      || (!fragment.more && last && last.offsetBytes + last.bytes.length > endBytes)
+      || (!fragment.more && waiting.totalBytes !== undefined && waiting.totalBytes !== endBytes) || (waiting.totalBytes !== undefined && endBytes > waiting.totalBytes);
     if (wrong) { this.#drop(key, waiting); return undefined; }
     waiting.parts.splice(index, 0, { offsetBytes: fragment.offsetBytes, bytes: b.slice(ip.at, ip.end) });
     waiting.heldBytes += byteCount;

@@ -1,10 +1,14 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Random } from '../../../test/fuzz/random.ts';
 import { parseAddress, parseMac } from '../../packet/address.ts';
+import { writeEthernet } from '../../packet/ethernet.ts';
+import { writeIp } from '../../packet/ip.ts';
+import { udpFrame } from '../../packet/udp.ts';
 import { Switch } from '../../switch/switch.ts';
 import { UserUplink } from './index.ts';
 import { parseUserSettings } from './settings.ts';
@@ -188,4 +192,121 @@ describe('forwards', () => {
     await refused.opened;
     expect(refused.state).toBe('reset');
   });
+});
+
+describe('datagrams', () => {
+  const lookUp = Buffer.from('123401000001000000000000036465620361706900'.concat('00010001'), 'hex');
+
+  it('DHCP: an address per guest that stays its own; somebody else\'s is refused', async () => {
+    const { guest, uplink } = await network('domain=example.test'), answers: Uint8Array[] = [], seen: string[] = [];
+    guest.onUdp = (_b, _ip, payload) => answers.push(payload.slice());
+    uplink.onLease((m, lease) => seen.push(`${m} ${lease?.address} ${lease?.hostname}`));
+    const ask = async (type: number, more: number[] = [], client = [0, 0, 0, 0]): Promise<Uint8Array> => {
+      const b = new Uint8Array(300);
+      b.set([1, 1, 6, 0, 1, 2, 3, 4]);
+      b.set(client, 12);
+      b.set(guest.options.mac, 28);
+      b.set([0x63, 0x82, 0x53, 0x63, 53, 1, type, 12, 5, ...Buffer.from('debby'), ...more, 255], 236);
+      answers.length = 0;
+      const { mac: own, gatewayMac } = guest.options;
+      guest.send(udpFrame({ sourceMac: own, destinationMac: gatewayMac, source: ip('0.0.0.0'), destination: ip('255.255.255.255') }, 68, 67, b));
+      await until(() => answers.length > 0);
+      return answers[0]!;
+    };
+    const offer = await ask(1);
+    expect([offer[242], ...offer.subarray(16, 20)]).toEqual([2, 10, 0, 2, 15]);
+    expect((await ask(3, [50, 4, 10, 0, 2, 99]))[242]).toBe(6);
+    expect(uplink.leases().size).toBe(0);
+    const ack = await ask(3, [50, 4, 10, 0, 2, 15, 54, 4, 10, 0, 2, 2]);
+    expect([ack[242], ...ack.subarray(16, 20)]).toEqual([5, 10, 0, 2, 15]);
+    expect(Buffer.from(ack).toString('latin1')).toContain('example.test');
+    expect((await ask(3, [], [10, 0, 2, 15]))[242]).toBe(5);
+    expect(seen).toEqual(['00:16:3e:00:00:01 10.0.2.15 debby', '00:16:3e:00:00:01 10.0.2.15 debby']);
+    expect(uplink.leases().get('00:16:3e:00:00:01')).toMatchObject({ address: '10.0.2.15', hostname: 'debby' });
+  });
+
+  it('UDP goes out and comes back from whom was asked; nobody there is a port unreachable', async () => {
+    const { guest, uplink } = await network(), server = createSocket('udp4'), got: string[] = [], errors: number[] = [];
+    server.bind(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address();
+    server.on('message', (data, from) => server.send(`echo ${data.toString()}`, from.port, from.address));
+    guest.onUdp = (_b, _ip, payload) => got.push(Buffer.from(payload).toString());
+    guest.onFrame = (b, at) => { if (at?.protocol === 1) errors.push(b[at.at]! << 8 | b[at.at + 1]!); };
+    guest.sendUdp(GATEWAY, 4000, port, Buffer.from('one'));
+    guest.sendUdp(GATEWAY, 4000, port, Buffer.from('two'));
+    await until(() => got.length === 2);
+    expect(got.sort()).toEqual(['echo one', 'echo two']);
+    expect(uplink.udp.count).toBe(1);
+    server.close();
+    await once(server, 'close');
+    guest.sendUdp(GATEWAY, 4001, port, Buffer.from('gone'));
+    await until(() => errors.length > 0);
+    expect(errors[0]).toBe(0x303);
+    for (const nowhere of ['127.0.0.1', '10.0.2.77', '0.0.0.0']) guest.sendUdp(ip(nowhere), 4002, port, Buffer.from('x'));
+    await until(() => errors.length > 3);
+    expect(uplink.udp.count).toBeLessThanOrEqual(2);
+  });
+
+  it('large datagrams are put together and cut', async () => {
+    const { guest, bridge } = await network(), server = createSocket('udp4'), parts: { offset: number; more: boolean; bytes: number }[] = [];
+    server.bind(0, '127.0.0.1');
+    await once(server, 'listening');
+    closers.push(() => server.close());
+    server.on('message', (data, from) => server.send(data, from.port, from.address));
+    guest.onFrame = (_b, at) => { if (at?.fragment) parts.push({ offset: at.fragment.offsetBytes, more: at.fragment.more, bytes: at.end - at.at }); };
+    const payload = randomBytes(4000), { mac: own, gatewayMac } = guest.options;
+    const whole = udpFrame({ sourceMac: own, destinationMac: gatewayMac, source: GUEST, destination: GATEWAY }, 4000, server.address().port, payload).subarray(34);
+    for (const offsetBytes of [2960, 0, 1480]) {
+      const part = whole.subarray(offsetBytes, offsetBytes + 1480), b = new Uint8Array(34 + part.length);
+      writeEthernet(b, gatewayMac, own, 0x0800);
+      writeIp(b, 14, { source: GUEST, destination: GATEWAY, protocol: 17, payloadBytes: part.length, id: 9, fragment: { offsetBytes, more: offsetBytes < 2960 } });
+      b.set(part, 34);
+      guest.send(b);
+    }
+    await until(() => parts.length === 3);
+    expect(parts).toEqual([{ offset: 0, more: true, bytes: 1480 }, { offset: 1480, more: true, bytes: 1480 }, { offset: 2960, more: false, bytes: 1048 }]);
+    expect(bridge.counters.dropped).toBe(0);
+  });
+
+  it('names are asked of the resolvers one after the other', async () => {
+    const server = createSocket('udp4'), got: Uint8Array[] = [];
+    server.bind(0, '127.0.0.1');
+    await once(server, 'listening');
+    closers.push(() => server.close());
+    server.on('message', (data, from) => {
+      const forged = Buffer.from(data);
+      forged[2]! |= 0x80;
+      forged[0]! ^= 1;
+      server.send(forged, from.port, from.address);
+      forged[0]! ^= 1;
+      forged[3] = 0x83;
+      server.send(forged, from.port, from.address);
+    });
+    const { guest, uplink } = await network(`dns=127.0.0.1:1+127.0.0.1:${server.address().port}`);
+    guest.onUdp = (_b, _ip, payload) => got.push(payload.slice());
+    guest.sendUdp(ip('10.0.2.3'), 5000, 53, lookUp);
+    await until(() => got.length > 0);
+    expect([...got[0]!.subarray(0, 4)]).toEqual([0x12, 0x34, 0x81, 0x83]);
+    expect(uplink.dns.pendingCount).toBe(0);
+  });
+
+  it('a forwarded UDP port, and its answer', async () => {
+    const { guest, uplink } = await network('hostfwd=udp:127.0.0.1:0-:7'), client = createSocket('udp4'), got: string[] = [];
+    closers.push(() => client.close());
+    guest.onUdp = (b, at, payload) => guest.sendUdp(b.slice(at.sourceAt, at.sourceAt + 4), 7, b[at.at]! << 8 | b[at.at + 1]!, Buffer.from(`guest heard ${Buffer.from(payload).toString()}`));
+    client.on('message', data => got.push(data.toString()));
+    // The first ones only find out where the guest is.
+    const timer = setInterval(() => client.send('hello', uplink.forwardedPorts[0]!, '127.0.0.1'), 20);
+    await until(() => got.length > 0);
+    clearInterval(timer);
+    expect(got[0]).toBe('guest heard hello');
+  });
+});
+
+it('settings: what is wrong is named', () => {
+  for (const [text, part] of [['nett=1', 'nett'], ['net=10.0.2.0/30', '10.0.2.0/30'], ['hostfwd=tcp:22', 'hostfwd=tcp:22'], ['hostfwd=tcp::70000-:22', '70000'], ['mtu=100', '100'], ['guestfwd=tcp:1.2.3.4:1-127.0.0.1:1', '1.2.3.4'], ['restrict=maybe', 'maybe'], ['ipv6-net=fd00::/48', 'fd00::/48']] as const) expect(() => parseUserSettings(text), text).toThrow(part);
+  const s = parseUserSettings('net=192.168.7.0/24,hostfwd=tcp:[::1]:2222-[fd00::15]:22');
+  expect([...s.gateway, ...s.dhcpStart]).toEqual([192, 168, 7, 2, 192, 168, 7, 15]);
+  expect(s.hostForwards).toEqual([{ protocol: 'tcp', address: '::1', port: 2222, toAddress: 'fd00::15', toPort: 22 }]);
 });

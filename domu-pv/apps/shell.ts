@@ -3,6 +3,7 @@
 import { SHUTDOWN_poweroff, SHUTDOWN_reboot } from '../../hypervisor/public/sched.ts';
 import { SECTOR_BYTES } from '../../hypervisor/public/io/blkif.ts';
 import { Blkfront, findDisk } from '../front/blkfront.ts';
+import { Netfront } from '../front/netfront.ts';
 import { formatExt2 } from '../fs/ext2-format.ts';
 import { Ext2, NotExt2 } from '../fs/ext2.ts';
 import { Ext2Nodes } from '../fs/ext2-node.ts';
@@ -10,10 +11,11 @@ import { follow, Root, type Found, type Place } from '../fs/mounts.ts';
 import { FsError, type FileNode } from '../fs/node.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { StoreError } from '../kernel/xenstore.ts';
+import { addressOf, Stack, textOf } from '../net/stack.ts';
 import { ERRNO } from '../wasi/errno.ts';
 import { words } from '../wasi/command-line.ts';
 
-const NS = 1_000_000_000n, MIB = 1 << 20, LINE_MAX = 4096, TEST_MIB = 16, HEAD_BYTES = 65536;
+const NS = 1_000_000_000n, MIB = 1 << 20, LINE_MAX = 4096, TEST_MIB = 16, PING_BYTES = 56, PING_MS = 2000, HEAD_BYTES = 65536;
 class Failure extends Error {}
 interface Command { readonly summary: string; run(args: readonly string[], out: (text: string | Uint8Array) => void): void }
 
@@ -34,6 +36,7 @@ class Shell {
   readonly #kernel: Kernel;
   #disk: Blkfront | undefined;
   #fs: Ext2 | undefined;
+  #net: Stack | undefined;
   #place: Place = { node: new Root(undefined, new Map()), above: undefined };
   readonly #commands: Readonly<Record<string, Command>>;
 
@@ -139,6 +142,26 @@ class Shell {
     events.critical(() => this.#place.node.unlink('disk-test.tmp'));
   }
 
+  // ---- the network
+  #network(): Stack {
+    if (!this.#net) {
+      const { store, clock } = this.#kernel, vif = store.list('device/vif')[0];
+      if (vif === undefined) throw new Failure('there is no network interface (vif)');
+      this.#net = new Stack(new Netfront(this.#kernel, `device/vif/${vif}`), clock);
+    }
+    if (!this.#net.lease && !this.#net.configure()) throw new Failure('nobody gives an address by DHCP');
+    return this.#net;
+  }
+  #ping(host: string, count: number, out: (text: string) => void): void {
+    const target = addressOf(host);
+    if (target === undefined) throw new Failure('give an address, four numbers');
+    const net = this.#network();
+    for (let n = 1; n <= count; n++) {
+      const echo = net.ping(target, n, PING_BYTES, PING_MS);
+      out(echo ? `${echo.byteCount} bytes from ${host}: seq=${n} time=${(Number(echo.roundTripNs) / 1e6).toFixed(3)} ms\n` : `no answer from ${host}: seq=${n}\n`);
+    }
+  }
+
   // ---- the domain
   #storeTree(path: string, indent: string, out: (text: string) => void): void {
     const { store } = this.#kernel;
@@ -170,6 +193,8 @@ class Shell {
       'xenstore-ls': command('[PATH] what xenstore says', (args, out) => this.#storeTree(one(args) || `/local/domain/${kernel.domid}`, '', out)),
       'xenstore-read': command('PATH one value', (args, out) => out(`${kernel.store.read(one(args))}\n`)),
       'xenstore-write': command('PATH VALUE', args => kernel.store.write(one(args), args.slice(1).join(' '))),
+      ifconfig: command('the address that the network gave', (_, out) => { const { lease } = this.#network(); if (lease) out(`address ${textOf(lease.address)} mask ${textOf(lease.mask)} router ${textOf(lease.router)}\n`); }),
+      ping: command('ADDRESS [COUNT] echo requests', (args, out) => this.#ping(one(args), Number(args[1] ?? 3) || 3, out)),
       free: command('memory and grants', (_, out) => out(`domain ${kernel.start.pageCount * 4} KiB, kernel frames free ${kernel.heap.freeCount}, grants in use ${kernel.grants.inUse}${this.#disk ? `, disk ${this.#disk.sectors * SECTOR_BYTES / MIB} MiB` : ''}\n`)),
       date: command('the time of day', (_, out) => out(`${new Date(Number(kernel.clock.realNs() / 1_000_000n)).toUTCString()}\n`)),
       uptime: command('how long the domain has been up', (_, out) => out(`${(Number(kernel.clock.uptimeNs()) / 1e9).toFixed(3)} s\n`)),

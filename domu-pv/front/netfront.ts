@@ -1,0 +1,105 @@
+// netfront: a network interface (public/io/netif.h), one queue, one event channel, frames of up to a page. Frames to
+// send are copied into granted buffers; buffers to receive into are posted and posted again.
+import {
+  NETRXF_extra_info, NETRXF_more_data, NETTXF_data_validated, netif_rx_request, netif_rx_response, netif_tx_request, netif_tx_response,
+} from '../../hypervisor/public/io/netif.ts';
+import { XenbusStateClosed, XenbusStateClosing, XenbusStateConnected, XenbusStateInitWait } from '../../hypervisor/public/io/xenbus.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { PAGE_BYTES } from '../kernel/heap.ts';
+import { FrontRing } from './ring.ts';
+
+const TX_BUFFERS = 32, RX_BUFFERS = 64, QUEUE_MAX = 256;
+interface Buffer { readonly pfn: number; readonly gref: number }
+
+export class Netfront {
+  readonly mac: Uint8Array;
+  readonly #kernel: Kernel; readonly #backend: string; readonly #remote: number;
+  readonly #tx: FrontRing; readonly #rx: FrontRing;
+  readonly #port: number;
+  readonly #txBuffers: Buffer[]; readonly #txFree: number[];
+  readonly #rxBuffers: Buffer[];
+  readonly #received: Uint8Array[] = [];
+  dropped = 0;
+
+  /** @param path the frontend's directory: device/vif/0. Returns connected. @throws Error */
+  constructor(kernel: Kernel, path: string) {
+    const { store, heap, grants, hypercalls, events } = kernel;
+    this.#kernel = kernel;
+    this.#backend = store.read(`${path}/backend`);
+    this.#remote = Number(store.read(`${path}/backend-id`));
+    this.mac = Uint8Array.from(store.read(`${path}/mac`).split(':'), part => parseInt(part, 16));
+    this.#await(XenbusStateInitWait);
+    const buffer = (readOnly: boolean): Buffer => { const pfn = heap.allocate(); return { pfn, gref: grants.grant(this.#remote, pfn, readOnly) }; };
+    const txRing = buffer(false), rxRing = buffer(false);
+    this.#tx = new FrontRing([heap.page(txRing.pfn)], netif_tx_request.bytes);
+    this.#rx = new FrontRing([heap.page(rxRing.pfn)], netif_rx_response.bytes);
+    this.#txBuffers = Array.from({ length: TX_BUFFERS }, () => buffer(true));
+    this.#txFree = this.#txBuffers.map((_, i) => i);
+    this.#rxBuffers = Array.from({ length: RX_BUFFERS }, () => buffer(false));
+    this.#port = hypercalls.evtchnAllocUnbound(this.#remote);
+    events.bind(this.#port, () => this.#collect());
+    for (let id = 0; id < RX_BUFFERS; id++) this.#post(id);
+    this.#rx.push();
+    store.transaction(tx => {
+      const keys = { 'tx-ring-ref': txRing.gref, 'rx-ring-ref': rxRing.gref, 'event-channel': this.#port, 'request-rx-copy': 1, 'feature-rx-notify': 1, 'feature-no-csum-offload': 1, 'feature-sg': 0, state: XenbusStateConnected };
+      for (const [key, value] of Object.entries(keys)) store.write(`${path}/${key}`, value, tx);
+    });
+    this.#await(XenbusStateConnected);
+  }
+  #await(state: number): void {
+    let now = 0;
+    const { store, events } = this.#kernel, unwatch = store.watch(`${this.#backend}/state`, () => { now = Number(store.tryRead(`${this.#backend}/state`) ?? 0); });
+    events.waitFor(() => now >= state);
+    unwatch();
+    if (now === XenbusStateClosing || now === XenbusStateClosed) throw new Error('the network backend is closing');
+  }
+
+  /** Sends one frame, as it will be on the wire. Waits for room. */
+  send(frame: Uint8Array): void {
+    if (frame.length > PAGE_BYTES) throw new RangeError(`a frame of ${frame.length} bytes`);
+    this.#kernel.events.waitFor(() => this.#txFree.length > 0 && this.#tx.free > 0);
+    const id = this.#txFree.pop()!, { pfn, gref } = this.#txBuffers[id]!, request = new Uint8Array(netif_tx_request.bytes), v = new DataView(request.buffer);
+    this.#kernel.heap.page(pfn).set(frame);
+    v.setUint32(netif_tx_request.gref, gref, true);
+    v.setUint16(netif_tx_request.offset, 0, true);
+    v.setUint16(netif_tx_request.flags, NETTXF_data_validated, true);
+    v.setUint16(netif_tx_request.id, id, true);
+    v.setUint16(netif_tx_request.size, frame.length, true);
+    this.#tx.put(request);
+    if (this.#tx.push()) this.#kernel.events.notify(this.#port);
+  }
+  /** The next frame, or undefined when none has come by then. @param deadlineNs system time */
+  receive(deadlineNs: bigint): Uint8Array | undefined {
+    this.#kernel.events.waitFor(() => this.#received.length > 0, deadlineNs);
+    return this.#received.shift();
+  }
+
+  /** In the upcall: buffers that were sent are free again, frames that came are taken and their buffers posted anew. */
+  #collect(): void {
+    do {
+      for (let r = this.#tx.take(netif_tx_response.bytes); r; r = this.#tx.take(netif_tx_response.bytes)) {
+        const id = r[netif_tx_response.id]! | r[netif_tx_response.id + 1]! << 8;
+        if (id < TX_BUFFERS && !this.#txFree.includes(id)) this.#txFree.push(id);
+      }
+    } while (this.#tx.finalCheck());
+    let posted = 0;
+    do {
+      for (let r = this.#rx.take(netif_rx_response.bytes); r; r = this.#rx.take(netif_rx_response.bytes)) {
+        const v = new DataView(r.buffer), id = v.getUint16(netif_rx_response.id, true), offset = v.getUint16(netif_rx_response.offset, true), status = v.getInt16(netif_rx_response.status, true);
+        if (id >= RX_BUFFERS) continue;
+        const isWhole = (v.getUint16(netif_rx_response.flags, true) & (NETRXF_more_data | NETRXF_extra_info)) === 0;
+        if (status > 0 && offset + status <= PAGE_BYTES && isWhole && this.#received.length < QUEUE_MAX) this.#received.push(this.#kernel.heap.page(this.#rxBuffers[id]!.pfn).slice(offset, offset + status));
+        else this.dropped++;
+        this.#post(id);
+        posted++;
+      }
+    } while (this.#rx.finalCheck());
+    if (posted > 0 && this.#rx.push()) this.#kernel.events.notify(this.#port);
+  }
+  #post(id: number): void {
+    const request = new Uint8Array(netif_rx_request.bytes), v = new DataView(request.buffer);
+    v.setUint16(netif_rx_request.id, id, true);
+    v.setUint32(netif_rx_request.gref, this.#rxBuffers[id]!.gref, true);
+    this.#rx.put(request);
+  }
+}

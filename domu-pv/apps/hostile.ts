@@ -1,4 +1,4 @@
-// A frontend that breaks every rule it can, from a seeded generator: rings of disk, console and xenstore, grants and
+// A frontend that breaks every rule it can, from a seeded generator: rings of disk, network, console and xenstore, grants and
 // event channels. Arguments: seed, number of operations. What it must not achieve is for others to say: that anybody
 // else notices. It says how much it did.
 import { BLKIF_OP_DISCARD, BLKIF_OP_INDIRECT, REQUEST_BYTES, blkif_request, blkif_request_indirect } from '../../hypervisor/public/io/blkif.ts';
@@ -8,35 +8,27 @@ import { xencons_interface as con } from '../../hypervisor/public/io/console.ts'
 import { XENSTORE_PAYLOAD_MAX, xenstore_domain_interface as xs, xsd_sockmsg } from '../../hypervisor/public/io/xs_wire.ts';
 import { __HYPERVISOR_event_channel_op, __HYPERVISOR_grant_table_op, __HYPERVISOR_vcpu_op, __HYPERVISOR_xen_version } from '../../hypervisor/public/xen.ts';
 import { findDisk } from '../front/blkfront.ts';
+import { HostileNet } from './hostile-net.ts';
+import { Random } from './random.ts';
 import { HypercallError } from '../kernel/hypercalls.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { PAGE_BYTES } from '../kernel/heap.ts';
 
 const FRAMES = 24, BATCH = 28, ENTRIES = 32, PATIENCE_NS = 20_000_000n, LONG_NS = 2_000_000_000n;
-const EDGES = [0, 1, 2, 10, 11, 12, 31, 32, 33, 255, 256, 257, 1023, 1024, 1025, 2048, 4095, 4096, 4097, 65535, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff];
 const WORDS = ['data', 'data/a', 'device', 'control/shutdown', '/local/domain/0', '/local', '/', '', '..', 'a'.repeat(300), '@releaseDomain', 'n0', 'r5', '\xff\xfe', '/local/domain/0/backend'];
 
-class Random {
-  #state: number;
-  constructor(seed: number) { this.#state = (Math.imul(seed, 0x9e3779b1) ^ 0x85ebca6b) | 1; }
-  u32(): number { let x = this.#state; x ^= x << 13; x ^= x >>> 17; x ^= x << 5; return (this.#state = x) >>> 0; }
-  below(limit: number): number { return this.u32() % limit; }
-  chance(oneIn: number): boolean { return this.below(oneIn) === 0; }
-  pick<T>(list: readonly T[]): T { return list[this.below(list.length)]!; }
-  edge(): number { return this.chance(2) ? this.pick(EDGES) : this.u32(); }
-}
-
 export function hostile(kernel: Kernel, args: readonly string[]): void {
-  const random = new Random(Number(args[0] ?? 1)), limit = Number(args[1] ?? 100_000), kinds = args[2]?.split(',') ?? ['disk', 'console', 'store', 'calls'];
-  const disk = new HostileDisk(kernel, random), counts: Record<string, number> = { disk: 0, console: 0, store: 0, calls: 0, reconnects: 0 };
+  const random = new Random(Number(args[0] ?? 1)), limit = Number(args[1] ?? 100_000), kinds = args[2]?.split(',') ?? ['disk', 'net', 'console', 'store', 'calls'];
+  const disk = new HostileDisk(kernel, random), net = new HostileNet(kernel, random), counts: Record<string, number> = { disk: 0, net: 0, console: 0, store: 0, calls: 0, reconnects: 0 };
   for (let done = 0; done < limit;) {
     const kind = random.pick(kinds);
-    const n = kind === 'disk' ? disk.batch() : kind === 'console' ? scribbleConsole(kernel, random) : kind === 'store' ? askStore(kernel, random) : callAround(kernel, random);
+    const n = kind === 'disk' ? disk.batch() : kind === 'net' ? net.batch() : kind === 'console' ? scribbleConsole(kernel, random) : kind === 'store' ? askStore(kernel, random) : callAround(kernel, random);
     counts[kind]! += n;
     done += n;
   }
-  counts['reconnects'] = disk.reconnects;
+  counts['reconnects'] = disk.reconnects + net.reconnects;
   disk.close();
+  net.close();
   settleConsole(kernel);
   kernel.console.print(`hostile: ${Object.entries(counts).map(([kind, n]) => `${kind} ${n}`).join(', ')}\n`);
 }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Client } from '../../tools/xl/client.ts';
+import { appModule } from '../../domu-pv/apps/app-module.ts';
 import { compile, hasToolchain } from '../programs/toolchain.ts';
 
 const root = join(import.meta.dirname, '../..'), dir = mkdtempSync(join(tmpdir(), 'programs-'));
@@ -75,6 +76,17 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
       expect(String(spawnSync('debugfs', ['-R', 'cat count', image]).stdout)).toBe('2');
       expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
     }
+  });
+  test('of the guest kernel has an address on its network, and is answered there', async () => {
+    const shell = join(dir, 'shell.wasm');
+    writeFileSync(shell, appModule('shell'));
+    xl('create', config('net', shell, '', "memory = 16\nvif = [ '' ]"));
+    const type = await consoleHas('net', /# $/);
+    const answers = consoleHas('net', /address 10\.0\.2\.\d+[^]*64 bytes from 10\.0\.2\.2: seq=2/);
+    type('ifconfig; ping 10.0.2.2 2\r');
+    await answers;
+    xl('shutdown', '-w', 'net');
+    expect(xl('list')).not.toContain('net');
   });
   test('grows into the memory of its domain and no further', () => {
     expect(text(run('grow', probe, 'grow', 'memory = 24'))).toMatch(/grown by (1\d|2[0-3]) MiB/);

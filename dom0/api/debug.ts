@@ -1,4 +1,4 @@
-// /v1/domains/:domain/{gdb,stacks,trace}: debugging aids.
+// /v1/domains/:domain/{gdb,stacks,perf,trace}: debugging aids.
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { TRACE_MAX } from '../../hypervisor/public/debug.ts';
@@ -12,6 +12,7 @@ import type { ApiContext } from './server.ts';
 const gdb = z.strictObject({ port: z.int().min(0).max(65535).optional(), socket: z.string().regex(/^\//, 'must be an absolute path').max(107).optional() });
 /** instructions: how many to remember of each vCPU; true for the usual number. calls: hypercalls and events. */
 const trace = z.strictObject({ instructions: z.union([z.boolean(), z.int().min(0).max(TRACE_MAX)]).optional(), calls: z.boolean().optional() });
+const perf = z.strictObject({ seconds: z.coerce.number().min(0.1).max(600).default(5), hertz: z.coerce.number().int().min(1).max(1000).default(500) });
 const count = z.coerce.number().int().min(1).max(TRACE_MAX).default(100);
 const last = z.strictObject({ last: count });
 const calls = z.strictObject({ last: count, kind: z.enum(['hypercalls', 'events', 'all']).default('all') });
@@ -39,6 +40,12 @@ export function debugRoutes(api: FastifyInstance, { toolstack, debug }: ApiConte
     reply.raw.on('close', () => server.close());
   });
   api.get('/v1/domains/:domain/stacks', request => debug.stacks(domainOf(request)));
+  /** Measures for a while, then answers. */
+  api.get('/v1/domains/:domain/perf', (request, reply) => {
+    const { seconds, hertz } = validated(perf, request.query), gone = new AbortController();
+    reply.raw.on('close', () => gone.abort());
+    return debug.perf(domainOf(request), seconds, hertz, gone.signal);
+  });
   api.put('/v1/domains/:domain/trace', async (request, reply) => {
     const { instructions, calls: on } = validated(trace, request.body), dom = domainOf(request);
     if (instructions !== undefined) await debug.setInstructionTrace(dom, instructions === true ? DEFAULT_INSTRUCTIONS : Number(instructions));

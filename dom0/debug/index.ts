@@ -3,11 +3,12 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import type { Domid } from '../../hypervisor/public/types.ts';
-import { EINVAL, ENODATA } from '../../hypervisor/public/errno.ts';
+import { EBUSY, EINVAL, ENODATA } from '../../hypervisor/public/errno.ts';
 import type { TraceKind } from '../../hypervisor/public/debug.ts';
 import { checked, ToolstackError } from '../toolstack/errors.ts';
 import { GdbServer, type GdbEvent, type GdbListen } from './gdb-server.ts';
 import { readInstructions, traceInstructions, type InstructionView } from './instructions.ts';
+import { measure, type PerfReport } from './perf.ts';
 import { readStacks, type StackView } from './stack.ts';
 
 export class DebugServices {
@@ -41,6 +42,12 @@ export class DebugServices {
     return typeof views === 'number' ? fail(views, 'reading the stacks') : views;
   }
   async setInstructionTrace(dom: Domid, count: number): Promise<void> { checked(await traceInstructions(this.#hypercalls, dom, count), 'tracing instructions'); }
+  /** @throws ToolstackError */
+  async perf(dom: Domid, seconds: number, hertz: number, signal?: AbortSignal): Promise<PerfReport> {
+    const report = await measure(this.#hypercalls, dom, seconds, hertz, signal);
+    if (report === -EBUSY) throw new ToolstackError('domain-busy', `domain ${dom} is being measured already: try again when that has ended`);
+    return typeof report === 'number' ? fail(report, 'measuring') : report;
+  }
   setCallTrace(dom: Domid, on: boolean): void { checked(this.#hypercalls.traceDomain(dom, on), 'tracing'); }
   /** @throws ToolstackError */
   calls(dom: Domid, kinds: readonly TraceKind[], last: number): string[] {

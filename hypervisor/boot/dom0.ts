@@ -18,6 +18,7 @@ import { type Space, withPageLock } from '../mm/space.ts';
 import { initSpace } from '../mm/xen-tables.ts';
 import type { DebugAnswer, DebugRequest, DebugSession, TraceKind } from '../public/debug.ts';
 import type { BootContext, CreateDomain, Dom0Hypercalls, DomainInfo, ForeignMemory, GrantMapping, ProgramContext } from '../public/dom0-hypercalls.ts';
+import type { PerfReading } from '../public/perf.ts';
 import { EBUSY, EINVAL, ENODATA, ENOMEM, ENOSPC, ESRCH } from '../public/errno.ts';
 import { shared_info, vcpu_info } from '../public/layouts.ts';
 import { DOMID_FIRST_RESERVED } from '../public/xen.ts';
@@ -28,6 +29,7 @@ import { domid as asDomid, mfnIndex, mfnOf, mfnSlot, type Domid, type EvtchnPort
 import { fillWallClock } from '../time/pvclock.ts';
 import { appendConsole, readConsole } from '../trace/console.ts';
 import { debugKey, hypercallName } from '../trace/debug-keys.ts';
+import { askSamples, readPerf, switchPerf } from '../trace/perf.ts';
 import { readTrace, setTrace, TRACE, traced } from '../trace/trace.ts';
 import { Dom0Events } from './dom0-events.ts';
 import type { ThreadRequest } from './main.ts';
@@ -56,6 +58,8 @@ export class Dom0 implements Dom0Hypercalls {
   private readonly events: Dom0Events;
   private readonly debug: DebugClient;
   private readonly contexts = new Map<number, BootContext | ProgramContext>();
+  /** Samples read of each vCPU, by the place of its numbers. */
+  private readonly samplesRead = new Map<number, number>();
   /** Domains that are being destroyed on this thread. */
   private readonly ending = new Set<number>();
 
@@ -321,6 +325,27 @@ export class Dom0 implements Dom0Hypercalls {
     if (slot < 0) return -ESRCH;
     setTrace(this.hv.state, slot, on);
     return 0;
+  }
+  perfSwitch(dom: Domid, on: boolean): number {
+    const slot = this.hv.state.slotOf(dom);
+    if (slot <= 0) return -ESRCH;
+    this.perfRead(dom);
+    return switchPerf(this.hv, slot, on) ? 0 : -EBUSY;
+  }
+  perfAsk(dom: Domid): number {
+    const slot = this.hv.state.slotOf(dom);
+    if (slot <= 0) return -ESRCH;
+    askSamples(this.hv, slot);
+    return 0;
+  }
+  perfRead(dom: Domid): PerfReading[] | number {
+    const { state } = this.hv, slot = state.slotOf(dom);
+    if (slot <= 0) return -ESRCH;
+    return Array.from({ length: state.dget(slot, D.vcpus) }, (_, vcpu) => {
+      const key = state.perfOf(slot, vcpu), { written, ...reading } = readPerf(state, slot, vcpu, this.samplesRead.get(key) ?? 0, hypercallName);
+      this.samplesRead.set(key, written);
+      return reading;
+    });
   }
   readTrace(dom: Domid, kinds: readonly TraceKind[], last: number): string[] | number {
     const { state } = this.hv, slot = state.slotOf(dom);

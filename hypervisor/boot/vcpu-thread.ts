@@ -22,6 +22,7 @@ import { VIRQ_TIMER } from '../public/xen.ts';
 import { holdsPcpu, leavePcpu, requestPcpu, sliceOver } from '../sched/pcpus.ts';
 import { fillTimeInfo, VCPU_TIME_INFO } from '../time/pvclock.ts';
 import { appendConsole } from '../trace/console.ts';
+import { KIND } from '../trace/perf.ts';
 import { createPvState } from '../traps/pv-state.ts';
 import { lookupDescriptor } from '../traps/segments.ts';
 import { upcallMasked, upcallPending } from '../traps/mode.ts';
@@ -148,15 +149,22 @@ function runGuest(v: Vcpu): void {
       Atomics.store(v.memory.words, attention, 0);
       if (!live() || halted(v)) return;
       lookAround(v);
+      v.perf.exit(KIND.attention);
+      v.perf.lookAround(v.processor.rip, v.pv.kernelMode, () => v.processor.counters());
       dropDirtyCode(v);
       if (agent?.held || sliceOver(hv, slot, id)) return;
       if (agent?.slow) { if (runSlowly(v, agent)) return; continue; }
     }
-    deliverPending(v);
+    if (deliverPending(v)) v.perf.exit(KIND['event upcall']);
     if (v.stopped) return;
-    const exit = v.processor.run();
+    const begin = v.perf.timed ? performance.now() : 0, exit = v.processor.run(), end = v.perf.timed ? performance.now() : 0;
+    if (v.perf.timed) v.perf.guestTook(end - begin);
     if (exit === EXIT.breakpoint) { agent?.stop(DEBUG_STOP.breakpoint); return; }
-    if (exit !== EXIT.attention) handleExit(v, exit);
+    if (exit !== EXIT.attention) {
+      const kind = handleExit(v, exit);
+      v.perf.exit(kind);
+      if (v.perf.timed) v.perf.exitTook(kind, performance.now() - end);
+    }
     if (state.vget(slot, id, V.blocked) || v.stopped || !state.vget(slot, id, V.up)) return;
     if (v.yielded) { v.yielded = false; return; }
   }

@@ -2,6 +2,7 @@
 //
 //   header words (locks, counters, pCPU slots)   domain table   vCPU table   event-channel buckets
 //   Dom0's pending bits   active grants   maptrack   hypercall counts   trace ring   console ring   debug mailboxes
+//   performance counters (trace/perf.ts)
 //
 // Lock order: domain table, then event, then sched, then a domain's grant lock, then its page lock (mm/space.ts); the
 // console ring last.
@@ -44,6 +45,8 @@ export const D = {
   trace: 55,
   /** VMASST_TYPE_* bits. [vcpu] */
   vmAssist: 56,
+  /** 1: time is taken at exits and hypercalls, and samples are written when asked for (trace/perf.ts). [dom0] */
+  perf: 57,
 } as const;
 export const GRANT_FRAMES_MAX = 32;
 /** Entries of a version 1 grant table in all its frames. */
@@ -85,6 +88,8 @@ export const V = {
   cpuTime: 16,
   /** i64: when it began to run. */
   ranSince: 20,
+  /** 1: the address where the guest is, please. [dom0] */
+  sample: 23,
   /** DUMP bits: what is wanted in the console ring (debug keys c and d). [any] */
   dump: 22,
   /** VIRQ_TIMER port + 1, and the others by number. */
@@ -121,14 +126,19 @@ const MAPTRACK_AT = ACTIVE_AT + MAX_SLOTS * GRANTS_MAX, HYPERCALLS_AT = MAPTRACK
 const TRACE_AT = HYPERCALLS_AT + MAX_SLOTS * HYPERCALL_NUMBERS, CONSOLE_AT = TRACE_AT + TRACE_RECORDS * TRACE_WORDS;
 /** Debug mailboxes (debug/mailbox.ts), one for each slot. */
 const DEBUG_BOX_BYTES = 512 + 4096, DEBUG_AT_BYTES = CONSOLE_AT * 4 + CONSOLE_BYTES;
-const TOTAL_BYTES = DEBUG_AT_BYTES + MAX_SLOTS * DEBUG_BOX_BYTES;
+/** Of one vCPU, as 64-bit numbers. */
+export const PERF_NUMBERS = 512;
+const PERF_AT_BYTES = Math.ceil((DEBUG_AT_BYTES + MAX_SLOTS * DEBUG_BOX_BYTES) / 8) * 8;
+const TOTAL_BYTES = PERF_AT_BYTES + MAX_SLOTS * MAX_VCPUS * PERF_NUMBERS * 8;
 
 export class HypervisorState {
   readonly buffer: SharedArrayBuffer;
   readonly words: Int32Array<SharedArrayBuffer>;
   readonly longs: BigInt64Array<SharedArrayBuffer>;
   readonly console: Uint8Array<SharedArrayBuffer>;
+  readonly perf: Float64Array<SharedArrayBuffer>;
   constructor(buffer: SharedArrayBuffer) {
+    this.perf = new Float64Array(buffer, PERF_AT_BYTES);
     this.buffer = buffer;
     this.words = new Int32Array(buffer);
     this.longs = new BigInt64Array(buffer);
@@ -159,6 +169,8 @@ export class HypervisorState {
   hypercalls(slot: number, number: number): number { return HYPERCALLS_AT + slot * HYPERCALL_NUMBERS + number; }
   traceRecord(n: number): number { return TRACE_AT + (n & TRACE_RECORDS - 1) * TRACE_WORDS; }
   debugBox(slot: number): { readonly buffer: SharedArrayBuffer; readonly byteOffset: number } { return { buffer: this.buffer, byteOffset: DEBUG_AT_BYTES + slot * DEBUG_BOX_BYTES }; }
+  /** First of a vCPU's numbers in `perf`. [vcpu] */
+  perfOf(slot: number, n: number): number { return (slot * MAX_VCPUS + n) * PERF_NUMBERS; }
   dget(slot: number, field: number): number { return Atomics.load(this.words, this.domain(slot) + field); }
   dset(slot: number, field: number, v: number): void { Atomics.store(this.words, this.domain(slot) + field, v); }
   vget(slot: number, n: number, field: number): number { return Atomics.load(this.words, this.vcpu(slot, n) + field); }
@@ -171,6 +183,7 @@ export class HypervisorState {
     this.words.fill(0, this.domain(slot), this.domain(slot) + DOMAIN_WORDS);
     this.words.fill(0, this.vcpu(slot, 0), this.vcpu(slot, MAX_VCPUS));
     this.words.fill(0, this.hypercalls(slot, 0), this.hypercalls(slot, HYPERCALL_NUMBERS));
+    this.perf.fill(0, this.perfOf(slot, 0), this.perfOf(slot + 1, 0));
   }
   /** Slot of a living domain, or -1. */
   slotOf(domid: number): number {

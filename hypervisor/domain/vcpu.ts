@@ -8,6 +8,7 @@ import { RUNSTATE_runnable, XEN_RUNSTATE_UPDATE } from '../public/vcpu.ts';
 import { VMASST_TYPE_runstate_update_flag } from '../public/xen.ts';
 import { SHUTDOWN_crash } from '../public/sched.ts';
 import type { PvState } from '../traps/pv-state.ts';
+import { PerfWriter } from '../trace/perf.ts';
 import { TRACE, trace, traced } from '../trace/trace.ts';
 import { type Hypervisor, logDomain, shutdownDomain } from './hypervisor.ts';
 import type { DomainMemory } from './memories.ts';
@@ -35,6 +36,7 @@ export class Vcpu implements VcpuContext {
   processor!: Processor;
   readonly pv: PvState;
   readonly sharedInfo: number;
+  readonly perf: PerfWriter;
   poll: Poll | undefined;
   /** Yielded: let the others go first. */
   yielded = false;
@@ -42,6 +44,7 @@ export class Vcpu implements VcpuContext {
   constructor(hv: Hypervisor, memory: DomainMemory, vcpuId: number, pv: PvState, thread: VcpuThread) {
     this.hv = hv; this.memory = memory; this.vcpuId = vcpuId; this.pv = pv; this.thread = thread;
     this.domid = memory.domid as Domid; this.slot = memory.slot; this.layout = memory.layout;
+    this.perf = new PerfWriter(hv.state, memory.slot, vcpuId);
     this.sharedInfo = hv.state.dget(this.slot, D.sharedInfo);
     hv.state.setVlong(this.slot, vcpuId, V.runstateSince, hv.state.now());
     hv.state.vset(this.slot, vcpuId, V.runstate, RUNSTATE_runnable);

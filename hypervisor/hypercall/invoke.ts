@@ -13,9 +13,10 @@ export const register = (number: number, handler: HypercallHandler): void => { b
 export function invoke(ctx: VcpuContext, number: number, a1: bigint, a2: bigint, a3: bigint, a4: bigint, a5: bigint): bigint | number {
   const handler = byNumber[number];
   if (!handler) return -ENOSYS;
-  const { hv, slot, vcpuId } = vcpuOf(ctx), { state } = hv;
+  const { hv, slot, vcpuId, perf } = vcpuOf(ctx), { state } = hv;
   Atomics.add(state.words, state.hypercalls(slot, number), 1);
-  if (!traced(state, slot)) return handler(ctx, a1, a2, a3, a4, a5);
+  perf.called(number);
+  if (!traced(state, slot)) return perf.timed ? perf.time(number, () => handler(ctx, a1, a2, a3, a4, a5)) : handler(ctx, a1, a2, a3, a4, a5);
   trace(hv, TRACE.hypercall, slot, vcpuId, number, Number(a1 & LOW), Number(a2 & LOW));
   const result = handler(ctx, a1, a2, a3, a4, a5);
   trace(hv, TRACE.hypercallDone, slot, vcpuId, number, Number(BigInt.asIntN(32, BigInt(result))));

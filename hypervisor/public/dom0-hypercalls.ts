@@ -2,6 +2,7 @@
 // Dom0's kernel is TypeScript, so its hypercalls take values instead of guest pointers; the checks behind
 // them are the ones a PV guest meets. A negative number is -errno (public/errno.h); nothing throws.
 import type { DebugAnswer, DebugRequest, DebugSession, TraceKind } from './debug.ts';
+import type { PerfReading } from './perf.ts';
 import type { Domid, EvtchnPort, GrantRef, Mfn } from './types.ts';
 
 /** A grant reference mapped by Dom0: `bytes` is the granting domain's own frame (4096 bytes, shared, no copy). */
@@ -92,6 +93,13 @@ export interface Dom0Hypercalls {
   traceDomain(dom: Domid, on: boolean): number;
   /** The last lines of it, oldest first: time in seconds, vCPU, what happened. -ENODATA while it is switched off and empty. */
   readTrace(dom: Domid, kinds: readonly TraceKind[], last: number): string[] | number;
+
+  /** Begins or ends a measurement of a domain: 0, -ESRCH, or -EBUSY when another one is on. */
+  perfSwitch(dom: Domid, on: boolean): number;
+  /** Asks the running vCPUs where their guest code is: the answers are among the samples of a later reading. */
+  perfAsk(dom: Domid): number;
+  /** Counters of each vCPU, and its samples since the last reading. */
+  perfRead(dom: Domid): PerfReading[] | number;
 
   // --- host
   physInfo(): { pcpus: number; totalKib: number; freeKib: number; cpuKhz: number };

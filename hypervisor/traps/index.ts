@@ -8,6 +8,7 @@ import { setUpcallMask, upcallMasked, upcallPending } from './mode.ts';
 import { emulatePageTableWrite } from './ptwr.ts';
 import { CR0 } from './pv-state.ts';
 import { handleSyscall, handleSysenter } from './syscall.ts';
+import { KIND } from '../trace/perf.ts';
 import { setTaskSwitched } from './task-switched.ts';
 
 export { initialContext } from './context.ts';
@@ -27,25 +28,29 @@ function forcedCpuid(ctx: VcpuContext): boolean {
   return true;
 }
 
-function handleException(ctx: VcpuContext): void {
+/** Returns the kind of exit it was (public/perf.ts). */
+function handleException(ctx: VcpuContext): number {
   const { processor } = ctx;
   const { vector, errorCode } = processor;
   switch (vector) {
     case TRAP.page_fault: {
       const cr2 = processor.cr2;
-      if (!emulatePageTableWrite(ctx, cr2, errorCode)) injectPageFault(ctx, cr2, errorCode);
-      return;
+      if (emulatePageTableWrite(ctx, cr2, errorCode)) return KIND['page-table write'];
+      injectPageFault(ctx, cr2, errorCode);
+      return KIND['page fault'];
     }
     case TRAP.invalid_op:
-      if (!forcedCpuid(ctx)) injectTrap(ctx, vector, -1);
-      return;
+      if (forcedCpuid(ctx)) return KIND['forced cpuid'];
+      injectTrap(ctx, vector, -1);
+      return KIND['other exception'];
     case TRAP.no_device:
       // Xen hands the guest the fault with TS already clear.
       if ((ctx.pv.cr0 & CR0.TS) !== 0n) { injectTrap(ctx, vector, -1); ctx.pv.cr0 &= ~CR0.TS; }
       setTaskSwitched(ctx, false);
-      return;
+      return KIND['device not available'];
     default:
       injectTrap(ctx, vector, errorCode);
+      return KIND['other exception'];
   }
 }
 
@@ -63,27 +68,32 @@ function handleSoftwareInterrupt(ctx: VcpuContext): void {
   injectGp(ctx, idtErrorCode(vector));
 }
 
-/** Acts on what run() returned. EXIT.attention and EXIT.breakpoint are the vCPU loop's own. */
-export function handleExit(ctx: VcpuContext, exit: number): void {
+/** Acts on what run() returned, and returns the kind of exit it was (public/perf.ts). EXIT.attention and EXIT.breakpoint are the vCPU loop's own. */
+export function handleExit(ctx: VcpuContext, exit: number): number {
   switch (exit) {
-    case EXIT.exception: handleException(ctx); return;
-    case EXIT.softwareInterrupt: handleSoftwareInterrupt(ctx); return;
-    case EXIT.syscall: handleSyscall(ctx); return;
-    case EXIT.sysenter: handleSysenter(ctx); return;
-    case EXIT.privileged: emulatePrivileged(ctx); return;
-    default:
+    case EXIT.exception: return handleException(ctx);
+    case EXIT.softwareInterrupt: handleSoftwareInterrupt(ctx); return KIND['software interrupt'];
+    case EXIT.syscall: {
+      const kind = ctx.pv.kernelMode ? KIND.hypercall : KIND['system call'];
+      handleSyscall(ctx);
+      return kind;
+    }
+    case EXIT.sysenter: handleSysenter(ctx); return KIND.sysenter;
+    case EXIT.privileged: emulatePrivileged(ctx); return KIND['privileged instruction'];
+    default: return KIND.attention;
   }
 }
 
-/** Before the guest runs on: an NMI, or the event upcall when one is pending and not masked. */
-export function deliverPending(ctx: VcpuContext): void {
+/** Before the guest runs on: an NMI, or the event upcall when one is pending and not masked: whether there was one. */
+export function deliverPending(ctx: VcpuContext): boolean {
   const { pv } = ctx;
   if (pv.nmiPending && pv.nmi.address !== 0n) {
     pv.nmiPending = false;
     bounce(ctx, pv.nmi, -1);
-    return;
+    return true;
   }
-  if (pv.event.address === 0n || !upcallPending(ctx) || upcallMasked(ctx)) return;
+  if (pv.event.address === 0n || !upcallPending(ctx) || upcallMasked(ctx)) return false;
   bounce(ctx, pv.event, -1);
   setUpcallMask(ctx, true);
+  return true;
 }

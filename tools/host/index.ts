@@ -11,6 +11,7 @@ const COMMANDS: readonly HostCommand[] = [
   { name: 'host', summary: 'run the host in the foreground; Ctrl-C shuts the guests down, twice ends at once', run: async argv => process.exit(await (await import('./host.ts')).runHost(argv)) },
   { name: 'gdb', summary: 'let gdb attach to a domain', run: async argv => (await import('../debug/gdb.ts')).runGdb(argv) },
   { name: 'backtrace', summary: 'where the virtual CPUs of a domain are, with symbols', run: async argv => (await import('../debug/backtrace.ts')).runBacktrace(argv) },
+  { name: 'perf', summary: 'where a domain\'s time goes: exits, hypercalls, guest functions', run: async argv => (await import('../debug/perf.ts')).runPerf(argv) },
   { name: 'trace', summary: 'what a domain has done lately: instructions, hypercalls, events', run: async argv => (await import('../debug/trace.ts')).runTrace(argv) },
   { name: 'help', summary: 'this help', run: async () => { process.stdout.write(usage()); return 0; } },
 ];

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { CONSOLE_PROTOCOL } from '../../dom0/api/console-protocol.ts';
 import type { GdbEvent } from '../../dom0/debug/gdb-server.ts';
 import type { InstructionView } from '../../dom0/debug/instructions.ts';
+import type { PerfReport } from '../../dom0/debug/perf.ts';
 import type { StackView } from '../../dom0/debug/stack.ts';
 import type { ActionName, DomainView, HostView } from '../../dom0/toolstack/action.ts';
 import type { DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
@@ -39,6 +40,7 @@ export class Client {
   waitEnd(ref: string): Promise<DomainEndView> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/end`); }
 
   stacks(ref: string): Promise<StackView[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/stacks`); }
+  perf(ref: string, seconds: number, hertz: number): Promise<PerfReport> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/perf?seconds=${seconds}&hertz=${hertz}`); }
   setTrace(ref: string, what: { instructions?: boolean | number; calls?: boolean }): Promise<void> { return this.#json('PUT', `/v1/domains/${encodeURIComponent(ref)}/trace`, what); }
   instructions(ref: string, last: number): Promise<InstructionView[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/trace/instructions?last=${last}`); }
   calls(ref: string, kind: 'hypercalls' | 'events' | 'all', last: number): Promise<string[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/trace/calls?kind=${kind}&last=${last}`); }

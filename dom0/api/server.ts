@@ -2,12 +2,14 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { HostView } from '../toolstack/action.ts';
 import type { Consoles } from '../toolstack/ports.ts';
+import type { Bridges } from '../switch/bridges.ts';
 import type { Toolstack } from '../toolstack/toolstack.ts';
 import type { DebugServices } from '../debug/index.ts';
 import { serveConsoles } from './consoles.ts';
 import { debugRoutes } from './debug.ts';
 import { domainRoutes } from './domains.ts';
 import { hostRoutes } from './host.ts';
+import { captureRoutes } from './captures.ts';
 import { BadRequest, sendProblem } from './problem.ts';
 
 /** What the routes act on. */
@@ -17,6 +19,8 @@ export interface ApiContext {
   readonly host: HostControl;
   /** Absent: no debugging routes. */
   readonly debug?: DebugServices;
+  /** Absent: no captures. */
+  readonly bridges?: Bridges;
 }
 export interface HostControl {
   view(): HostView;
@@ -33,6 +37,7 @@ export function createApi(context: ApiContext): FastifyInstance {
   hostRoutes(api, context);
   domainRoutes(api, context);
   debugRoutes(api, context);
+  captureRoutes(api, context);
   serveConsoles(api.server, context);
   return api;
 }

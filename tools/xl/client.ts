@@ -68,6 +68,18 @@ export class Client {
     });
   }
 
+  /** A capture's bytes, until the signal aborts. @param path of the API */
+  capture(path: string, signal: AbortSignal): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const request = httpRequest({ socketPath: this.socketPath, path, agent: false, signal }, response => {
+        if ((response.statusCode ?? 500) < 400) { resolve(response); return; }
+        collect(response).then(text => reject(errorOf(response, text)), reject);
+      });
+      request.on('error', error => reject(connectionError(error, this.socketPath)));
+      request.end();
+    });
+  }
+
   /** The console as a two-way byte stream, scrollback first. */
   console(ref: string): Promise<Duplex> {
     return new Promise((resolve, reject) => {

@@ -1,0 +1,37 @@
+// Captures: what passes a bridge, or one interface on it, as a pcap file that grows.
+// Invariant: a reader this far behind loses frames, so that it cannot hold Dom0's memory.
+import type { Writable } from 'node:stream';
+import { formatMac } from '../packet/address.ts';
+import { withChecksum } from '../switch/offload.ts';
+import type { Frame } from '../switch/port.ts';
+import type { Switch } from '../switch/switch.ts';
+import { pcapHeader, pcapPacket } from './pcap.ts';
+
+export const MAX_BACKLOG_BYTES = 16 * 1024 * 1024;
+
+/** Only what one interface sends or gets. @property port its name in the switch */
+export interface CaptureOf { readonly port: string; readonly mac: string }
+export interface CaptureCounters { captured: number; dropped: number }
+
+/** Writes until the returned function is called. Large packets are one frame in it, with the checksum a wire would show. */
+export function capture(bridge: Switch, out: Writable, of?: CaptureOf): { stop: () => void; readonly counters: CaptureCounters } {
+  const counters: CaptureCounters = { captured: 0, dropped: 0 };
+  let corked = false;
+  out.write(pcapHeader());
+  const untap = bridge.tap((from, frame) => {
+    if (of && !concerns(of, from, frame)) return;
+    if (out.writableLength > MAX_BACKLOG_BYTES) { counters.dropped++; return; }
+    if (!corked) {
+      corked = true;
+      out.cork();
+      queueMicrotask(() => { corked = false; out.uncork(); });
+    }
+    counters.captured++;
+    out.write(pcapPacket(performance.timeOrigin + performance.now(), withChecksum(frame).bytes));
+  });
+  return { stop: untap, counters };
+}
+
+function concerns({ port, mac }: CaptureOf, from: string, { bytes }: Frame): boolean {
+  return from === port || (bytes[0]! & 1) === 1 || formatMac(bytes, 0) === mac || formatMac(bytes, 6) === mac;
+}

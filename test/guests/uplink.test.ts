@@ -51,7 +51,7 @@ describe('a guest behind the user-mode network', () => {
     const { port } = web.address() as AddressInfo;
     expect(await guest.run(`wget -q -O - http://10.0.2.2:${port}/ | md5sum`)).toContain(md5);
     expect(await guest.run('wget -q -O - http://10.0.2.2:1/ 2>&1', 1)).toContain('onnection refused');
-    expect(await guest.run('wget -q -O - http://127.0.0.2:1/ 2>&1; wget -T 5 -q -O - http://10.0.2.99/ 2>&1', 1)).toMatch(/refused|unreachable|timed out|No route/);
+    expect(await guest.run('wget -q -O - http://127.0.0.2:1/ 2>&1; wget -q -O - http://10.0.2.99/ 2>&1', 1)).toMatch(/refused|unreachable|timed out|No route/);
   }, LIMIT_MS);
 
   test('is reached through a forwarded port, and sends as much as it is asked to', async ctx => {
@@ -60,8 +60,10 @@ describe('a guest behind the user-mode network', () => {
     const hash = createHash('md5'), socket = await reach(), question = file.subarray(0, 100_000);
     let bytes = 0;
     socket.on('data', (data: Buffer) => { bytes += data.length; hash.update(data); });
-    socket.end(question);
-    await once(socket, 'close');
+    socket.write(question);
+    // BusyBox's nc ends with its peer's half: the guest's comes first.
+    await once(socket, 'end');
+    socket.end();
     const [sent, received] = (await served).trim().split('\n');
     expect(bytes).toBe(32 * 65_536);
     expect(sent).toContain(hash.digest('hex'));

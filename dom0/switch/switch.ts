@@ -11,7 +11,8 @@ export const MAX_LEARNED_PER_PORT = 512;
 export const AGEING_MS = 300_000;
 const DEFAULT_VLAN = 1;
 const TPID = 0x8100;
-/** Frames sent from within deliver() follow after it; this many may wait. */
+/** An uplink answers from within deliver(): so deep at once. Beyond, frames follow after it, and this many may wait. */
+const MAX_DEPTH = 4;
 const MAX_NESTED = 256;
 
 interface Member {
@@ -69,7 +70,7 @@ export class Switch {
   }
 
   #send(from: Member, frame: Frame): void {
-    if (this.#depth === 0) { this.#run(from, frame); return; }
+    if (this.#depth < MAX_DEPTH) { this.#run(from, frame); return; }
     // A port that answers at once would otherwise recurse without bound.
     if (this.#nested.length >= MAX_NESTED) { this.counters.dropped++; return; }
     this.#nested.push({ from, frame: { ...frame, bytes: frame.bytes.slice() } });
@@ -79,6 +80,7 @@ export class Switch {
     this.#depth++;
     try {
       this.#forward(from, frame);
+      if (this.#depth > 1) return;
       for (let next = this.#nested.shift(); next; next = this.#nested.shift()) if (next.from.attached) this.#forward(next.from, next.frame);
     } finally { this.#depth--; }
   }

@@ -58,6 +58,10 @@ async function iperf(guest: GuestShell, server: string, options: string): Promis
   if (report.error || !report.end?.sum_received) throw new Error(`${guest.name}: iperf3: ${report.error ?? output}`);
   return report.end.sum_received.bits_per_second / 1e6;
 }
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((x, y) => x - y), half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
 async function roundTripMs(guest: GuestShell, address: string): Promise<number> {
   const m = /min\/avg\/max = [\d.]+\/([\d.]+)/.exec(await guest.run(`ping -c 20 -A ${address}`));
   return Number(m?.[1] ?? NaN);
@@ -91,5 +95,5 @@ try {
     process.stderr.write(`${name}: ${value.toFixed(1)}\n`);
   }
   for (const { name, vifs } of await host.client.domains()) for (const v of vifs) process.stderr.write(`${name}: ${JSON.stringify(v.counters)}\n`);
-  for (const [name, values] of results) process.stdout.write(`${name.padEnd(36)} ${[...values].sort((x, y) => x - y)[values.length >> 1]!.toFixed(1).padStart(9)}   (${values.map(v => v.toFixed(1)).join(', ')})\n`);
+  for (const [name, values] of results) process.stdout.write(`${name.padEnd(36)} ${median(values).toFixed(1).padStart(9)}   (${values.map(v => v.toFixed(1)).join(', ')})\n`);
 } finally { for (const end of ending.reverse()) await end(); }

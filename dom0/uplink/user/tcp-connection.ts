@@ -188,7 +188,9 @@ export class TcpConnection {
       case 'calling': this.#answered(b, tcp); return;
       case 'answering':
         if (tcp.flags & SYN) { this.#sendSyn(); return; }
-        if (!(tcp.flags & ACK) || tcp.acknowledgement !== this.#max) return;
+        if (!(tcp.flags & ACK)) return;
+        // Of an older connection with these ends: the guest is told, and calls anew.
+        if (tcp.acknowledgement !== this.#max) { this.#emit(tcp.acknowledgement, 0, RST); return; }
         this.#open(tcp);
         break;
       case 'lingering': this.#emit(this.#nxt, 0, ACK); return;

@@ -30,6 +30,7 @@ export class TestGuest implements SwitchPort {
 
   send(bytes: Uint8Array): void { this.#pass(() => this.attachment.send({ bytes, checksum: 'complete' })); }
   deliver(frame: Frame): void {
+    if (!sameBytes(frame.bytes, 0, this.options.mac, 0, 6) && (frame.bytes[0]! & 1) === 0) return;
     const copy: Frame = { ...frame, bytes: frame.bytes.slice() };
     this.#pass(() => this.#receive(copy));
   }
@@ -116,6 +117,8 @@ export class TestTcp {
   drained(): Promise<void> { return new Promise(resolve => { this.#drained = resolve; this.#check(); }); }
   end(): void { this.ended = true; this.#pump(); }
   reset(): void { this.#emit(RST | ACK, this.#nxt); this.#stop(); }
+  /** Falls silent. */
+  abandon(): void { this.#stop(); }
   /** Says its window anew. */
   update(): void { this.#emit(ACK, this.#nxt); }
   text(): string { return Buffer.concat(this.received).toString(); }

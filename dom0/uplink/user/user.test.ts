@@ -11,6 +11,7 @@ import { writeIp } from '../../packet/ip.ts';
 import { udpFrame } from '../../packet/udp.ts';
 import { Switch } from '../../switch/switch.ts';
 import { UserUplink } from './index.ts';
+import { MAX_OPENING } from './tcp.ts';
 import { parseUserSettings } from './settings.ts';
 import { TestGuest, type TestTcp, type GuestOptions } from './test-guest.ts';
 
@@ -161,6 +162,38 @@ describe('TCP out of a guest', () => {
     expect(uplink.tcp.heldBytes).toBeLessThan(10_000 * 5000);
     uplink.forgetGuest('00:16:3e:00:00:01');
     expect(uplink.tcp.count).toBe(0);
+  });
+});
+
+describe('the rest of TCP', () => {
+  it('over IPv6, to the host\'s own ::1', async () => {
+    const { guest } = await network('', { address: ip('fd00::15') }), down = randomBytes(1_000_000), got: Buffer[] = [], gso: unknown[] = [];
+    guest.onFrame = (_b, _at, frame) => { if (frame.gso) gso.push(frame.gso.type); };
+    const { port } = await serve(socket => { socket.on('data', (data: Buffer) => got.push(data)); socket.end(down); }, '::1');
+    const tcp = guest.connect(ip('fd00::2'), port);
+    await tcp.opened;
+    tcp.write(down);
+    tcp.end();
+    await tcp.closed;
+    await until(() => got.reduce((n, b) => n + b.length, 0) === down.length);
+    expect([sha(...tcp.received), sha(...got)]).toEqual([sha(down), sha(down)]);
+    expect(new Set(gso)).toEqual(new Set(['tcpv6']));
+  });
+
+  it('a flood of calls to closed ports leaves nothing, and the next guest is served', async () => {
+    const { guest, uplink, bridge } = await network(), { port: closed, server } = await serve(() => {});
+    server.close();
+    await once(server, 'close');
+    for (let i = 0; i < 5000; i++) guest.connect(GATEWAY, closed);
+    await pause(0);
+    expect(uplink.tcp.count).toBeLessThanOrEqual(MAX_OPENING);
+    const { port } = await serve(socket => socket.end('served')), other = new TestGuest({ mac: mac('00:16:3e:00:00:02'), address: ip('10.0.2.16'), gatewayMac: uplink.mac });
+    other.attachment = bridge.attach(other);
+    const tcp = other.connect(GATEWAY, port);
+    await until(() => tcp.remoteEnded);
+    for (const flood of guest.connections.values()) flood.abandon();
+    tcp.end();
+    await until(() => uplink.tcp.count === 0);
   });
 });
 

@@ -23,9 +23,13 @@ export interface Rewriting {
 const LAST_ADDRESS = 0xffff_ffff;
 export const movedFunction = (w: Rewriting, index: number): number => index < w.imported ? index : index + w.added;
 
-/** The look at the attention word: nothing is on the stack before or after. @param hints gets where its rare branch is */
+/**
+ * The look at the attention word: nothing is on the stack before or after. A plain load: engines move no loads of memory
+ * across a call, and there is one on the rare way.
+ * @param hints gets where its rare branch is
+ */
 export function writeAttentionCheck(out: Writer, w: Rewriting, hints: number[]): void {
-  out.bytes([0x41, 0, 0xfe, 0x10, 2]);
+  out.bytes([0x41, 0, 0x28, 2]);
   out.u32(attentionOffset(0));
   hints.push(out.length);
   out.bytes([0x04, 0x40, 0x10]);

@@ -15,7 +15,7 @@ export interface PerfReport {
 }
 
 type Counts = Readonly<Record<string, PerfCount>>;
-const DRAIN_MS = 50;
+const DRAIN_MS = 50, SETTLE_MS = 20;
 /** How many there are, not how often something happened. */
 const LEVELS = new Set(['jit_live']);
 
@@ -23,8 +23,10 @@ const LEVELS = new Set(['jit_live']);
 export async function measure(hypercalls: Pick<Dom0Hypercalls, 'perfSwitch' | 'perfAsk' | 'perfRead'>, dom: Domid, seconds: number, hertz: number, signal?: AbortSignal): Promise<PerfReport | number> {
   const error = hypercalls.perfSwitch(dom, true);
   if (error !== 0) return error;
-  const samples = new Map<string, { address: string; kernelMode: boolean; count: number }>(), begin = performance.now();
-  const first = hypercalls.perfRead(dom);
+  const samples = new Map<string, { address: string; kernelMode: boolean; count: number }>();
+  // The vCPUs say first where their processors' counters stand.
+  await new Promise(resolve => { setTimeout(resolve, SETTLE_MS); });
+  const first = hypercalls.perfRead(dom), begin = performance.now();
   let last = first;
   const read = (): void => {
     last = hypercalls.perfRead(dom);

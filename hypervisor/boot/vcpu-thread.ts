@@ -76,6 +76,7 @@ function lookAround(v: Vcpu): void {
   agent?.serve();
   flushIfAsked();
   fireTimer(v);
+  v.perf.lookAround(v.processor.rip, v.pv.kernelMode, () => v.processor.counters());
   v.pv.vmAssist = state.dget(slot, D.vmAssist);
   if (Atomics.exchange(words, state.vcpu(slot, id) + V.nmi, 0)) v.pv.nmiPending = true;
   const dump = Atomics.exchange(words, state.vcpu(slot, id) + V.dump, 0);
@@ -150,7 +151,6 @@ function runGuest(v: Vcpu): void {
       if (!live() || halted(v)) return;
       lookAround(v);
       v.perf.exit(KIND.attention);
-      v.perf.lookAround(v.processor.rip, v.pv.kernelMode, () => v.processor.counters());
       dropDirtyCode(v);
       if (agent?.held || sliceOver(hv, slot, id)) return;
       if (agent?.slow) { if (runSlowly(v, agent)) return; continue; }

@@ -100,6 +100,8 @@ export interface Processor {
   setRoot(view: View, maddr: bigint): void;
   /** Drops all translations of both views. */
   flushTlb(): void;
+  /** Drops those that allow writing, of both views. */
+  flushWritable(): void;
   /** Drops the translation of one page in both views. */
   flushPage(va: bigint): void;
   /** The frame (index) is about to change under the processor's feet (page type, DMA): drop translated code in it. */

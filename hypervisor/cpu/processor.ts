@@ -77,7 +77,7 @@ export class SoftwareProcessor implements Processor {
     this.start = area + S.exitRecord + 0x20;
     this.word(S.slot, o.slot);
     this.word(S.codeMap, o.layout.codeMap);
-    this.blocks = new BlockCache(this.bytes, this.view, area, o.layout.codeMap, () => this.dropWritable());
+    this.blocks = new BlockCache(this.bytes, this.view, area, o.layout.codeMap, () => this.flushWritable());
     this.segments = new SegmentUnit(this);
     writeRecord(this.view, area + S.exitRecord, { handler: SPECIAL.exit, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0, target: 0 });
     if (this.words[(S.fx + FX.mxcsr) / 4] === 0) {
@@ -305,7 +305,7 @@ export class SoftwareProcessor implements Processor {
     this.view.setBigUint64(at, 1n, true);
     this.wasm.fill(this.area + S.jumpPages + view * JUMP_PAGES, 0, JUMP_PAGES);
   }
-  private dropWritable(): void {
+  flushWritable(): void {
     for (const view of [VIEW.kernel, VIEW.user]) {
       const at = this.area + S.tlbs + view * VIEW_BYTES + TLB_BYTES;
       this.wasm.fill(at, 0xff, TLB_BYTES);

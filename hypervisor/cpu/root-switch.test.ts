@@ -78,3 +78,20 @@ test('a flushed page is forgotten as code too, a flushed data page costs no code
   cpu.flushPage(LOWER);
   expect(run(LOWER)).toBe(3n);
 });
+test('translations for writing go alone when asked', () => {
+  const { cpu, map, walks, a } = twoSpaces();
+  cpu.setRoot(0, BigInt(a));
+  map(a, DATA);
+  const misses = (access: 0 | 1): number => { const before = walks(); cpu.rip = LOWER; cpu.bytes.set(access === ACCESS.write ? STORE : LOAD, code); cpu.invalidateCode(code / 4096); cpu.run(); return walks() - before; };
+  const code = map(a, LOWER);
+  cpu.flushTlb();
+  cpu.gpr[3] = DATA;
+  misses(ACCESS.read);
+  misses(ACCESS.write);
+  const idle = misses(ACCESS.read);
+  cpu.flushWritable();
+  expect(misses(ACCESS.read)).toBe(idle);
+  expect(misses(ACCESS.write)).toBe(idle + 1);
+});
+/** mov eax, [rbx]; int3 and mov [rbx], eax; int3 */
+const LOAD = [0x8b, 0x03, 0xcc], STORE = [0x89, 0x03, 0xcc];

@@ -8,7 +8,7 @@ import { bindIpi, send } from '../event/channels.ts';
 import { newBasePointer } from '../mm/base-pointer.ts';
 import { FakeProcessor } from '../mm/fake-processor.ts';
 import { pinTable } from '../mm/page-tables.ts';
-import { noteFullFlush, withPageLock } from '../mm/space.ts';
+import { noteFlush, withPageLock } from '../mm/space.ts';
 import * as errno from '../public/errno.ts';
 import { EVTCHNOP_alloc_unbound, EVTCHNOP_init_control, EVTCHNOP_reset, EVTCHNOP_send, EVTCHNOP_status, EVTCHNSTAT_ipi } from '../public/event_channel.ts';
 import { GNTST_bad_handle, GNTST_general_error, GNTST_okay, GNTST_permission_denied, GNTTABOP_copy, GNTTABOP_get_version, GNTTABOP_map_grant_ref, GNTTABOP_query_size, GNTTABOP_set_version, GNTTABOP_setup_table, GNTTABOP_unmap_grant_ref, GTF_permit_access } from '../public/grant_table.ts';
@@ -38,7 +38,7 @@ beforeEach(() => {
   started = [];
   v = new Vcpu(host.hv, d.memory, 0, createPvState(), { startSibling: (n, image) => { started.push({ vcpu: n, image }); host.hv.state.vset(d.slot, n, V.initialised, outcome); }, answer: () => {} });
   v.processor = new FakeProcessor(d.memory.memory, d.slot);
-  noteFullFlush(d.space, 0);
+  noteFlush(d.space, 0);
   expect(withPageLock(d.space, () => pinTable(d.space, d.frames[0]!, 4))).toBe(0);
   expect(newBasePointer(v, d.frames[0]!)).toBe(0);
   host.hv.state.vset(d.slot, 0, V.up, 1);

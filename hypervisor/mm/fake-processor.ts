@@ -27,7 +27,7 @@ export class FakeProcessor implements Processor {
   privileged = NO_PRIVILEGED;
   readonly roots = [-1, -1];
   readonly slot: number;
-  fullFlushes = 0;
+  fullFlushes = 0; writableFlushes = 0;
   readonly tlb = new Map<string, number>();
   readonly invalidated: number[] = [];
   segmentBases = new Map<number, bigint>();
@@ -43,6 +43,7 @@ export class FakeProcessor implements Processor {
   step(): number { throw new Error('the fake processor runs nothing'); }
   setRoot(view: View, maddr: bigint): void { this.roots[view] = Number(maddr & 0xffff_f000n); this.tlb.clear(); }
   flushTlb(): void { this.tlb.clear(); this.fullFlushes++; }
+  flushWritable(): void { for (const key of [...this.tlb.keys()]) if (key.endsWith(':true')) this.tlb.delete(key); this.writableFlushes++; }
   flushPage(va: bigint): void { for (const key of [...this.tlb.keys()]) if (key.includes(`:${va >> 12n}:`)) this.tlb.delete(key); }
   invalidateCode(frame: number): void { this.invalidated.push(frame); }
 

@@ -6,7 +6,7 @@
 //   - Everything in mm/ that reads or changes frame table entries, page tables or the allocator holds the space's
 //     page lock (withPageLock), once: it does not nest. Lock order: page lock last; nothing is awaited under it.
 //   - `stamp` of a frame (frame-table.ts) is the flush clock at the moment its last writable mapping went. A vCPU
-//     whose last full flush is not later may still hold a writable translation of it.
+//     whose last flush is not later may still hold a writable translation of it.
 import type { MemoryLayout } from '../cpu/layout.ts';
 import { PAGE_BYTES } from '../cpu/layout.ts';
 
@@ -25,8 +25,8 @@ export interface Space {
   readonly quads: BigUint64Array<SharedArrayBuffer>;
   readonly layout: MemoryLayout;
   readonly slot: number;
-  /** Drops every cached translation of every vCPU of the domain, and returns when that is done. Unset on Dom0's thread. */
-  flushAll?: () => void;
+  /** Drops every cached translation for writing of every vCPU of the domain, and returns when that is done. Unset on Dom0's thread. */
+  flushWritable?: () => void;
   foreign?: ForeignEntries;
   /** The hypervisor wrote to a frame with translated code in it. Unset on Dom0's thread: the code map says so then. */
   codeWritten?: (index: number) => void;
@@ -87,8 +87,8 @@ export function resetFlushClock(space: Space): void {
   for (let v = 0; v < space.layout.vcpus; v++) space.words[lastFlushIndex(space, v)] = NEVER_RAN;
 }
 
-/** To be called after (never before) a vCPU has dropped all its translations, and when it first runs. */
-export function noteFullFlush(space: Space, vcpu: number): void {
+/** To be called after (never before) a vCPU has dropped all its translations for writing, and when it first runs. */
+export function noteFlush(space: Space, vcpu: number): void {
   Atomics.store(space.words, lastFlushIndex(space, vcpu), Atomics.add(space.words, stateIndex(space, 'clock'), 1) + 1);
 }
 
@@ -99,7 +99,7 @@ export function flushSince(space: Space, stamp: number): void {
   for (let v = 0; v < space.layout.vcpus; v++) {
     const last = Atomics.load(space.words, lastFlushIndex(space, v));
     // Differences, not magnitudes: the clock wraps.
-    if (last !== NEVER_RAN && ((last - stamp) | 0) <= 0) { space.flushAll?.(); return; }
+    if (last !== NEVER_RAN && ((last - stamp) | 0) <= 0) { space.flushWritable?.(); return; }
   }
 }
 

@@ -7,7 +7,7 @@ import type { Space } from './space.ts';
 import { initSpace } from './xen-tables.ts';
 import { newBasePointer } from './base-pointer.ts';
 import { pinTable } from './page-tables.ts';
-import { noteFullFlush, withPageLock } from './space.ts';
+import { noteFlush, withPageLock } from './space.ts';
 
 export const PAGE = 4096;
 /** Where the guest maps its frame number n: at BASE + n * PAGE. */
@@ -51,7 +51,7 @@ export function makeGuest(options: { frames?: number; slot?: number; vcpus?: num
   guest.poke(2, 0, guest.entry(3, RW));
   for (let n = 0; n < count && n < 512; n++) guest.poke(3, n, guest.entry(n, n < 4 ? RO : RW));
   if (options.start !== false) {
-    noteFullFlush(space, 0);
+    noteFlush(space, 0);
     const error = withPageLock(space, () => pinTable(space, frames[0]!, 4)) || newBasePointer(ctx, frames[0]!);
     if (error !== 0) throw new Error(`the test guest's tables do not validate: ${error}`);
   }

@@ -58,6 +58,6 @@ export class ProgramProcessor implements Processor {
   readonly run = (): number => 0;
   readonly step = (): number => 0;
   readonly loadSegment = (): number => 0;
-  readonly setRoot = nothing; readonly flushTlb = nothing; readonly flushPage = nothing; readonly invalidateCode = nothing;
+  readonly setRoot = nothing; readonly flushTlb = nothing; readonly flushWritable = nothing; readonly flushPage = nothing; readonly invalidateCode = nothing;
   readonly fxsave = nothing; readonly fxrstor = nothing; readonly setBreakpoint = nothing; readonly clearBreakpoint = nothing;
 }

@@ -49,6 +49,15 @@ test('samples are written when asked for while the domain is measured, and read 
   look(writer, 3n);
   expect(read(written).samples).toEqual([{ address: 3n, kernelMode: true }]);
 });
+test('the processor\'s counters are there as soon as a measurement begins', () => {
+  const { hv, writer, read } = setUp();
+  look(writer, 1n);
+  expect(read().counters.processor['tlb_walks']).toBe(0);
+  switchPerf(hv, SLOT, true);
+  look(writer, 1n);
+  expect(read().counters.processor['tlb_walks']).toBe(7);
+  expect(read().samples).toEqual([]);
+});
 test('of too many samples the last are kept', () => {
   const { state, hv, writer, read } = setUp();
   switchPerf(hv, SLOT, true);

@@ -7,7 +7,7 @@
 // A number is written by one thread and torn for nobody: 64-bit stores of aligned numbers are whole on every host that
 // Node runs on. Samples are read behind the count that is raised after they are written.
 import { D, HYPERCALL_NUMBERS, type HypervisorState, V } from '../domain/state.ts';
-import { type Hypervisor, kick } from '../domain/hypervisor.ts';
+import { type Hypervisor, kick, kickDomain } from '../domain/hypervisor.ts';
 import { RUNSTATE_running } from '../public/vcpu.ts';
 import { EXIT_KINDS, type ExitKind, type PerfCount, type PerfReading, type PerfSample } from '../public/perf.ts';
 
@@ -49,24 +49,28 @@ export class PerfWriter {
     this.#innerMs = outer + took;
     return result;
   }
-  /** Between two stretches of guest code: a sample, if one is wanted, and whether to take times from now on. */
+  /** Outside guest code: the processor's counters when a measurement begins, a sample, if one is wanted, and whether to take times from now on. */
   lookAround(address: bigint, kernelMode: boolean, counters: () => Readonly<Record<string, number>>): void {
     const state = this.#state;
+    const before = this.timed;
     this.timed = state.dget(this.#slot, D.perf) !== 0;
+    if (this.timed && !before) this.#publish(counters());
     if (!this.timed || Atomics.exchange(state.words, state.vcpu(this.#slot, this.#vcpu) + V.sample, 0) === 0) return;
     const n = this.#numbers[P.samplesWritten]!, at = P.samples + n % SAMPLES * 2;
     this.#addresses[at] = address;
     this.#numbers[at + 1] = kernelMode ? 1 : 0;
     this.#numbers[P.samplesWritten] = n + 1;
-    const now = counters();
-    PROCESSOR_COUNTERS.forEach((name, i) => { this.#numbers[P.processor + i] = now[name] ?? 0; });
+    this.#publish(counters());
+  }
+  #publish(counters: Readonly<Record<string, number>>): void {
+    PROCESSOR_COUNTERS.forEach((name, i) => { this.#numbers[P.processor + i] = counters[name] ?? 0; });
   }
 }
 
 /** Switches taking times; false when it is as asked already. */
 export function switchPerf(hv: Hypervisor, slot: number, on: boolean): boolean {
   if (Atomics.exchange(hv.state.words, hv.state.domain(slot) + D.perf, on ? 1 : 0) === (on ? 1 : 0)) return false;
-  askSamples(hv, slot);
+  kickDomain(hv, slot);
   return true;
 }
 /** Asks the vCPUs that run where they are. */

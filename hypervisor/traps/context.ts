@@ -5,7 +5,7 @@ import type { BootContext } from '../public/dom0-hypercalls.ts';
 import { mfnIndex, mfnSlot } from '../public/types.ts';
 import { EINVAL } from '../public/errno.ts';
 import { newBasePointer } from '../mm/base-pointer.ts';
-import { noteFullFlush } from '../mm/space.ts';
+import { noteFlush } from '../mm/space.ts';
 import { flushLocal, spaceOf } from '../mm/flush.ts';
 import { EFLAGS, REG, loadKernelSegments, setUpcallMask } from './mode.ts';
 
@@ -13,7 +13,7 @@ import { EFLAGS, REG, loadKernelSegments, setUpcallMask } from './mode.ts';
 export function initialContext(ctx: VcpuContext, boot: BootContext): number {
   if (mfnSlot(boot.cr3Mfn) !== ctx.slot) return -EINVAL;
   // From here on this processor may hold translations.
-  noteFullFlush(spaceOf(ctx), ctx.vcpuId);
+  noteFlush(spaceOf(ctx), ctx.vcpuId);
   const error = newBasePointer(ctx, mfnIndex(boot.cr3Mfn));
   if (error !== 0) return error;
   const { processor } = ctx;

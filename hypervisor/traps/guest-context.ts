@@ -7,7 +7,7 @@ import { addressOk, isCanonicalAddress, ownFrameIndex } from '../mm/address.ts';
 import { newBasePointer, newUserBasePointer } from '../mm/base-pointer.ts';
 import { flushLocal, spaceOf } from '../mm/flush.ts';
 import { FIRST_RESERVED_GDT_ENTRY, installGdt } from '../mm/gdt.ts';
-import { noteFullFlush } from '../mm/space.ts';
+import { noteFlush } from '../mm/space.ts';
 import { setDebugRegister } from './debug-registers.ts';
 import { EFLAGS, IOPL_SHIFT, REG } from './mode.ts';
 import { codeSegment } from './segments.ts';
@@ -97,7 +97,7 @@ function loadRegisters(ctx: VcpuContext, image: DataView): void {
  */
 export function loadGuestContext(ctx: VcpuContext, image: DataView): number {
   if (image.byteLength < VCPU_GUEST_CONTEXT_BYTES || !callbacksOk(image) || !ldtOk(image)) return -EINVAL;
-  noteFullFlush(spaceOf(ctx), ctx.vcpuId);
+  noteFlush(spaceOf(ctx), ctx.vcpuId);
   const error = loadTables(ctx, image);
   if (error !== 0) return error;
   loadCallbacks(ctx, image);

@@ -23,6 +23,7 @@ export class XenStore {
   #nextToken = 1;
   #input = new Uint8Array(0);
   #answer: Message | undefined;
+  #isReconnecting = false;
 
   constructor(page: Uint8Array<SharedArrayBuffer>, events: Events, port: number) {
     this.#page = page;
@@ -83,9 +84,12 @@ export class XenStore {
   /** A new connection where the old one has broken: watches are set again. */
   reconnect(): void {
     this.#events.critical(() => {
+      // The other side sets all indexes anew: none of ours may come in between.
+      this.#isReconnecting = true;
       this.#store(ring.connection, XENSTORE_RECONNECT);
       this.#events.notify(this.#port);
       this.#events.waitFor(() => this.#load(ring.connection) === XENSTORE_CONNECTED);
+      this.#isReconnecting = false;
       this.#input = new Uint8Array(0);
       this.#answer = undefined;
     });
@@ -108,6 +112,7 @@ export class XenStore {
 
   /** In the upcall: takes what is there and sorts it. */
   #receive(): void {
+    if (this.#isReconnecting) return;
     const cons = this.#load(ring.rsp_cons), count = Math.min(XENSTORE_RING_SIZE, this.#load(ring.rsp_prod) - cons >>> 0);
     if (count > 0) {
       const input = new Uint8Array(this.#input.length + count);

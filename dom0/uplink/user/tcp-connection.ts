@@ -368,8 +368,11 @@ export class TcpConnection {
     if (diff(this.#nxt, this.#max) > 0) this.#max = this.#nxt;
     if (this.deadlineMs === Infinity) this.#deadline(this.#rtoMs);
   }
-  /** Payload of the largest packet handed on at once: whole segments. */
-  get #largestPacket(): number { return Math.floor((MAX_IP_BYTES - (this.#headerBytes - ETH_HLEN)) / this.#mss) * this.#mss; }
+  /** Payload of the largest packet handed on at once: whole segments, a third of the window so that they follow each other. */
+  get #largestPacket(): number {
+    const bytes = Math.min(MAX_IP_BYTES - (this.#headerBytes - ETH_HLEN), this.#largestWindow / 3);
+    return Math.max(1, Math.floor(bytes / this.#mss)) * this.#mss;
+  }
 
   #ownEndTaken(): void { this.#finTaken = true; this.#lingerIfDone(); }
   #finTaken = false;

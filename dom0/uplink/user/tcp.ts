@@ -23,8 +23,11 @@ const FIRST_EPHEMERAL = 49_152;
 
 export interface TcpCounters { opened: number; refused: number; evicted: number; resetsSent: number }
 
-/** Sockets of the host's side are read through one buffer: what they give is copied before the call returns. */
-const readBuffer = Buffer.allocUnsafeSlow(65_536);
+/**
+ * Sockets of the host's side are read through one buffer: what they give is copied before the call returns. A full one is
+ * one large packet of 44 segments, without a rest that would be a packet of its own.
+ */
+const readBuffer = Buffer.allocUnsafeSlow(44 * 1460);
 
 export class TcpTable implements TcpHost {
   readonly counters: TcpCounters = { opened: 0, refused: 0, evicted: 0, resetsSent: 0 };

@@ -8,6 +8,7 @@ import { fusedHandler } from './fusion.ts';
 import { CODE, PAGE_BYTES } from './layout.ts';
 import { blockHash } from './mmu.ts';
 import { R, RECORD_BYTES, writeRecord } from './record.ts';
+import type { SiblingCode } from './sibling-code.ts';
 import { BLOCK_ENTRIES, JUMP_BYTES, RECORDS_BYTES, S } from './state.ts';
 
 const BLOCK_MAX = 64;
@@ -47,6 +48,8 @@ export class BlockCache {
   readonly breakpoints = new Set<number>();
   /** Set where blocks are translated: they start with a record that counts. */
   translations: Translations | undefined;
+  /** Set where the domain has several vCPUs. */
+  siblings: SiblingCode | undefined;
   decoded = 0; dropped = 0; emptied = 0; instructions = 0;
 
   constructor(bytes: Uint8Array, view: DataView, area: number, codeMap: number, onCodeFrame: () => void) {
@@ -73,6 +76,7 @@ export class BlockCache {
     if (this.next + (BLOCK_MAX + 4) * RECORD_BYTES > this.area + S.records + RECORDS_BYTES) this.empty();
     const page = phys - phys % PAGE_BYTES, limit = page + PAGE_BYTES, start = this.next;
     let at = phys, crossed = 0;
+    this.announce(page / PAGE_BYTES);
     if (this.translations) { this.special(SPECIAL.count, at - page, this.translations.threshold); this.view.setUint32(start + R.disp, page, true); }
     for (let n = 0; n < BLOCK_MAX; n++) {
       if (at >= limit) break;
@@ -87,6 +91,7 @@ export class BlockCache {
         if (n > 0) break;
         const second = source.nextPage();
         if (!second) return 0;
+        this.announce(second / PAGE_BYTES >>> 0);
         const here = limit - at;
         this.scratch.set(this.bytes.subarray(at, limit));
         this.scratch.set(this.bytes.subarray(second, second + 15), here);
@@ -129,10 +134,15 @@ export class BlockCache {
     } finally { this.next = saved; }
   }
 
-  /** Drops every block with bytes in a frame. */
+  /** Drops every block with bytes in a frame, siblings' too once they look. */
   invalidate(frame: number): void {
+    Atomics.store(this.bytes, this.codeMap + frame, 0);
+    this.siblings?.written(frame);
+    this.drop(frame);
+  }
+  /** Drops this vCPU's; siblings' and the code map stay, which costs the next writer a look at most. */
+  drop(frame: number): void {
     const blocks = this.byFrame.get(frame);
-    this.bytes[this.codeMap + frame] = 0;
     if (!blocks) return;
     this.byFrame.delete(frame);
     for (const b of blocks) {
@@ -149,7 +159,8 @@ export class BlockCache {
   empty(): void {
     this.emptied++;
     this.translations?.emptied();
-    for (const frame of this.byFrame.keys()) this.bytes[this.codeMap + frame] = 0;
+    // Siblings may have blocks where this vCPU had.
+    if (!this.siblings) for (const frame of this.byFrame.keys()) this.bytes[this.codeMap + frame] = 0;
     this.byFrame.clear();
     this.byAddress.clear();
     this.bytes.fill(0, this.area + S.blocks, this.area + S.blocks + BLOCK_ENTRIES * 8);
@@ -164,10 +175,13 @@ export class BlockCache {
   private register(frame: number, block: Block): void {
     const list = this.byFrame.get(frame);
     if (list) list.push(block); else this.byFrame.set(frame, [block]);
-    if (!(this.bytes[this.codeMap + frame]! & CODE.translated)) {
-      this.bytes[this.codeMap + frame]! |= CODE.translated;
-      this.onCodeFrame();
-    }
+  }
+  /** Before a frame is read as code: from then on writes to it are seen. */
+  private announce(frame: number): void {
+    const known = Atomics.or(this.bytes, this.codeMap + frame, CODE.translated) & CODE.translated;
+    if (known && (!this.siblings || this.byFrame.has(frame))) return;
+    this.onCodeFrame();
+    if (!known) this.siblings?.becameCode(frame);
   }
   /** Merges a conditional jump into the comparison just put, when there is a handler for the two. */
   private fuse(d: Decoded): boolean {

@@ -9,6 +9,7 @@ import { jumpHash } from './mmu.ts';
 import { type JitMode, Translator } from './jit/translator.ts';
 import { R, writeRecord } from './record.ts';
 import { SegmentUnit } from './segments.ts';
+import { SiblingCode } from './sibling-code.ts';
 import { runHelper } from './helper-table.ts';
 import { x87StateOf } from './x87-helper.ts';
 import { fxrstor, fxsave } from './x87/index.ts';
@@ -53,6 +54,7 @@ export class SoftwareProcessor implements Processor {
   readonly segments: SegmentUnit;
   readonly blocks: BlockCache;
   private readonly translator: Translator | undefined;
+  private readonly siblings: SiblingCode | undefined;
   private readonly words: Int32Array;
   private readonly longs: BigUint64Array;
   private readonly slots: BigUint64Array;
@@ -78,6 +80,12 @@ export class SoftwareProcessor implements Processor {
     this.word(S.slot, o.slot);
     this.word(S.codeMap, o.layout.codeMap);
     this.blocks = new BlockCache(this.bytes, this.view, area, o.layout.codeMap, () => this.flushWritable());
+    if (o.layout.vcpus > 1) {
+      this.siblings = new SiblingCode(this.view, o.vcpu, o.layout.vcpus, {
+        dropFrames: (frame, stride) => { for (let f = frame; f < o.layout.end; f += stride) this.blocks.drop(f); },
+      });
+      this.blocks.siblings = this.siblings;
+    }
     this.segments = new SegmentUnit(this);
     writeRecord(this.view, area + S.exitRecord, { handler: SPECIAL.exit, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0, target: 0 });
     if (this.words[(S.fx + FX.mxcsr) / 4] === 0) {
@@ -163,6 +171,13 @@ export class SoftwareProcessor implements Processor {
 
   // ---- running
   run(): number {
+    this.siblings?.readMail();
+    const exit = this.runBlocks();
+    // Before what this exit asks for reaches another vCPU.
+    this.siblings?.readMail();
+    return exit;
+  }
+  private runBlocks(): number {
     this.word(S.patch, 0);
     for (;;) {
       if (this.mustStep()) {
@@ -180,7 +195,8 @@ export class SoftwareProcessor implements Processor {
       }
       if (exit === INTERNAL.hot) { this.translator?.hot(this.words[S.current / 4]! >>> 0, !this.longMode); continue; }
       if (exit === EXIT.attention && this.words[S.selfAttention / 4]) {
-        this.word(S.selfAttention, 0);
+        Atomics.store(this.words, S.selfAttention / 4, 0);
+        if (this.siblings?.readMail()) this.word(S.patch, 0);
         if (!Atomics.load(this.words, S.attention / 4)) continue;
       }
       if (exit === EXIT.breakpoint) this.stepOver = true;
@@ -189,9 +205,11 @@ export class SoftwareProcessor implements Processor {
   }
 
   step(): number {
+    this.siblings?.readMail();
     this.word(S.patch, 0);
     this.stepOver = false;
     const exit = this.stepOne();
+    this.siblings?.readMail();
     return exit ? this.count(exit) : 0;
   }
 
@@ -390,6 +408,7 @@ export class SoftwareProcessor implements Processor {
       ...Object.fromEntries([...this.exitCounts].map(([e, n]) => [`exit_${names[e] ?? e}`, n])),
       tlb_walks: this.words[S.walks / 4]! >>> 0, lookups: this.words[S.lookups / 4]! >>> 0,
       blocks_decoded: this.blocks.decoded, blocks_dropped: this.blocks.dropped, cache_emptied: this.blocks.emptied, instructions_decoded: this.blocks.instructions,
+      ...this.siblings && { sibling_code_posted: this.siblings.posted, sibling_code_read: this.siblings.read },
       ...this.translator?.counters(),
     };
   }

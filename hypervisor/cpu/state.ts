@@ -3,6 +3,7 @@
 //
 //   0x0000  words polled and exit details      0x1000  FXSAVE-shaped x87/MMX/SSE state
 //   0x0100  registers: 32 slots of 8 bytes     0x2000  scratch for page-crossing accesses
+//   0x4000  mail from siblings
 //   0x10000 TLBs: [view][kind] of 1024 entries {i64 tag, i32 addend, pad}
 //   0x30000 jump caches: [view] of 1024 entries {i64 rip, i32 record, pad}
 //   0x38000 pages in them: [view] of 4096 bytes, by the low bits of the page number
@@ -64,6 +65,8 @@ export const S = {
   exitRecord: 0x3000,
   /** Records of a block made for single-stepping. */
   stepRecords: 0x3040,
+  /** Mail from sibling vCPUs (sibling-code.ts): i32 not zero when there is some, then the bit maps of MAIL. */
+  mail: 0x4000,
   tlbs: 0x10000,
   jumpCaches: 0x30000,
   /** u8: not zero where the view's jump cache may have an address in a page with these low 12 bits of page number. */
@@ -71,6 +74,9 @@ export const S = {
   blocks: 0x100000,
   records: 0x300000,
 } as const;
+
+/** Bit maps behind S.mail, by frame number modulo their size. */
+export const MAIL = { becameCode: 0x200, written: 0x400, bytes: 0x200 } as const;
 
 export const TLB_ENTRIES = 1024;
 export const TLB_BYTES = TLB_ENTRIES * 16;

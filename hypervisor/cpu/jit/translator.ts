@@ -18,7 +18,9 @@ export type JitMode = 'off' | 'on' | 'force';
 /** The mode that a setting (XENOLITH_JIT) names. */
 export const jitModeOf = (setting: string | undefined): JitMode => setting === 'on' || setting === 'force' ? setting : 'off';
 
-const THRESHOLD = 3000, TRANSLATIONS_MAX = 8192, INSTRUCTIONS_MAX = 200;
+const THRESHOLD = 3000, TRANSLATIONS_MAX = 16_384, INSTRUCTIONS_MAX = 200;
+/** So many blocks share a module, whose making costs more than a function in it; one that runs AGAIN times more waits no longer. */
+const BATCH = 16, AGAIN = 2000;
 /** A block that keeps being overwritten stays with the interpreter. */
 const DROPS_MAX = 8;
 const HANDLERS_MAX = 0xffff;
@@ -40,11 +42,13 @@ export class Translator implements Translations {
   private readonly slotOf = new Map<number, number>();
   private readonly free: number[] = [];
   private nextSlot = SPECIAL_COUNT + allForms.length;
+  /** Hot blocks that wait for others: first record, and whether it is of compatibility mode. */
+  private readonly waiting = new Map<number, boolean>();
   /** The guest's own stores are dropping blocks. */
   private guest = false;
   private readonly drops = new Map<number, number>();
   private readonly reasons = new Map<string, number>();
-  private readonly counts = { translations: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, compileMs: 0 };
+  private readonly counts = { translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, compileMs: 0 };
 
   constructor(host: TranslatorHost, mode: 'on' | 'force') {
     this.host = host;
@@ -60,34 +64,58 @@ export class Translator implements Translations {
     if (view.getUint16(start + R.handler, true) !== SPECIAL.count) return;
     if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); return; }
     if (this.slotOf.size >= TRANSLATIONS_MAX) { blocks.empty(); return; }
-    const begin = performance.now();
-    this.translate(start, page, compat);
+    const again = this.waiting.has(start);
+    this.waiting.set(start, compat);
+    if (again || this.waiting.size >= BATCH || this.threshold === 1) this.translateWaiting();
+    else view.setInt32(start + R.imm, AGAIN, true);
+  }
+  private translateWaiting(): void {
+    const begin = performance.now(), blocks = [...this.waiting];
+    this.waiting.clear();
+    try { this.translate(blocks); } catch (error) {
+      // The interpreter goes on with them.
+      if (!(error instanceof WebAssembly.CompileError || error instanceof RangeError)) throw error;
+      this.refuse(`module: ${error.message}`);
+    }
     this.counts.compileMs += performance.now() - begin;
   }
   private refuse(reason: string): void { this.counts.refused++; this.note(reason); }
   private note(reason: string): void { this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1); }
 
-  private translate(start: number, page: number, compat: boolean): void {
+  private translate(starts: readonly (readonly [start: number, compat: boolean])[]): void {
     const { view, area, blocks } = this.host, m = new ModuleBuilder();
     const im = {
       handlerType: m.typeIndex({ params: ['i32'], results: [] }), translate: m.importFunction('translate', TRANSLATE),
       follow: m.importFunction('follow', FOLLOW), jumpTo: m.importFunction('jumpTo', LOOKUP), settle: m.importFunction('settle', SETTLE),
     };
-    const region = new Region(view, start, offset => this.warm(blocks.known(page + offset, compat)), INSTRUCTIONS_MAX);
-    const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, region, compat).compile();
-    for (const reason of untranslatable) this.note(reason);
-    if (!instructions) { this.counts.refused++; return; }
-    const slot = this.takeSlot();
-    if (slot === undefined) { this.refuse('no handler number left'); return; }
-    const ref = m.declare(fn.signature);
-    m.define(ref, fn);
-    m.extendTable(slot, [ref]);
+    const made: { start: number; slot: number }[] = [];
+    for (const [start, compat] of starts) {
+      if (view.getUint16(start + R.handler, true) !== SPECIAL.count) continue;
+      const page = view.getUint32(start + R.disp, true);
+      const region = new Region(view, start, offset => this.warm(blocks.known(page + offset, compat)), INSTRUCTIONS_MAX);
+      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, region, compat).compile();
+      for (const reason of untranslatable) this.note(reason);
+      if (!instructions) { this.counts.refused++; continue; }
+      const slot = this.takeSlot();
+      if (slot === undefined) { this.refuse('no handler number left'); break; }
+      const ref = m.declare(fn.signature);
+      m.define(ref, fn);
+      m.extendTable(slot, ref);
+      made.push({ start, slot });
+      this.counts.instructions += instructions;
+    }
+    if (!made.length) return;
     const bytes = m.build();
-    new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports);
-    this.slotOf.set(start, slot);
-    view.setUint16(start + R.handler, slot, true);
-    this.counts.translations++;
-    this.counts.instructions += instructions;
+    try { new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports); } catch (error) {
+      for (const { slot } of made) this.free.push(slot);
+      throw error;
+    }
+    for (const { start, slot } of made) {
+      this.slotOf.set(start, slot);
+      view.setUint16(start + R.handler, slot, true);
+    }
+    this.counts.translations += made.length;
+    this.counts.modules++;
     this.counts.bytes += bytes.length;
   }
   /** A block is worth having in another's translation when it has run now and then. */
@@ -109,6 +137,7 @@ export class Translator implements Translations {
 
   guestWrites(on: boolean): void { this.guest = on; }
   dropped(start: number): void {
+    this.waiting.delete(start);
     const slot = this.slotOf.get(start);
     if (slot === undefined) return;
     this.slotOf.delete(start);
@@ -122,13 +151,14 @@ export class Translator implements Translations {
     for (const slot of this.slotOf.values()) this.release(slot);
     this.counts.dropped += this.slotOf.size;
     this.slotOf.clear();
+    this.waiting.clear();
     this.drops.clear();
   }
 
   counters(): Record<string, number> {
     const c = this.counts;
     return {
-      jit_translations: c.translations, jit_live: this.slotOf.size, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped, jit_refused: c.refused,
+      jit_translations: c.translations, jit_modules: c.modules, jit_live: this.slotOf.size, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped, jit_refused: c.refused,
       jit_compile_us: Math.round(c.compileMs * 1000), ...Object.fromEntries([...this.reasons].map(([why, n]) => [`jit_left: ${why}`, n])),
     };
   }

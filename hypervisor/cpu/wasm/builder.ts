@@ -440,8 +440,8 @@ export class ModuleBuilder {
   private readonly types: string[] = [];
   private readonly imports: { name: string; type: number }[] = [];
   private readonly fns: { fn: Fn | undefined; type: number; name?: string }[] = [];
-  private elements: number[] = [];
-  private elementsAt = 0;
+  /** Runs of functions in the table, and where each begins. */
+  private elements: { at: number; functions: number[] }[] = [];
   private sharedTable = false;
 
   typeIndex(s: Signature): number {
@@ -461,9 +461,9 @@ export class ModuleBuilder {
   }
   define(ref: FuncRef, fn: Fn): void { this.fns[ref.index - this.imports.length]!.fn = fn; }
   /** Table 0 holds these functions, from element 0. */
-  setTable(refs: readonly FuncRef[]): void { this.elements = refs.map(r => r.index); }
-  /** These functions go into the imported table ("e" "table"), from element `at`. */
-  extendTable(at: number, refs: readonly FuncRef[]): void { this.setTable(refs); this.elementsAt = at; this.sharedTable = true; }
+  setTable(refs: readonly FuncRef[]): void { this.elements = [{ at: 0, functions: refs.map(r => r.index) }]; }
+  /** This function goes into the imported table ("e" "table"), as element `at`. */
+  extendTable(at: number, ref: FuncRef): void { this.elements.push({ at, functions: [ref.index] }); this.sharedTable = true; }
 
   build(): Uint8Array<ArrayBuffer> {
     const chunks: number[][] = [[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]];
@@ -478,9 +478,9 @@ export class ModuleBuilder {
     section(2, [[...string('e'), ...string('mem'), 2, 3, ...uleb(1), ...uleb(65536)],
       ...(this.sharedTable ? [[...string('e'), ...string('table'), 1, 0x70, 0, 0]] : []), ...this.imports.map(i => [...string('e'), ...string(i.name), 0, ...uleb(i.type)])]);
     section(3, this.fns.map(f => uleb(f.type)));
-    if (!this.sharedTable) section(4, [[0x70, 0, ...uleb(this.elements.length)]]);
+    if (!this.sharedTable) section(4, [[0x70, 0, ...uleb(this.elements.reduce((n, e) => n + e.functions.length, 0))]]);
     section(7, [...(this.sharedTable ? [] : [[...string('table'), 1, 0]]), ...this.fns.flatMap((f, i) => f.name ? [[...string(f.name), 0, ...uleb(this.imports.length + i)]] : [])]);
-    section(9, [[0, 0x41, ...sleb(BigInt(this.elementsAt)), 0x0b, ...uleb(this.elements.length), ...this.elements.flatMap(e => uleb(e))]]);
+    section(9, this.elements.map(({ at, functions }) => [0, 0x41, ...sleb(BigInt(at)), 0x0b, ...uleb(functions.length), ...functions.flatMap(e => uleb(e))]));
     const hinted = this.fns.flatMap((f, i) => { const h = f.fn?.branchHints(); return h ? [[...uleb(this.imports.length + i), ...h]] : []; });
     if (hinted.length) {
       const name = string('metadata.code.branch_hint'), count = uleb(hinted.length);

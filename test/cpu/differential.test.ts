@@ -4,7 +4,7 @@ import { runCampaign } from './differential/campaign.ts';
 import { NativeHost } from './differential/native.ts';
 import { describeSample } from './differential/report.ts';
 
-const count = Number(process.env['XENOLITH_DIFF_CASES'] ?? 200_000), seed = Number(process.env['XENOLITH_DIFF_SEED'] ?? 20261123);
+const count = Number(process.env['XENOLITH_DIFF_CASES'] ?? 400_000), seed = Number(process.env['XENOLITH_DIFF_SEED'] ?? 20261123);
 
 test(`${count} cases agree with the host's processor`, { timeout: 60_000 + count / 5 }, async context => {
   const host = NativeHost.open();

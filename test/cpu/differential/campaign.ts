@@ -21,6 +21,8 @@ export interface CampaignResult {
   cases: number; differing: number;
   /** Cases and differences by mnemonic. */
   tally: Map<string, { cases: number; differing: number }>;
+  /** Of our processor: translations and the like. */
+  counters: Record<string, number>;
   /** Cases by form (index into forms). */
   coverage: Uint32Array;
   /** Outcomes on the host by trap number. */
@@ -37,7 +39,7 @@ export async function runCampaign(host: NativeHost, o: CampaignOptions, progress
   const input = new Uint32Array(MAX_CASES * CASE_WORDS), ours = new Uint32Array(MAX_CASES * CASE_WORDS), theirs = new Uint32Array(MAX_CASES * CASE_WORDS);
   const inputBytes = new Uint8Array(input.buffer), theirBytes = new Uint8Array(theirs.buffer);
   const metas: Meta[] = Array.from({ length: BATCH }, () => newMeta(chosen[0]!));
-  const result: CampaignResult = { cases: 0, differing: 0, tally: new Map(), coverage: new Uint32Array(forms.length), traps: new Map(), samples: [] };
+  const result: CampaignResult = { cases: 0, differing: 0, tally: new Map(), coverage: new Uint32Array(forms.length), traps: new Map(), samples: [], counters: {} };
   const kinds = new Map<string, number>();
   const deck = { long: [] as Recipe[], compat: [] as Recipe[] };
   /** Every recipe comes up as often as any other. */
@@ -82,5 +84,6 @@ export async function runCampaign(host: NativeHost, o: CampaignOptions, progress
     result.cases += n;
     progress?.(result.cases, result.differing);
   }
+  result.counters = guest.cpu.counters();
   return result;
 }

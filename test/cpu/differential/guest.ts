@@ -28,7 +28,7 @@ export class Guest {
     const layout = layoutMemory(1, 256), pages = layout.totalBytes / 65536;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     this.cpu = createProcessor({
-      memory, layout, vcpu: 0, slot: 0, module: compileInterpreter(0), jit: jitModeOf(process.env['XENOLITH_JIT']),
+      memory, layout, vcpu: 0, slot: 0, module: compileInterpreter(0), jit: jitModeOf(process.env['XENOLITH_JIT'] ?? 'off'),
       host: { descriptor: selector => selector & 4 ? undefined : GDT[selector >> 3], foreign: () => 0, unimplemented: (_, bytes) => { this.unimplemented.set(bytes, (this.unimplemented.get(bytes) ?? 0) + 1); } },
     });
     this.words = new Uint32Array(memory.buffer as unknown as SharedArrayBuffer);

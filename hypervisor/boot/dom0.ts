@@ -3,7 +3,8 @@
 import { parentPort, type MessagePort } from 'node:worker_threads';
 import { CODE, layoutMemory } from '../cpu/layout.ts';
 import { DebugClient } from '../debug/client.ts';
-import { type Hypervisor, domainChanged, kickDomain, shutdownDomain } from '../domain/hypervisor.ts';
+import { type Hypervisor, domainChanged, kick, kickDomain, shutdownDomain } from '../domain/hypervisor.ts';
+import { runstateInfo } from '../domain/runstate.ts';
 import { Memories, type DomainMemory } from '../domain/memories.ts';
 import { D, DOMAIN_STATE, H, HypervisorState, MAX_SLOTS, MAX_VCPUS, V } from '../domain/state.ts';
 import * as channels from '../event/channels.ts';
@@ -17,19 +18,20 @@ import { pinTable } from '../mm/page-tables.ts';
 import { type Space, withPageLock } from '../mm/space.ts';
 import { initSpace } from '../mm/xen-tables.ts';
 import type { DebugAnswer, DebugRequest, DebugSession, TraceKind } from '../public/debug.ts';
-import type { BootContext, CreateDomain, Dom0Hypercalls, DomainInfo, ForeignMemory, GrantMapping, ProgramContext } from '../public/dom0-hypercalls.ts';
-import type { PerfReading } from '../public/perf.ts';
+import type { BootContext, CreateDomain, Dom0Hypercalls, DomainInfo, EventLatency, ForeignMemory, GrantMapping, ProgramContext, SchedulerInfo, VcpuInfo } from '../public/dom0-hypercalls.ts';
+import type { PerfCounters, PerfReading } from '../public/perf.ts';
 import { EBUSY, EINVAL, ENODATA, ENOMEM, ENOSPC, ESRCH } from '../public/errno.ts';
-import { shared_info, vcpu_info } from '../public/layouts.ts';
+import { shared_info, vcpu_info, vcpu_runstate_info } from '../public/layouts.ts';
 import { DOMID_FIRST_RESERVED } from '../public/xen.ts';
 import { GTF_permit_access } from '../public/grant_table.ts';
 import { RUNSTATE_running } from '../public/vcpu.ts';
 import { SHUTDOWN_crash } from '../public/sched.ts';
 import { domid as asDomid, mfnIndex, mfnOf, mfnSlot, type Domid, type EvtchnPort, type GrantRef, type Mfn } from '../public/types.ts';
+import { RATE_LIMIT_US } from '../sched/pcpus.ts';
 import { fillWallClock } from '../time/pvclock.ts';
 import { appendConsole, readConsole } from '../trace/console.ts';
 import { debugKey, hypercallName } from '../trace/debug-keys.ts';
-import { askSamples, readPerf, switchPerf } from '../trace/perf.ts';
+import { askSamples, readCounters, readPerf, switchPerf } from '../trace/perf.ts';
 import { readTrace, setTrace, TRACE, traced } from '../trace/trace.ts';
 import { Dom0Events } from './dom0-events.ts';
 import type { ThreadRequest } from './main.ts';
@@ -269,6 +271,35 @@ export class Dom0 implements Dom0Hypercalls {
     this.hv.state.dset(s.slot, D.maxMemKib, kib);
     return 0;
   }
+  domainSetScheduler(dom: Domid, weight: number, cap: number): number {
+    const { state } = this.hv, slot = state.slotOf(dom);
+    if (slot <= 0) return -ESRCH;
+    if (!(weight >= 1 && weight <= 65535) || !(cap >= 0 && cap <= 0xffff)) return -EINVAL;
+    state.dset(slot, D.weight, weight);
+    state.dset(slot, D.cap, cap);
+    return 0;
+  }
+  domainSendNmi(dom: Domid, vcpu: number): number {
+    const { state } = this.hv, slot = state.slotOf(dom);
+    if (slot <= 0) return -ESRCH;
+    if (!(vcpu >= 0 && vcpu < state.dget(slot, D.vcpus)) || !state.vget(slot, vcpu, V.up)) return -EINVAL;
+    state.vset(slot, vcpu, V.nmi, 1);
+    kick(this.hv, slot, vcpu);
+    return 0;
+  }
+  vcpuInfo(dom: Domid): VcpuInfo[] | number {
+    const { state } = this.hv, slot = state.slotOf(dom);
+    if (slot < 0) return -ESRCH;
+    return Array.from({ length: state.dget(slot, D.vcpus) }, (_, vcpu) => {
+      const granted = slot > 0 && state.vget(slot, vcpu, V.granted) !== 0, view = new DataView(runstateInfo(state, slot, vcpu).buffer), { time } = vcpu_runstate_info.fields;
+      return {
+        vcpu, online: state.vget(slot, vcpu, V.up) !== 0, running: slot === 0 || granted && state.vget(slot, vcpu, V.runstate) === RUNSTATE_running,
+        blocked: state.vget(slot, vcpu, V.blocked) !== 0,
+        cpuTimeNs: slot === 0 ? dom0TimeNs() : state.vlong(slot, vcpu, V.cpuTime) + (granted ? state.now() - state.vlong(slot, vcpu, V.ranSince) : 0n),
+        runstateNs: [0, 1, 2, 3].map(n => view.getBigUint64(time + 8 * n, true)),
+      };
+    });
+  }
   populate(dom: Domid, frameCount: number): Mfn[] | number {
     const s = this.spaceOf(dom);
     if (!s) return -ESRCH;
@@ -316,6 +347,11 @@ export class Dom0 implements Dom0Hypercalls {
     const { state } = this.hv, totalKib = Math.floor(process.constrainedMemory() > 0 && process.constrainedMemory() < 2 ** 50 ? process.constrainedMemory() / 1024 : process.availableMemory() / 1024);
     return { pcpus: state.words[H.pcpus]!, totalKib, freeKib: Math.floor(process.availableMemory() / 1024), cpuKhz: 1_000_000 };
   }
+  schedulerInfo(): SchedulerInfo {
+    const { words } = this.hv.state;
+    return { pcpus: words[H.pcpus]!, freePcpus: Atomics.load(words, H.freePcpus), waiting: Atomics.load(words, H.waiting), rateLimitUs: RATE_LIMIT_US };
+  }
+  eventLatency(): EventLatency { return this.events.latency; }
   readConsole(clear: boolean): string { return readConsole(this.hv.state, clear); }
   log(line: string): void { appendConsole(this.hv.state, line); }
   systemTimeNs(): bigint { return this.hv.state.now(); }
@@ -346,6 +382,11 @@ export class Dom0 implements Dom0Hypercalls {
       this.samplesRead.set(key, written);
       return reading;
     });
+  }
+  perfCounters(dom: Domid): PerfCounters[] | number {
+    const { state } = this.hv, slot = state.slotOf(dom);
+    if (slot <= 0) return -ESRCH;
+    return Array.from({ length: state.dget(slot, D.vcpus) }, (_, vcpu) => readCounters(state, slot, vcpu, hypercallName));
   }
   readTrace(dom: Domid, kinds: readonly TraceKind[], last: number): string[] | number {
     const { state } = this.hv, slot = state.slotOf(dom);

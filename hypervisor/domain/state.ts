@@ -17,7 +17,9 @@ export const CONSOLE_BYTES = 1 << 18;
 /** Header words. */
 export const H = { tableLock: 0, eventLock: 1, schedLock: 2, consoleLock: 3, nextDomid: 4, pcpus: 5, freePcpus: 6, tickBell: 7, dom0Bell: 8, dom0Exc: 9, consoleHead: 10, waiting: 11, epochLow: 12, epochHigh: 13, wallLow: 14, wallHigh: 15, memoryBell: 16, traceHead: 17, maptrackNext: 18, contendedSince: 20,
   /** i64: when the ticker looks again by itself, in ns of system time; 0 while it looks. [ticker] */
-  tickNext: 22 } as const;
+  tickNext: 22,
+  /** i64: when Dom0's doorbell was first rung since Dom0 last looked, in ns of system time; 0 for not. [any] */
+  dom0Rang: 24 } as const;
 /** The locks among them, for whoever cleans up after a thread. */
 export const LOCKS = [H.tableLock, H.eventLock, H.schedLock, H.consoleLock] as const;
 const HEADER_WORDS = 64;

@@ -35,6 +35,7 @@ function setPending(hv: Hypervisor, slot: number, port: number): void {
   const { state } = hv, bit = 1 << (port & 31);
   if (slot === 0) {
     Atomics.or(state.words, state.dom0Pending(port), bit);
+    if (Atomics.load(state.longs, H.dom0Rang / 2) === 0n) Atomics.compareExchange(state.longs, H.dom0Rang / 2, 0n, state.now());
     Atomics.add(state.words, H.dom0Bell, 1);
     Atomics.notify(state.words, H.dom0Bell);
     return;

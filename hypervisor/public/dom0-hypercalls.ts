@@ -2,7 +2,7 @@
 // Dom0's kernel is TypeScript, so its hypercalls take values instead of guest pointers; the checks behind
 // them are the ones a PV guest meets. A negative number is -errno (public/errno.h); nothing throws.
 import type { DebugAnswer, DebugRequest, DebugSession, TraceKind } from './debug.ts';
-import type { PerfReading } from './perf.ts';
+import type { PerfCounters, PerfReading } from './perf.ts';
 import type { Domid, EvtchnPort, GrantRef, Mfn } from './types.ts';
 
 /** A grant reference mapped by Dom0: `bytes` is the granting domain's own frame (4096 bytes, shared, no copy). */
@@ -46,6 +46,16 @@ export interface ForeignMemory {
   readonly slot: number;
 }
 
+/** One virtual CPU. Times in ns, by RUNSTATE_*. */
+export interface VcpuInfo {
+  readonly vcpu: number; readonly online: boolean; readonly running: boolean; readonly blocked: boolean;
+  readonly cpuTimeNs: bigint; readonly runstateNs: readonly bigint[];
+}
+/** pCPUs, those of them that nobody uses, and the vCPUs that wait for one. */
+export interface SchedulerInfo { readonly pcpus: number; readonly freePcpus: number; readonly waiting: number; readonly rateLimitUs: number }
+/** How long events for Dom0 waited to be seen: a histogram. `counts` has one more entry than `bucketsSec`, for what is slower. */
+export interface EventLatency { readonly bucketsSec: readonly number[]; readonly counts: readonly number[]; sumSec: number }
+
 export interface Dom0Hypercalls {
   // --- event channels (public/event_channel.h); results are ports of Dom0 unless `dom` says otherwise
   /** EVTCHNOP_alloc_unbound: a port of `dom` that `remote` may bind to. */
@@ -76,6 +86,11 @@ export interface Dom0Hypercalls {
   domainInfo(dom: Domid): DomainInfo | number;
   domainList(): DomainInfo[];
   domainSetMaxMem(dom: Domid, kib: number): number;
+  /** credit2's parameters: -EINVAL out of range. */
+  domainSetScheduler(dom: Domid, weight: number, cap: number): number;
+  /** XEN_DOMCTL_SENDTRIGGER_NMI. */
+  domainSendNmi(dom: Domid, vcpu: number): number;
+  vcpuInfo(dom: Domid): VcpuInfo[] | number;
   /** XENMEM_populate_physmap: allocate frames, all zero, in pfn order. */
   populate(dom: Domid, frameCount: number): Mfn[] | number;
   foreign(dom: Domid): ForeignMemory | number;
@@ -101,7 +116,12 @@ export interface Dom0Hypercalls {
   /** Counters of each vCPU, and its samples since the last reading. */
   perfRead(dom: Domid): PerfReading[] | number;
 
+  /** Counters of each vCPU alone: they may be read by several readers. */
+  perfCounters(dom: Domid): PerfCounters[] | number;
+
   // --- host
+  schedulerInfo(): SchedulerInfo;
+  eventLatency(): EventLatency;
   physInfo(): { pcpus: number; totalKib: number; freeKib: number; cpuKhz: number };
   /** The hypervisor's console ring (`xl dmesg`). */
   readConsole(clear: boolean): string;

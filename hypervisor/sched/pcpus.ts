@@ -12,7 +12,8 @@ import { type Hypervisor, kick } from '../domain/hypervisor.ts';
 import { locked } from '../lib/lock.ts';
 
 /** How long a vCPU may run while others wait: credit2's longest slice, or its rate limit when one with more credit waits. */
-const SLICE_NS = 10_000_000n, RATE_LIMIT_NS = 1_000_000n;
+export const RATE_LIMIT_US = 1000;
+const SLICE_NS = 10_000_000n, RATE_LIMIT_NS = BigInt(RATE_LIMIT_US) * 1000n;
 const ALLOWANCE_US = 10_500, CREDIT_MIN = -10_000_000;
 const WEIGHT_DEFAULT = 256;
 

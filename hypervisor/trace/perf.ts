@@ -9,7 +9,7 @@
 import { D, HYPERCALL_NUMBERS, type HypervisorState, V } from '../domain/state.ts';
 import { type Hypervisor, kick, kickDomain } from '../domain/hypervisor.ts';
 import { RUNSTATE_running } from '../public/vcpu.ts';
-import { EXIT_KINDS, type ExitKind, type PerfCount, type PerfReading, type PerfSample } from '../public/perf.ts';
+import { EXIT_KINDS, type ExitKind, type PerfCount, type PerfCounters, type PerfReading, type PerfSample } from '../public/perf.ts';
 
 const P = { exits: 0, exitMs: 16, calls: 32, callMs: 96, guestMs: 160, samplesWritten: 161, processor: 176, samples: 256 } as const;
 const SAMPLES = 128;
@@ -86,20 +86,21 @@ export function askSamples(hv: Hypervisor, slot: number): void {
 export function readPerf(state: HypervisorState, slot: number, vcpu: number, seen: number, nameOf: (hypercall: number) => string): PerfReading & { readonly written: number } {
   const at = state.perfOf(slot, vcpu), n = (index: number): number => state.perf[at + index]!;
   const addresses = new BigUint64Array(state.buffer, state.perf.byteOffset + at * 8, P.samples + 2 * SAMPLES);
-  const named = (names: readonly (readonly [string, number])[], counts: number, ms: number): Record<string, PerfCount> =>
-    Object.fromEntries(names.filter(([, i]) => n(counts + i) > 0).map(([name, i]) => [name, { count: n(counts + i), ms: n(ms + i) }]));
   const written = n(P.samplesWritten), samples: PerfSample[] = [];
   // More seen than written: another vCPU's, in the same place.
   for (let i = Math.max(seen > written ? 0 : seen, written - SAMPLES); i < written; i++) {
     const sample = P.samples + i % SAMPLES * 2;
     samples.push({ address: addresses[sample]!, kernelMode: n(sample + 1) === 1 });
   }
+  return { vcpu, written, samples, counters: readCounters(state, slot, vcpu, nameOf) };
+}
+export function readCounters(state: HypervisorState, slot: number, vcpu: number, nameOf: (hypercall: number) => string): PerfCounters {
+  const at = state.perfOf(slot, vcpu), n = (index: number): number => state.perf[at + index]!;
+  const named = (names: readonly (readonly [string, number])[], counts: number, ms: number): Record<string, PerfCount> =>
+    Object.fromEntries(names.filter(([, i]) => n(counts + i) > 0).map(([name, i]) => [name, { count: n(counts + i), ms: n(ms + i) }]));
   return {
-    vcpu, written, samples,
-    counters: {
-      exits: named(EXIT_KINDS.map((name, i) => [name, i]), P.exits, P.exitMs),
-      hypercalls: named(Array.from({ length: HYPERCALL_NUMBERS }, (_, i) => [nameOf(i), i]), P.calls, P.callMs),
-      guestMs: n(P.guestMs), processor: Object.fromEntries(PROCESSOR_COUNTERS.map((name, i) => [name, n(P.processor + i)])),
-    },
+    exits: named(EXIT_KINDS.map((name, i) => [name, i]), P.exits, P.exitMs),
+    hypercalls: named(Array.from({ length: HYPERCALL_NUMBERS }, (_, i) => [nameOf(i), i]), P.calls, P.callMs),
+    guestMs: n(P.guestMs), processor: Object.fromEntries(PROCESSOR_COUNTERS.map((name, i) => [name, n(P.processor + i)])),
   };
 }

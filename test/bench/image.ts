@@ -1,6 +1,6 @@
 // The benchmark's kernel, initrd and root file system: the same three files for every machine.
-import { readFileSync, writeFileSync, existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { readDeb } from '../../tools/image/deb.ts';
 import { INITRD_VERSION, makeInitrd, WANTED_MODULES } from '../../tools/image/initrd.ts';
 import { closeModules, moduleName } from '../../tools/image/modules.ts';
@@ -21,6 +21,7 @@ export async function benchKernel(): Promise<{ kernel: string; initrd: string; r
   const release = /linux-image-([^_]+)_/.exec(deb)![1]!, stem = join(defaultCacheDir(), 'guests', `bench-${INITRD_VERSION}n-${release}`);
   const paths = { kernel: `${stem}.vmlinuz`, initrd: `${stem}.initrd`, release };
   if (existsSync(paths.kernel) && existsSync(paths.initrd)) return paths;
+  mkdirSync(dirname(stem), { recursive: true });
   const modules = new Map<string, Uint8Array>();
   for (const e of readDeb(readFileSync(deb))) {
     if (e.type !== 'file') continue;

@@ -14,6 +14,8 @@ const act = z.discriminatedUnion('action', [
   z.strictObject({ action: z.literal('sysrq'), key: z.string().length(1) }),
 ]);
 
+const vifChange = z.strictObject({ carrier: z.boolean() });
+
 const domainOf = (request: FastifyRequest): string => (request.params as { domain: string }).domain;
 
 export function domainRoutes(api: FastifyInstance, { toolstack }: ApiContext): void {
@@ -38,6 +40,11 @@ export function domainRoutes(api: FastifyInstance, { toolstack }: ApiContext): v
     await toolstack.perform({ action: 'detach-vif', domain: domainOf(request), device: (request.params as { device: string }).device });
     return reply.code(204).send();
   });
+  api.patch('/v1/domains/:domain/vifs/:device', request => toolstack.perform({
+    action: 'set-carrier', domain: domainOf(request), device: (request.params as { device: string }).device, ...validated(vifChange, request.body),
+  }));
+  /** Its backend begins anew, unseen by the guest. */
+  api.post('/v1/domains/:domain/vifs/:device/restart', request => toolstack.perform({ action: 'restart-vif', domain: domainOf(request), device: (request.params as { device: string }).device }));
   /** Answers when the domain shuts down or is destroyed. */
   api.get('/v1/domains/:domain/end', (request, reply) => {
     const gone = new AbortController();

@@ -33,9 +33,19 @@ export class Netback implements NetBackend {
   check(vif: VifConfig): void { this.#switchOf(vif); }
 
   attach(vif: VifConfig, dom: Domid, backendPath: string): OpenVif {
-    const device = new Vif(this.#near, this.#switchOf(vif), vif, dom, backendPath);
-    device.start();
-    return { removed: device.removed, close: () => device.stop(), info: () => ({ ...device.metrics }) };
+    const metrics = newMetrics();
+    let removed = (): void => {};
+    const gone = new Promise<void>(resolve => { removed = resolve; });
+    const begin = (): Vif => {
+      const device = new Vif(this.#near, { bridge: this.#switchOf(vif), config: vif, dom, path: backendPath, metrics, removed });
+      device.start();
+      return device;
+    };
+    let device = begin();
+    return {
+      removed: gone, close: () => device.stop(), info: () => ({ ...metrics }),
+      restart: async () => { await device.stop(); device = begin(); },
+    };
   }
 
   #switchOf(vif: VifConfig): Switch {
@@ -45,37 +55,52 @@ export class Netback implements NetBackend {
   }
 }
 
+export interface VifOptions {
+  readonly bridge: Switch; readonly config: VifConfig; readonly dom: Domid;
+  /** The backend's directory in xenstore. */
+  readonly path: string;
+  readonly metrics: NetbackMetrics;
+  /** The device has been unplugged for good. */
+  removed(): void;
+}
+
 export class Vif implements SwitchPort {
   readonly name: string;
-  readonly metrics: NetbackMetrics = newMetrics();
-  /** Resolves when the device has been unplugged for good. */
-  readonly removed: Promise<void>;
   readonly #near: NetbackNeighbours;
-  readonly #switch: Switch;
-  readonly #config: VifConfig;
-  readonly #dom: Domid;
+  readonly #o: VifOptions;
   readonly #backend: XenbusBackend;
   readonly #multicast = new MulticastFilter();
   #link: Link | undefined;
   #attachment: Attachment | undefined;
   #unwatch: (() => void) | undefined;
+  #unwatchCarrier: (() => void) | undefined;
+  /** The toolstack's `carrier`: without it the guest's frames and those for it are dropped. */
+  #carrier = true;
   #complaints = 0;
 
-  /** @param path the backend's directory in xenstore */
-  constructor(near: NetbackNeighbours, bridge: Switch, config: VifConfig, dom: Domid, path: string) {
-    this.#near = near; this.#switch = bridge; this.#config = config; this.#dom = dom;
+  constructor(near: NetbackNeighbours, options: VifOptions) {
+    const { config, dom, path } = options;
+    this.#near = near; this.#o = options;
     this.name = config.vifname ?? `vif${dom}.${path.slice(path.lastIndexOf('/') + 1)}`;
-    let removed = (): void => {};
-    this.removed = new Promise(resolve => { removed = resolve; });
     this.#backend = new XenbusBackend({
       kind: 'vif', store: near.store, path, log: line => near.log(line),
-      hooks: { init: () => this.#features(), connect: front => this.#connect(front), disconnect: () => this.#disconnect(), removed },
+      hooks: { init: () => this.#features(), connect: front => this.#connect(front), disconnect: () => this.#disconnect(), removed: () => options.removed() },
     });
   }
 
-  start(): void { this.#backend.start(); }
+  start(): void {
+    const { store } = this.#near, path = `${this.#o.path}/carrier`;
+    this.#unwatchCarrier = store.watch(path, 'carrier', () => {
+      this.#carrier = store.read(path) !== '0';
+      this.#attach();
+    });
+    this.#backend.start();
+  }
   /** Lets go of the rings, leaves the switch. */
-  stop(): Promise<void> { return this.#backend.stop(); }
+  stop(): Promise<void> {
+    this.#unwatchCarrier?.();
+    return this.#backend.stop();
+  }
 
   // ---- as a port of the switch
   abilities(): NonNullable<Link['abilities']> { return this.#link?.abilities ?? { blankChecksum: true, gsoV4: true, gsoV6: true }; }
@@ -83,16 +108,23 @@ export class Vif implements SwitchPort {
   room(): number { return this.#link?.room ?? 0; }
 
   #connect(front: FrontendDetails): Keys {
-    const { hypercalls, store } = this.#near, { rate } = this.#config;
+    const { hypercalls, store } = this.#near, { dom, metrics, config: { rate } } = this.#o;
     const broken = (what: string): void => { this.#complain(`${what}: the interface is shut down until the guest connects anew`); this.#drop(); };
     this.#link = new Link({
-      dom: this.#dom, hypercalls, metrics: this.metrics, credit: rate && new Credit(rate), multicast: this.#multicast,
+      dom, hypercalls, metrics, credit: rate && new Credit(rate), multicast: this.#multicast,
       send: frame => this.#attachment?.send(frame), roomGrew: () => this.#attachment?.roomGrew(), complain: what => this.#complain(what), broken,
     }, front);
-    this.#attachment = this.#switch.attach(this, this.#portOptions());
+    this.#attach();
     const path = `${front.path}/request-multicast-control`;
     this.#unwatch = store.watch(path, 'multicast-control', () => { this.#multicast.enabled = store.read(path) === '1'; });
     return {};
+  }
+
+  /** In the switch it is while there is a connection and a carrier. */
+  #attach(): void {
+    if (this.#link && this.#carrier) { this.#attachment ??= this.#o.bridge.attach(this, this.#portOptions()); return; }
+    this.#attachment?.detach();
+    this.#attachment = undefined;
   }
 
   #disconnect(): void {
@@ -102,14 +134,13 @@ export class Vif implements SwitchPort {
   }
 
   #drop(): void {
-    this.#attachment?.detach();
-    this.#attachment = undefined;
     this.#link?.close();
     this.#link = undefined;
+    this.#attach();
   }
 
   #portOptions(): PortOptions {
-    const { vlan, antispoof, mac } = this.#config;
+    const { vlan, antispoof, mac } = this.#o.config;
     return { ...(vlan === undefined ? {} : { vlan: parseVlan(vlan) ?? {} }), ...(antispoof && mac ? { allowedMacs: [mac] } : {}) };
   }
 

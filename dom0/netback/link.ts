@@ -81,8 +81,8 @@ export class Link {
     kickRx = () => rx.kick();
     this.#rx.push(rx);
     this.#undo.push(() => { tx.stop(); rx.stop(); });
-    // Requests may have been waiting since before the event channel was bound.
-    queueMicrotask(() => { tx.kick(); rx.kick(); });
+    // Requests may have been waiting since before the event channel was bound, and responses of a backend before this one.
+    queueMicrotask(() => { tx.kick(); rx.kick(); for (const port of new Set([txPort, rxPort])) hypercalls.evtchnSend(port); });
   }
 
   #openControl(front: FrontendDetails): void {

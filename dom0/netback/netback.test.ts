@@ -144,6 +144,42 @@ describe('frames', () => {
     expect((await c.receive()).length).toBeGreaterThanOrEqual(50);
   });
 
+  test('the link goes down and up as the toolstack says, before and after the frontend connects; the frontend stays', async () => {
+    const { world, a, b } = await pair(), port = (): number => world.bridges.find('xenbr0')!.ports.length;
+    world.store.write(`${b.back}/carrier`, '0');
+    await settle();
+    expect(port()).toBe(1);
+    a.send(broadcast(1));
+    b.send(broadcast(2));
+    await settle();
+    expect([(await b.receive()).length, (await a.receive()).length, b.reap().map(r => r.status), b.backKey('state')]).toEqual([0, 0, [0], '4']);
+    await b.setKeys({ state: '6' });
+    await b.setKeys({ state: '1' });
+    await b.connect();
+    b.post(10);
+    expect(port()).toBe(1);
+    world.store.write(`${b.back}/carrier`, '1');
+    await settle();
+    a.send(broadcast(1));
+    expect([port(), (await b.receive()).length]).toEqual([2, 1]);
+  });
+
+  test('a backend that begins anew serves the frontend it finds: packets that wait are sent, nothing stays behind', async () => {
+    const { world, a, b } = await pair(), { hypervisor } = world, held = [hypervisor.mappedCount, hypervisor.boundCount];
+    for (let life = 0; life < 20; life++) {
+      a.send(tcpFrame(1, 2, pattern(3000)), { blank: true });
+      await a.open.restart();
+      a.send(tcpFrame(1, 2, pattern(2000)), { blank: true });
+      await settle();
+      expect((await b.receive()).map(f => f.bytes.length)).toEqual([3054, 2054]);
+      expect([a.reap().every(r => r.status === NETIF_RSP_OKAY), a.backKey('state'), hypervisor.mappedCount, hypervisor.boundCount]).toEqual([true, '4', ...held]);
+      await b.open.restart();
+      await settle();
+      b.post(4);
+    }
+    expect(a.open.info()).toMatchObject({ tx_errors: 0 });
+  });
+
   test('antispoof: only the interface\'s own address may be a source', async () => {
     const world = new NetWorld(), a = await world.guest(1, { mac: '00:16:3e:00:00:01', antispoof: true }), b = await world.guest(2);
     b.post(10);

@@ -47,14 +47,17 @@ export function neighborSolicitation(target: Uint8Array, mac: Uint8Array): Uint8
   return b;
 }
 
+/** Flags: DHCPv6 has addresses, and more. */
+const MANAGED = 0x80, OTHER = 0x40;
+
 export interface RouterAdvertisement { readonly prefix: Uint8Array; readonly prefixBits: number; readonly mtu: number; readonly dns: Uint8Array; readonly mac: Uint8Array; readonly lifetimeSeconds: number }
 
-/** Hosts make their own addresses in the prefix; more (the search list) is had by DHCPv6. */
+/** Hosts make their own addresses in the prefix, and may ask for another by DHCPv6. */
 export function routerAdvertisement({ prefix, prefixBits, mtu, dns, mac, lifetimeSeconds }: RouterAdvertisement): Uint8Array {
   const b = new Uint8Array(16 + 8 + 8 + 32 + 24);
   b[0] = ND_ROUTER_ADVERT;
   b[4] = 64;
-  b[5] = 0x40;
+  b[5] = MANAGED | OTHER;
   put16(b, 6, lifetimeSeconds);
   b.set([OPT_SOURCE_LINKADDR, 1, ...mac], 16);
   b.set([OPT_MTU, 1], 24);

@@ -17,7 +17,11 @@ export type Action =
   | { readonly action: 'sysrq'; readonly domain: DomainRef; readonly key: string }
   | { readonly action: 'attach-vif'; readonly domain: DomainRef; readonly vif: VifConfig }
   /** By devid or address; waits until the guest has let go. */
-  | { readonly action: 'detach-vif'; readonly domain: DomainRef; readonly device: string };
+  | { readonly action: 'detach-vif'; readonly domain: DomainRef; readonly device: string }
+  /** The link of an interface that stays plugged in goes down or up. */
+  | { readonly action: 'set-carrier'; readonly domain: DomainRef; readonly device: string; readonly carrier: boolean }
+  /** The backend of one interface begins anew, as after a crash. */
+  | { readonly action: 'restart-vif'; readonly domain: DomainRef; readonly device: string };
 
 export type ActionName = Action['action'];
 
@@ -44,6 +48,8 @@ export interface VifView {
   readonly devid: number; readonly mac: string; readonly bridge: string;
   /** As far as an uplink has handed them out. */
   readonly addresses: readonly string[];
+  /** The state of the link, as the toolstack wants it. */
+  readonly carrier: boolean;
   /** Of the frontend; numbers are -1 where it has not written them. */
   readonly state: number; readonly eventChannel: number; readonly txRingRef: number; readonly rxRingRef: number; readonly backendPath: string;
   readonly counters: Readonly<Record<string, number>>;

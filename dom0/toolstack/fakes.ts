@@ -105,7 +105,7 @@ export function fakeWorld(): World {
       openVifs.add(path);
       // A guest that lets go as soon as it is asked.
       const removed = new Promise<void>(resolve => { store.watch(`${path}/state`, () => { if (store.read(`${path}/state`) === '5') resolve(); }); });
-      return { removed, close: async () => { openVifs.delete(path); }, info: () => ({}) };
+      return { removed, close: async () => { openVifs.delete(path); }, restart: async () => {}, info: () => ({}) };
     },
   };
   const log = { info: (_: object, m: string) => { messages.push(m); }, warn: (_: object, m: string) => { messages.push(m); }, error: (f: object, m: string) => { messages.push(`${m} ${JSON.stringify(f)}`); } };

@@ -74,6 +74,8 @@ export interface NetBackend {
 export interface OpenVif {
   /** Resolves when the guest has let go after it was asked to. */
   readonly removed: Promise<void>;
+  /** Begins anew with the frontend as it is, which is not told: as after a crash of the backend. */
+  restart(): Promise<void>;
   /** Lets go of everything, whatever the guest does. */
   close(): Promise<void>;
   info(): Readonly<Record<string, number>>;

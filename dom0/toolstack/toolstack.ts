@@ -11,7 +11,7 @@ import { checkConfig, createDomain, removeNodes, type Neighbours } from './creat
 import { endDomain, type DomainEnd, type DomainRecord } from './domain-record.ts';
 import { checked, messageOf, ToolstackError } from './errors.ts';
 import { domainPath, vbdBackendPath, vbdFrontendPath, vmPath } from './store-tree.ts';
-import { attachVif, closeVifs, detachVif, vifView } from './vifs.ts';
+import { attachVif, closeVifs, detachVif, restartVif, setCarrier, vifView } from './vifs.ts';
 
 export interface ToolstackOptions extends Neighbours {
   /** How long a guest may take to acknowledge control/shutdown. */
@@ -51,6 +51,8 @@ export class Toolstack {
       case 'rename': await this.#rename(record, action.name); break;
       case 'attach-vif': this.#mustRun(record); await attachVif(this.#near, record, action.vif); break;
       case 'detach-vif': this.#mustRun(record); await detachVif(this.#near, record, action.device); break;
+      case 'set-carrier': this.#mustRun(record); await setCarrier(this.#near, record, action.device, action.carrier); break;
+      case 'restart-vif': this.#mustRun(record); await restartVif(record, action.device); break;
       case 'sysrq': await this.#near.store.write(`${domainPath(record.domid)}/control/sysrq`, action.key); break;
     }
     return this.view(record);

@@ -44,7 +44,7 @@ export async function attachVif(near: VifNeighbours, record: DomainRecord, confi
   if (config.devid === undefined) while (used.has(devid)) devid++;
   if (used.has(devid)) throw new ToolstackError('bad-vif', `Domain ${record.domid} has an interface ${devid} already: give another devid or none`);
   checkVifs(near, [...record.vifs.map(v => ({ ...v.config, devid: v.devid })), { ...config, devid }]);
-  const place: AttachedVif = { devid, config, vif: { removed: Promise.resolve(), close: async () => {}, info: () => ({}) } };
+  const place: AttachedVif = { devid, config, vif: { removed: Promise.resolve(), close: async () => {}, restart: async () => {}, info: () => ({}) } };
   record.vifs = [...record.vifs, place];
   try {
     const plugged = await plugVif(near, { domid: record.domid, uuid: record.config.uuid }, devid, config);
@@ -54,11 +54,22 @@ export async function attachVif(near: VifNeighbours, record: DomainRecord, confi
   } catch (error) { record.vifs = record.vifs.filter(v => v !== place); throw error; }
 }
 
-/** Asks the guest to let go, and takes the interface when it does not. @param which devid or address @throws ToolstackError */
-export async function detachVif(near: VifNeighbours, record: DomainRecord, which: string): Promise<void> {
+/** @param which devid or address @throws ToolstackError */
+function vifOf(record: DomainRecord, which: string): AttachedVif {
   const found = record.vifs.find(v => /^\d+$/.test(which) ? v.devid === Number(which) : v.config.mac === which.toLowerCase());
   if (!found) throw new ToolstackError('device-not-found', `Unknown device ${which}.`);
-  const { store } = near, back = vifBackendPath(record.domid, found.devid);
+  return found;
+}
+
+/** Plugs the cable out of an interface that stays, or in again (io/netif.h, "Link state"). @throws ToolstackError */
+export async function setCarrier(near: VifNeighbours, record: DomainRecord, which: string, carrier: boolean): Promise<void> {
+  const { devid } = vifOf(record, which);
+  await writeNodes(near.store, [{ path: `${vifBackendPath(record.domid, devid)}/carrier`, value: carrier ? '1' : '0', permissions: ['n0', `r${record.domid}`] }]);
+}
+
+/** Asks the guest to let go, and takes the interface when it does not. @param which devid or address @throws ToolstackError */
+export async function detachVif(near: VifNeighbours, record: DomainRecord, which: string): Promise<void> {
+  const found = vifOf(record, which), { store } = near, back = vifBackendPath(record.domid, found.devid);
   await store.write(`${back}/online`, '0');
   await store.write(`${back}/state`, '5');
   let timer: NodeJS.Timeout | undefined;
@@ -75,6 +86,9 @@ function remember(record: DomainRecord): void { record.config = { ...record.conf
 /** Configurations that make the same interfaces again. */
 export const configsOf = (vifs: readonly AttachedVif[]): VifConfig[] => vifs.filter(v => v.config.mac !== undefined).map(v => ({ ...v.config, devid: v.devid }));
 
+/** @throws ToolstackError */
+export const restartVif = (record: DomainRecord, which: string): Promise<void> => vifOf(record, which).vif.restart();
+
 export async function closeVifs(record: DomainRecord): Promise<void> {
   const { vifs } = record;
   record.vifs = [];
@@ -86,6 +100,7 @@ export async function vifView(store: Store, record: DomainRecord, { devid, confi
   const number = async (key: string): Promise<number> => { const text = await store.read(`${front}/${key}`); return text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) : -1; };
   const addresses = (await store.read(`${backendPath}/addresses`))?.split(' ').filter(Boolean) ?? [];
   return {
+    carrier: (await store.read(`${backendPath}/carrier`)) !== '0',
     devid, mac: config.mac ?? '', bridge: config.bridge ?? 'xenbr0', backendPath, addresses, counters: vif.info(),
     state: await number('state'), eventChannel: await number('event-channel'), txRingRef: await number('tx-ring-ref'), rxRingRef: await number('rx-ring-ref'),
   };

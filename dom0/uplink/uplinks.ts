@@ -38,7 +38,10 @@ export class Uplinks {
       attach: (vif, dom, backendPath) => {
         const open = networks.attach(vif, dom, backendPath), device: Device = { bridge: vif.bridge ?? DEFAULT_BRIDGE, mac: vif.mac ?? '', backendPath };
         this.#devices.add(device);
-        const lease = this.#uplinks.get(device.bridge)?.leases().get(device.mac);
+        // An interface that was there before this Dom0 keeps its addresses.
+        const uplink = this.#uplinks.get(device.bridge), before = this.#store.read(`${backendPath}/addresses`)?.split(' ').filter(Boolean) ?? [];
+        uplink?.remember(device.mac, before);
+        const lease = uplink?.leases().get(device.mac);
         if (lease) this.#leased(device.bridge, device.mac, lease);
         return this.#watched(open, device);
       },
@@ -47,7 +50,7 @@ export class Uplinks {
 
   #watched(open: OpenVif, device: Device): OpenVif {
     return {
-      removed: open.removed, info: () => open.info(),
+      removed: open.removed, info: () => open.info(), restart: () => open.restart(),
       close: async () => {
         this.#devices.delete(device);
         await open.close();
@@ -57,7 +60,7 @@ export class Uplinks {
   }
 
   #leased(bridge: string, mac: string, lease: LeaseView | undefined): void {
-    for (const device of this.#devices) if (device.bridge === bridge && device.mac === mac) this.#store.write(`${device.backendPath}/addresses`, lease?.address ?? '');
+    for (const device of this.#devices) if (device.bridge === bridge && device.mac === mac) this.#store.write(`${device.backendPath}/addresses`, lease?.addresses.join(' ') ?? '');
   }
 
   close(): void { for (const uplink of this.#uplinks.values()) uplink.close(); this.#uplinks.clear(); }

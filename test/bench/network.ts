@@ -62,9 +62,9 @@ function median(values: readonly number[]): number {
   const sorted = [...values].sort((x, y) => x - y), half = sorted.length >> 1;
   return sorted.length % 2 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
+/** The median of sixty. */
 async function roundTripMs(guest: GuestShell, address: string): Promise<number> {
-  const m = /min\/avg\/max = [\d.]+\/([\d.]+)/.exec(await guest.run(`ping -c 20 -A ${address}`));
-  return Number(m?.[1] ?? NaN);
+  return median([...(await guest.run(`ping -c 60 -A ${address}`)).matchAll(/time=([\d.]+) ms/g)].map(m => Number(m[1])));
 }
 
 try {
@@ -92,8 +92,8 @@ try {
   for (let round = 0; round < rounds; round++) for (const [name, measure] of cases.filter(([name]) => name.includes(only))) {
     const value = await measure().catch(error => { process.stderr.write(`${name}: ${(error as Error).message}\n`); return NaN; });
     results.set(name, [...results.get(name) ?? [], value]);
-    process.stderr.write(`${name}: ${value.toFixed(1)}\n`);
+    process.stderr.write(`${name}: ${value.toFixed(2)}\n`);
   }
   for (const { name, vifs } of await host.client.domains()) for (const v of vifs) process.stderr.write(`${name}: ${JSON.stringify(v.counters)}\n`);
-  for (const [name, values] of results) process.stdout.write(`${name.padEnd(36)} ${median(values).toFixed(1).padStart(9)}   (${values.map(v => v.toFixed(1)).join(', ')})\n`);
+  for (const [name, values] of results) process.stdout.write(`${name.padEnd(36)} ${median(values).toFixed(2).padStart(9)}   (${values.map(v => v.toFixed(2)).join(', ')})\n`);
 } finally { for (const end of ending.reverse()) await end(); }

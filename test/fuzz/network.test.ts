@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { parseAddress, parseMac } from '../../dom0/packet/address.ts';
 import { arpFrame } from '../../dom0/packet/arp.ts';
 import { parseDhcp } from '../../dom0/packet/dhcp.ts';
-import { parseDhcpv6 } from '../../dom0/packet/dhcpv6.ts';
+import { dhcpv6Message, parseDhcpv6, parseIdentityAssociation, type Option } from '../../dom0/packet/dhcpv6.ts';
 import { answers, parseDnsQuery } from '../../dom0/packet/dns.ts';
 import { parseEthernet } from '../../dom0/packet/ethernet.ts';
 import { icmpFrame, parseIcmp } from '../../dom0/packet/icmp.ts';
@@ -28,12 +28,13 @@ function packet(r: Random): Uint8Array {
   const list = r.chance(2) ? V4 : V6, ends = { sourceMac: MAC, destinationMac: r.chance(4) ? new Uint8Array(6).fill(255) : GATEWAY_MAC, source: r.pick(list), destination: r.pick(list) };
   const ports = [67, 53, 546, 547, 1, 65_535];
   let b: Uint8Array;
-  switch (r.below(6)) {
+  switch (r.below(7)) {
     case 0: b = arpFrame(GATEWAY_MAC, { operation: r.below(3), senderMac: MAC, senderIp: r.pick(V4), targetMac: GATEWAY_MAC, targetIp: r.pick(V4) }); break;
     case 1: b = udpFrame(ends, r.below(65_536), r.pick(ports), r.bytes(r.below(400))); break;
     case 2: { const options = r.chance(2) ? synOptions(r.below(65_536), r.below(256)) : r.bytes(4 * r.below(10)), tcp = new Uint8Array(20 + options.length + r.below(100)); tcp.set(r.bytes(20)); tcp[12] = (20 + options.length) / 4 << 4; tcp[13] = r.pick([2, 16, 4, 1, 17, 18, 255, 0]); tcp.set(options, 20); b = ipFrame(ends, 6, tcp, 16); break; }
     case 3: b = icmpFrame(ends, Uint8Array.of(r.pick([8, 0, 3, 128, 133, 134, 135, 136]), r.below(3), ...r.bytes(6 + 8 * r.below(8))), 255); break;
     case 4: b = icmpFrame({ ...ends, source: r.pick(V6), destination: r.pick(V6) }, neighborSolicitation(r.pick(V6), MAC), 255); break;
+    case 5: b = udpFrame({ ...ends, source: r.pick(V6), destination: r.pick(V6) }, 546, 547, dhcpv6Message(r.below(14), r.bytes(3), Array.from({ length: r.below(6) }, (): Option => [r.pick([1, 2, 3, 5, 14, r.below(30)]), r.bytes(r.pick([0, 12, 40, r.below(60)]))]))); break;
     default: b = r.bytes(r.below(200)); b.set(GATEWAY_MAC.subarray(0, Math.min(6, b.length)));
   }
   if (b.length > 14 && r.chance(2)) b[14 + r.below(b.length - 14)] = r.u32() & 0xff;
@@ -48,6 +49,7 @@ it('parsers: nothing throws, and what is found lies inside the frame', () => {
       if (r.chance(2) && raw.length > 240) { raw.set([1, 1, 6]); raw.set([0x63, 0x82, 0x53, 0x63], 236); }
       parseDhcp(raw);
       parseDhcpv6(raw);
+      parseIdentityAssociation(raw);
       const query = parseDnsQuery(raw);
       if (query) { expect(query.questionEnd).toBeLessThanOrEqual(raw.length); answers(r.bytes(20), query.id, raw, query.questionEnd); }
       if (!ip) continue;

@@ -62,6 +62,8 @@ describe('Debian on the user-mode network', () => {
     [six] = /fd00:[0-9a-f:]+/.exec(await neighbour.run(`ip link set eth0 up; udhcpc -i eth0 -s /etc/xenolith/udhcpc -n -q >/dev/null; ${AWAIT_IPV6.replace('sleep 0.2', 'usleep 200000')}`)) as unknown as [string];
     expect((await host!.client.domain('neighbour')).vifs[0]!.addresses).toContain('10.0.2.16');
     expect(await debian.run('ping -c 2 10.0.2.2 && ping -c 2 10.0.2.16')).toMatch(/ 0% packet loss[\s\S]* 0% packet loss/);
+    expect(await debian.run('dhclient -6 -1 eth0 2>&1; ip -6 addr show eth0')).toContain('inet6 fd00::1:');
+    expect((await host!.client.domain('debian')).vifs[0]!.addresses).toEqual(['10.0.2.15', expect.stringMatching(/^fd00::1:/)]);
   }, LIMIT_MS);
 
   test('IPv6 between the two: echoes and TCP', async ctx => {

@@ -1,6 +1,6 @@
 // Two Debian guests on one bridge: what their own kernels, netfront and TCP make of netback and the switch.
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,10 +9,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { prepareDemo } from '../../tools/image/demo.ts';
 import { GuestShell, TestHost, type GuestFiles } from './guest-shell.ts';
 
-const LIMIT_MS = 600_000;
 const required = process.env['CI'] !== undefined;
 const MEGABYTES = 8;
-const CYCLES = Number(process.env['XENOLITH_TEST_CYCLES'] ?? 15);
+const CYCLES = Number(process.env['XENOLITH_TEST_CYCLES'] ?? 15), LIMIT_MS = 600_000 + 3000 * CYCLES, RESTARTS = 20;
 let dir = '', host: TestHost | undefined, a: GuestShell, b: GuestShell, why = '';
 
 beforeAll(async () => {
@@ -49,6 +48,12 @@ async function inUse(): Promise<{ channels: number; granted: number[]; used: num
   return { channels: lines.filter(l => /d0 port \d+: interdomain/.test(l)).length, granted: grants.map(g => g[0]!), used: grants.map(g => g[1]! + g[2]!) };
 }
 
+/** Of the whole host, without the guests' memories. */
+async function privateMiB(): Promise<number> {
+  const status = readFileSync(`/proc/${(await host!.client.host()).pid}/status`, 'utf8');
+  return Number(/^RssAnon:\s+(\d+)/m.exec(status)![1]) / 1024;
+}
+
 describe('two guests on a bridge', () => {
   test('ping each other', async ctx => {
     if (why) ctx.skip();
@@ -78,7 +83,7 @@ describe('two guests on a bridge', () => {
 
   test('unplugged under load and plugged in again, many times: nothing is lost but packets, nothing stays behind', async ctx => {
     if (why) ctx.skip();
-    const held = await inUse();
+    const held = await inUse(), before = await privateMiB();
     await a.run('(while :; do ping -c 1 -s 30000 -W 1 10.0.0.2; done) >/dev/null 2>&1 & echo $! >/tmp/load');
     const mac = (await host!.client.domain('a')).vifs[0]!.mac;
     for (let i = 0; i < CYCLES; i++) {
@@ -94,6 +99,33 @@ describe('two guests on a bridge', () => {
     expect([now.channels, now.used]).toEqual([held.channels, held.used]);
     // A guest may have other buffers out than before, but not more for each cycle.
     for (const [i, granted] of now.granted.entries()) expect(granted - held.granted[i]!).toBeLessThan(64);
+    const grew = await privateMiB() - before;
+    process.stderr.write(`${CYCLES} cycles: the host grew by ${grew.toFixed(0)} MiB; granted ${held.granted.join(' ')} before, ${now.granted.join(' ')} after\n`);
+    expect(grew).toBeLessThan(200 + CYCLES / 10);
+  }, LIMIT_MS);
+
+  test('backends that begin anew under load: the connection goes on, nothing stays behind', async ctx => {
+    if (why) ctx.skip();
+    const held = await inUse();
+    let done = false;
+    const moved = transfer(a, b, '10.0.0.2').finally(() => { done = true; });
+    for (let i = 0; i < RESTARTS || !done; i++) {
+      await host!.client.restartVif(i % 2 ? 'a' : 'b', '0');
+      await new Promise(resolve => { setTimeout(resolve, 100); });
+    }
+    expect(await moved).toBe(true);
+    expect(await b.run('ping -c 3 10.0.0.1')).toContain('3 packets received');
+    const now = await inUse();
+    expect([now.channels, now.used]).toEqual([held.channels, held.used]);
+  }, LIMIT_MS);
+
+  test('a link that is down lets nothing pass, and comes back', async ctx => {
+    if (why) ctx.skip();
+    await host!.client.setCarrier('b', '0', false);
+    expect((await host!.client.domain('b')).vifs[0]).toMatchObject({ carrier: false, state: 4 });
+    expect(await a.run('ping -c 2 -W 1 10.0.0.2', 1)).toContain('100% packet loss');
+    await host!.client.setCarrier('b', '0', true);
+    expect(await a.run('ping -c 3 10.0.0.2')).toMatch(/[1-3] packets received/);
   }, LIMIT_MS);
 
   test('a second interface on another bridge sees nothing of the first', async ctx => {

@@ -35,6 +35,9 @@ export class Client {
   destroy(ref: string): Promise<void> { return this.#json('DELETE', `/v1/domains/${encodeURIComponent(ref)}`); }
   act(ref: string, action: Exclude<ActionName, 'create' | 'destroy' | 'attach-vif' | 'detach-vif'>, fields: object = {}): Promise<DomainView> { return this.#json('POST', `/v1/domains/${encodeURIComponent(ref)}/actions`, { action, ...fields }); }
   attachVif(ref: string, vif: VifConfig): Promise<DomainView> { return this.#json('POST', `/v1/domains/${encodeURIComponent(ref)}/vifs`, vif); }
+  setCarrier(ref: string, device: string, carrier: boolean): Promise<DomainView> { return this.#json('PATCH', `/v1/domains/${encodeURIComponent(ref)}/vifs/${encodeURIComponent(device)}`, { carrier }); }
+  /** Its backend begins anew, unseen by the guest. */
+  restartVif(ref: string, device: string): Promise<DomainView> { return this.#json('POST', `/v1/domains/${encodeURIComponent(ref)}/vifs/${encodeURIComponent(device)}/restart`, {}); }
   /** @param device devid or address */
   detachVif(ref: string, device: string): Promise<void> { return this.#json('DELETE', `/v1/domains/${encodeURIComponent(ref)}/vifs/${encodeURIComponent(device)}`); }
   waitEnd(ref: string): Promise<DomainEndView> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/end`); }

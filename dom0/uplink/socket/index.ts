@@ -44,6 +44,7 @@ export class SocketUplink implements Uplink {
   }
 
   leases(): ReadonlyMap<string, LeaseView> { return new Map(); }
+  remember(): void { /* likewise */ }
   onLease(): void { /* the other side hands addresses out, and says so to nobody else */ }
   forgetGuest(): void { /* nothing is held */ }
   /** Where it listens, for tests with port 0. */

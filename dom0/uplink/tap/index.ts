@@ -47,6 +47,7 @@ export class TapUplink implements Uplink {
   }
 
   leases(): ReadonlyMap<string, LeaseView> { return new Map(); }
+  remember(): void { /* likewise */ }
   onLease(): void { /* whoever is on the other side hands addresses out */ }
   forgetGuest(): void { /* nothing is held */ }
   close(): void {

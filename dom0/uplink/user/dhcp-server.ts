@@ -1,7 +1,7 @@
 // DHCP for the guests of one bridge (RFC 2131).
 // Invariant: one lease per Ethernet address, which keeps its IP address as long as others leave it free; at most as
 // many as the pool has addresses.
-import { formatMac } from '../../packet/address.ts';
+import { formatMac, parseMac } from '../../packet/address.ts';
 import * as dhcp from '../../packet/dhcp.ts';
 import { sameBytes } from '../../packet/bytes.ts';
 import { addressText, host4, inNetwork, netmask, type UserSettings } from './settings.ts';
@@ -24,7 +24,7 @@ export class DhcpServer {
   readonly #nowMs: () => number;
   /** By Ethernet address. */
   readonly #leases = new Map<string, Entry>();
-  onChange: (mac: string, lease: Lease | undefined) => void = () => {};
+  onChange: (mac: string) => void = () => {};
 
   constructor(settings: UserSettings, neighbours: Neighbours, nowMs: () => number = Date.now) {
     this.#settings = settings;
@@ -35,6 +35,14 @@ export class DhcpServer {
   leases(): Map<string, Lease> {
     const nowMs = this.#nowMs();
     return new Map([...this.#leases].filter(([, e]) => e.bound && e.expiresMs > nowMs).map(([mac, e]) => [mac, view(e)]));
+  }
+
+  /** An address that was given before: bound again, where it is in the pool and nobody else's. */
+  remember(mac: string, address: Uint8Array): void {
+    const owner = parseMac(mac), taken = new Set([...this.#leases.values()].map(e => addressText(e.address)));
+    if (!owner || this.#leases.has(mac) || !this.#inPool(address) || taken.has(addressText(address))) return;
+    this.#leases.set(mac, { address, hostname: undefined, expiresMs: this.#nowMs() + LEASE_SECONDS * 1000, bound: true, declined: false });
+    this.#neighbours.learn(address, owner);
   }
 
   /** @param payload of a datagram to port 67 @param frameMac who really sent it */
@@ -71,7 +79,7 @@ export class DhcpServer {
     entry.expiresMs = this.#nowMs() + LEASE_SECONDS * 1000;
     entry.hostname = hostnameOf(request.options.get(dhcp.OPT_HOSTNAME));
     this.#neighbours.learn(entry.address, request.mac);
-    this.onChange(mac, view(entry));
+    this.onChange(mac);
     return this.#reply(request, dhcp.DHCPACK, entry.address, true);
   }
 
@@ -81,7 +89,7 @@ export class DhcpServer {
     // Somebody has the address already: it rests a while, in a name of its own.
     this.#leases.delete(mac);
     this.#leases.set(`declined ${addressText(entry.address)}`, { ...entry, bound: false, declined: true, expiresMs: this.#nowMs() + DECLINED_MS });
-    this.onChange(mac, undefined);
+    this.onChange(mac);
   }
 
   #release(request: dhcp.DhcpRequest): void {
@@ -89,7 +97,7 @@ export class DhcpServer {
     if (!entry || !same(entry.address, request.clientIp)) return;
     entry.bound = false;
     entry.expiresMs = 0;
-    this.onChange(mac, undefined);
+    this.onChange(mac);
   }
 
   /** The client's old address, the one it wishes, the first free one, or the one longest unused. */

@@ -1,7 +1,7 @@
 // The user-mode network: a gateway with its services, whose other side are ordinary sockets of the host's. Guests are
 // behind it as behind a NAT; nothing needs a right the person does not have.
 import { arpFrame, ARPOP_REPLY, ARPOP_REQUEST, parseArp } from '../../packet/arp.ts';
-import { formatAddress, formatMac } from '../../packet/address.ts';
+import { formatAddress, formatMac, parseAddress } from '../../packet/address.ts';
 import { sameBytes } from '../../packet/bytes.ts';
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from '../../packet/dhcp.ts';
 import { DNS_PORT } from '../../packet/dns.ts';
@@ -10,8 +10,8 @@ import { echoReply, ICMP_ECHO, ICMPV6_ECHO_REQUEST, parseIcmp } from '../../pack
 import { IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, parseIp, type Ip } from '../../packet/ip.ts';
 import { parseUdp, udpFrame, type Ends, type Udp } from '../../packet/udp.ts';
 import type { Attachment, Frame, SwitchPort } from '../../switch/port.ts';
-import type { Uplink } from '../uplink.ts';
-import { DhcpServer, type Lease } from './dhcp-server.ts';
+import type { LeaseView, Uplink } from '../uplink.ts';
+import { DhcpServer } from './dhcp-server.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
 import { Echo } from './echo.ts';
 import { Forwards } from './forwards.ts';
@@ -71,8 +71,25 @@ export class UserUplink implements Uplink, Link {
     return uplink;
   }
 
-  leases(): ReadonlyMap<string, Lease> { return this.dhcp.leases(); }
-  onLease(callback: (mac: string, lease: Lease | undefined) => void): void { this.dhcp.onChange = callback; }
+  leases(): ReadonlyMap<string, LeaseView> {
+    const all = new Map<string, LeaseView>([...this.dhcp.leases()].map(([mac, { address, hostname, expiresMs }]) => [mac, { addresses: [address], hostname, expiresMs }]));
+    for (const [mac, { address, expiresMs }] of this.#router6?.dhcp.leases() ?? []) {
+      const four = all.get(mac);
+      all.set(mac, { addresses: [...four?.addresses ?? [], address], hostname: four?.hostname, expiresMs: Math.min(expiresMs, four?.expiresMs ?? Infinity) });
+    }
+    return all;
+  }
+  onLease(callback: (mac: string, lease: LeaseView | undefined) => void): void {
+    const changed = (mac: string): void => callback(mac, this.leases().get(mac));
+    this.dhcp.onChange = changed;
+    if (this.#router6) this.#router6.dhcp.onChange = changed;
+  }
+  remember(mac: string, addresses: readonly string[]): void {
+    for (const address of addresses.map(parseAddress)) {
+      if (address?.length === 4) this.dhcp.remember(mac, address);
+      if (address?.length === 16) this.#router6?.dhcp.remember(mac, address);
+    }
+  }
   addressesOf(mac: string): string[] { return this.neighbours.addressesOf(mac); }
   forgetGuest(mac: string): void { this.tcp.forgetGuest(mac); this.udp.forgetGuest(mac); }
 
@@ -143,7 +160,7 @@ export class UserUplink implements Uplink, Link {
   #datagram(b: Uint8Array, ip: Ip, udp: Udp, unicast: boolean): void {
     const payload = b.subarray(udp.at, udp.end);
     if (ip.version === 4 && udp.destinationPort === DHCP_SERVER_PORT) { this.#dhcp(b, payload); return; }
-    if (ip.version === 6 && this.#router6!.dhcp(b, ip, udp.destinationPort, payload)) return;
+    if (ip.version === 6 && this.#router6!.datagram(b, ip, udp.destinationPort, payload)) return;
     if (!unicast || !this.#fromGuest(b, ip)) return;
     const source = formatAddress(b, ip.sourceAt, ip.addressBytes);
     if (udp.destinationPort === DNS_PORT && this.#isDns(b, ip)) {

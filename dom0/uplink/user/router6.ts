@@ -1,10 +1,11 @@
-// The IPv6 router of the user-mode network: neighbour discovery, router advertisements, DHCPv6 without addresses.
+// The IPv6 router of the user-mode network: neighbour discovery, router advertisements, and the way to DHCPv6.
 import { sameBytes } from '../../packet/bytes.ts';
-import { dhcpv6Message, DHCPV6_CLIENT_PORT, DHCPV6_INFORMATION_REQUEST, DHCPV6_REPLY, DHCPV6_SERVER_PORT, duidOf, OPTION_CLIENTID, OPTION_DNS_SERVERS, OPTION_SERVERID, parseDhcpv6 } from '../../packet/dhcpv6.ts';
+import { DHCPV6_CLIENT_PORT, DHCPV6_SERVER_PORT } from '../../packet/dhcpv6.ts';
 import { icmpFrame, type Icmp } from '../../packet/icmp.ts';
 import type { Ip } from '../../packet/ip.ts';
 import { multicastMac, ND_HOP_LIMIT, ND_NEIGHBOR_SOLICIT, ND_ROUTER_SOLICIT, neighborAdvertisement, neighborSolicitation, parseNdp, routerAdvertisement, solicitedNode } from '../../packet/ndp.ts';
 import { udpFrame } from '../../packet/udp.ts';
+import { Dhcpv6Server } from './dhcpv6-server.ts';
 import { sendBytes, type Link } from './link.ts';
 import { inPrefix6 } from './settings.ts';
 
@@ -15,10 +16,12 @@ export class Router6 {
   readonly #link: Link;
   /** fe80::2, under which the router speaks. */
   readonly linkLocal: Uint8Array = Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2);
+  readonly dhcp: Dhcpv6Server;
   readonly #timer: NodeJS.Timeout;
 
   constructor(link: Link) {
     this.#link = link;
+    this.dhcp = new Dhcpv6Server({ prefix6: link.settings.prefix6!, dns6: link.settings.dns6!, mac: link.mac });
     // Guests that are up keep the route before its life ends.
     this.#timer = setInterval(() => { if (link.neighbours.size > 0) this.#advertise(ALL_NODES, multicastMac(ALL_NODES)); }, ADVERTISE_MS).unref();
   }
@@ -51,16 +54,11 @@ export class Router6 {
   }
 
   /** @returns whether the datagram was DHCPv6 */
-  dhcp(b: Uint8Array, ip: Ip, port: number, payload: Uint8Array): boolean {
+  datagram(b: Uint8Array, ip: Ip, port: number, payload: Uint8Array): boolean {
     if (port !== DHCPV6_SERVER_PORT) return false;
-    const message = parseDhcpv6(payload), client = message?.options.get(OPTION_CLIENTID), own = duidOf(this.#link.mac);
-    if (message?.type !== DHCPV6_INFORMATION_REQUEST) return true;
-    const server = message.options.get(OPTION_SERVERID);
-    if (server && !(server.length === own.length && sameBytes(server, 0, own, 0, own.length))) return true;
-    const reply = dhcpv6Message(DHCPV6_REPLY, message.transaction, [
-      ...client ? [[OPTION_CLIENTID, client] as const] : [], [OPTION_SERVERID, own], [OPTION_DNS_SERVERS, this.#link.settings.dns6!],
-    ]);
-    sendBytes(this.#link, udpFrame({ sourceMac: this.#link.mac, destinationMac: b.slice(6, 12), source: this.linkLocal, destination: b.slice(ip.sourceAt, ip.sourceAt + 16) }, DHCPV6_SERVER_PORT, DHCPV6_CLIENT_PORT, reply));
+    const mac = b.slice(6, 12), reply = this.dhcp.answer(payload, mac);
+    if (!reply) return true;
+    sendBytes(this.#link, udpFrame({ sourceMac: this.#link.mac, destinationMac: mac, source: this.linkLocal, destination: b.slice(ip.sourceAt, ip.sourceAt + 16) }, DHCPV6_SERVER_PORT, DHCPV6_CLIENT_PORT, reply));
     return true;
   }
 

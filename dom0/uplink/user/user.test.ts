@@ -5,7 +5,12 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Random } from '../../../test/fuzz/random.ts';
-import { parseAddress, parseMac } from '../../packet/address.ts';
+import { formatAddress, parseAddress, parseMac } from '../../packet/address.ts';
+import {
+  DHCPV6_ADVERTISE, DHCPV6_CONFIRM, DHCPV6_INFORMATION_REQUEST, DHCPV6_RELEASE, DHCPV6_REPLY, DHCPV6_REQUEST, DHCPV6_SOLICIT, dhcpv6Message, duidOf, identityAssociation,
+  OPTION_CLIENTID, OPTION_DNS_SERVERS, OPTION_IA_NA, OPTION_RAPID_COMMIT, OPTION_SERVERID, OPTION_STATUS_CODE, parseDhcpv6, parseIdentityAssociation, STATUS_NOT_ON_LINK,
+  type Dhcpv6, type Option,
+} from '../../packet/dhcpv6.ts';
 import { writeEthernet } from '../../packet/ethernet.ts';
 import { writeIp } from '../../packet/ip.ts';
 import { udpFrame } from '../../packet/udp.ts';
@@ -233,7 +238,7 @@ describe('datagrams', () => {
   it('DHCP: an address per guest that stays its own; somebody else\'s is refused', async () => {
     const { guest, uplink } = await network('domain=example.test'), answers: Uint8Array[] = [], seen: string[] = [];
     guest.onUdp = (_b, _ip, payload) => answers.push(payload.slice());
-    uplink.onLease((m, lease) => seen.push(`${m} ${lease?.address} ${lease?.hostname}`));
+    uplink.onLease((m, lease) => seen.push(`${m} ${lease?.addresses[0]} ${lease?.hostname}`));
     const ask = async (type: number, more: number[] = [], client = [0, 0, 0, 0]): Promise<Uint8Array> => {
       const b = new Uint8Array(300);
       b.set([1, 1, 6, 0, 1, 2, 3, 4]);
@@ -255,7 +260,38 @@ describe('datagrams', () => {
     expect(Buffer.from(ack).toString('latin1')).toContain('example.test');
     expect((await ask(3, [], [10, 0, 2, 15]))[242]).toBe(5);
     expect(seen).toEqual(['00:16:3e:00:00:01 10.0.2.15 debby', '00:16:3e:00:00:01 10.0.2.15 debby']);
-    expect(uplink.leases().get('00:16:3e:00:00:01')).toMatchObject({ address: '10.0.2.15', hostname: 'debby' });
+    expect(uplink.leases().get('00:16:3e:00:00:01')).toMatchObject({ addresses: ['10.0.2.15'], hostname: 'debby' });
+  });
+
+  it('DHCPv6: an address that follows from the Ethernet address, with one round trip or two; parameters alone; release', async () => {
+    const { guest, uplink } = await network('', { address: ip('fe80::15') }), answers: Dhcpv6[] = [], seen: string[] = [];
+    guest.onUdp = (_b, at, payload) => { if (at.version === 6) answers.push(parseDhcpv6(payload.slice())!); };
+    uplink.onLease((m, lease) => seen.push(`${m} ${lease?.addresses.join(' ')}`));
+    const { mac: own } = guest.options, client: Option = [OPTION_CLIENTID, duidOf(own)], association = identityAssociation(7, ip('fd00::1:16:3e00:1'), 100);
+    const ask = async (type: number, ...options: Option[]): Promise<Dhcpv6> => {
+      answers.length = 0;
+      guest.send(udpFrame({ sourceMac: own, destinationMac: mac('33:33:00:01:00:02'), source: ip('fe80::15'), destination: ip('ff02::1:2') }, 546, 547, dhcpv6Message(type, Uint8Array.of(1, 2, 3), options)));
+      await until(() => answers.length > 0);
+      return answers[0]!;
+    };
+    const given = (message: Dhcpv6): string => formatAddress(parseIdentityAssociation(message.options.get(OPTION_IA_NA)!)!.address!, 0, 16);
+    const advertised = await ask(DHCPV6_SOLICIT, client, association), server: Option = [OPTION_SERVERID, advertised.options.get(OPTION_SERVERID)!];
+    expect([advertised.type, given(advertised), uplink.leases().size]).toEqual([DHCPV6_ADVERTISE, 'fd00::1:16:3e00:1', 0]);
+    const reply = await ask(DHCPV6_REQUEST, client, server, association);
+    expect([reply.type, given(reply), uplink.leases().get('00:16:3e:00:00:01')?.addresses]).toEqual([DHCPV6_REPLY, 'fd00::1:16:3e00:1', ['fd00::1:16:3e00:1']]);
+    expect((await ask(DHCPV6_SOLICIT, client, association, [OPTION_RAPID_COMMIT, new Uint8Array(0)])).type).toBe(DHCPV6_REPLY);
+    expect([...(await ask(DHCPV6_CONFIRM, client, identityAssociation(7, ip('fd00::99'), 100))).options.get(OPTION_STATUS_CODE)!]).toEqual([0, STATUS_NOT_ON_LINK]);
+    expect((await ask(DHCPV6_INFORMATION_REQUEST)).options.get(OPTION_DNS_SERVERS)).toHaveLength(16);
+    await ask(DHCPV6_RELEASE, client, server, association);
+    expect([uplink.leases().size, seen]).toEqual([0, ['00:16:3e:00:00:01 fd00::1:16:3e00:1', '00:16:3e:00:00:01 fd00::1:16:3e00:1', '00:16:3e:00:00:01 undefined']]);
+  });
+
+  it('addresses of guests that were there before stay theirs', async () => {
+    const { uplink } = await network();
+    uplink.remember('00:16:3e:00:00:01', ['10.0.2.16', 'fd00::1:16:3e00:1']);
+    uplink.remember('00:16:3e:00:00:02', ['10.0.2.16', '10.0.2.2', '192.168.0.1', 'nonsense', 'fd00::77']);
+    expect([...uplink.leases()].map(([m, { addresses }]) => [m, addresses])).toEqual([['00:16:3e:00:00:01', ['10.0.2.16', 'fd00::1:16:3e00:1']]]);
+    expect(uplink.neighbours.macOf(ip('10.0.2.16'))).toEqual(mac('00:16:3e:00:00:01'));
   });
 
   it('UDP goes out and comes back from whom was asked; nobody there is a port unreachable', async () => {

@@ -1,10 +1,10 @@
 // A Debian guest and a neighbour on one bridge with the user-mode network: what Debian's own programs make of it
-// (ifupdown, dhclient, curl, OpenSSH, apt, nmap).
+// (ifupdown, dhclient, curl, OpenSSH, apt, nmap), and what the neighbour keeps when they do too much.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo, type Server as TcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -20,7 +20,10 @@ const required = process.env['CI'] !== undefined;
 const SCANS = process.env['XENOLITH_TEST_SCANS'] === 'all'
   ? ['-sS -f', '-sX --badsum', '-sN', '-sF --mtu 16', '-sS --scanflags SYNFINRSTURG', '-sU', '-sY', '-sA --ip-options R', '-sS --data-length 1400 -D 10.0.2.77,ME', '-sW', '-sM', '-6 -sX', '-6 -sU']
   : ['-sX -f --badsum', '-sU', '-6 -sN'];
+/** 10000 is the long run. */
+const CONNECTIONS = Number(process.env['XENOLITH_TEST_CONNECTIONS'] ?? 2000);
 const SCANNED_PORTS = process.env['XENOLITH_TEST_SCANS'] === 'all' ? '1-1000' : '20-60';
+const LARGE_BYTES = 20_000_000, LARGE = Buffer.alloc(LARGE_BYTES);
 let dir = '', host: TestHost | undefined, debian: GuestShell, neighbour: GuestShell, six = '', why = '';
 const servers: Server[] = [];
 const port = (version: 4 | 6): number => (servers[version === 4 ? 0 : 1]!.address() as AddressInfo).port;
@@ -43,7 +46,7 @@ beforeAll(async () => {
     return;
   }
   for (const address of ['127.0.0.1', '::1']) {
-    const server = createServer((request, response) => { let n = 0; request.on('data', (d: Buffer) => { n += d.length; }).on('end', () => response.end(`${request.method} ${n} bytes`)); }).listen(0, address);
+    const server = createServer((request, response) => { let n = 0; request.on('data', (d: Buffer) => { n += d.length; }).on('end', () => response.end(request.url === '/large' ? LARGE : `${request.method} ${n} bytes`)); }).listen(0, address);
     await once(server, 'listening');
     servers.push(server);
   }
@@ -107,5 +110,58 @@ describe('Debian on the user-mode network', () => {
     // Without the large suite, where that is one of several.
     await debian.run('for f in /etc/apt/sources.list.d/*.sources; do [ -e $f ] && sed -i -E "s/^Suites: [a-z]+ (.+)/Suites: \\1/" $f; done; true');
     expect(await debian.run('apt-get update -q -o Acquire::Retries=3 2>&1')).toMatch(/Get:1 [\s\S]*Fetched [1-9][\s\S]*Reading package lists/);
+  }, LIMIT_MS);
+});
+
+describe('a guest that does too much', () => {
+  const open: TcpServer[] = [];
+  let usualMs = 0, beforeMiB = 0;
+  afterAll(() => { for (const server of open) server.close(); });
+  const listening = async (server: TcpServer): Promise<number> => {
+    open.push(server.listen({ port: 0, host: '127.0.0.1', backlog: 1000 }));
+    await once(server, 'listening');
+    return (server.address() as AddressInfo).port;
+  };
+  /** Milliseconds in which the neighbour fetches 20 MB from the host. */
+  const neighbourMs = async (): Promise<number> => {
+    const begin = performance.now();
+    expect(await neighbour.run(`wget -q -O - http://10.0.2.2:${port(4)}/large | wc -c`)).toBe(`${LARGE_BYTES}\n`);
+    return performance.now() - begin;
+  };
+  /** Memory stays bounded, and the neighbour has its share. */
+  const bearable = async (what: string): Promise<void> => {
+    const ms = await neighbourMs(), grewMiB = await host!.privateMiB() - beforeMiB;
+    process.stderr.write(`${what}: the neighbour needs ${ms.toFixed(0)} ms instead of ${usualMs.toFixed(0)}; the host grew by ${grewMiB.toFixed(0)} MiB\n`);
+    expect(grewMiB, what).toBeLessThan(400);
+    // Half of everything is its share; the rest is for a busy machine.
+    expect(ms, what).toBeLessThan(5 * usualMs + 1000);
+  };
+
+  test('its neighbour is served meanwhile, in bounded memory: many connections, calls to closed ports, a reader that does not read, datagrams', async ctx => {
+    if (why) ctx.skip();
+    await neighbourMs();
+    usualMs = await neighbourMs();
+    beforeMiB = await host!.privateMiB();
+    let connections = 0;
+    const many = await listening(createTcpServer(socket => { connections++; socket.on('close', () => { connections--; }).on('error', () => {}); }));
+    await debian.run(`ulimit -n 20000; perl -MSocket -e '$| = 1; for (1 .. ${CONNECTIONS}) { my $s; socket($s, PF_INET, SOCK_STREAM, 0) && connect($s, sockaddr_in(${many}, inet_aton("10.0.2.2"))) or die "$_: $!"; push @all, $s } print "open\\n"; sleep 600' >/tmp/many 2>&1 & echo $! >/tmp/pid; until grep -q . /tmp/many; do sleep 0.2; done; cat /tmp/many`).then(output => expect(output).toBe('open\n'));
+    expect(connections).toBe(CONNECTIONS);
+    await bearable(`${CONNECTIONS} open connections`);
+    await debian.run('kill $(cat /tmp/pid)');
+    await expect.poll(() => connections, { timeout: 120_000 }).toBe(0);
+
+    const flood = async (what: string, command: string): Promise<void> => {
+      await debian.run(`cat >/tmp/flood <<'END'\necho $$ >/tmp/pid\n${command}\nEND\nsetsid sh /tmp/flood </dev/null >/dev/null 2>&1 & sleep 2`);
+      await bearable(what);
+      await debian.run('kill -KILL -$(cat /tmp/pid)');
+    };
+    await flood('calls to closed ports', 'nmap -n -Pn -sS -T5 --min-rate 5000 --max-retries 0 -p 1-65535 10.0.2.2');
+    let unread = 0;
+    const stuck = await listening(createTcpServer(socket => { unread++; socket.pause().on('error', () => {}); }));
+    await flood('to a reader that does not read', `cat /dev/zero | curl -sS -T - http://10.0.2.2:${stuck}/`);
+    expect(unread).toBe(1);
+    await flood('datagrams to the neighbour', `perl -MSocket -e 'socket($s, PF_INET, SOCK_DGRAM, 0); $to = sockaddr_in(9, inet_aton("10.0.2.16")); send($s, "x" x 1400, 0, $to) while 1'`);
+    await flood('datagrams to the host', `perl -MSocket -e 'socket($s, PF_INET, SOCK_DGRAM, 0); $to = sockaddr_in(9, inet_aton("10.0.2.2")); send($s, "x" x 1400, 0, $to) while 1'`);
+    expect(await debian.run('ping -c 2 10.0.2.2')).toContain(' 0% packet loss');
   }, LIMIT_MS);
 });

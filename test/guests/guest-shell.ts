@@ -1,6 +1,7 @@
 // A demo guest whose shell is driven over its console, on a host of the test's own.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { DiskConfig, DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
@@ -29,6 +30,12 @@ export class TestHost {
       await new Promise(resolve => setTimeout(resolve, POLL_MS));
     }
     return host;
+  }
+
+  /** Of the whole host, without the guests' memories. */
+  async privateMiB(): Promise<number> {
+    const status = readFileSync(`/proc/${(await this.client.host()).pid}/status`, 'utf8');
+    return Number(/^RssAnon:\s+(\d+)/m.exec(status)![1]) / 1024;
   }
 
   /** As a power failure would: no chance to finish anything. */

@@ -1,6 +1,6 @@
 // Two Debian guests on one bridge: what their own kernels, netfront and TCP make of netback and the switch.
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -48,12 +48,6 @@ async function inUse(): Promise<{ channels: number; granted: number[]; used: num
   return { channels: lines.filter(l => /d0 port \d+: interdomain/.test(l)).length, granted: grants.map(g => g[0]!), used: grants.map(g => g[1]! + g[2]!) };
 }
 
-/** Of the whole host, without the guests' memories. */
-async function privateMiB(): Promise<number> {
-  const status = readFileSync(`/proc/${(await host!.client.host()).pid}/status`, 'utf8');
-  return Number(/^RssAnon:\s+(\d+)/m.exec(status)![1]) / 1024;
-}
-
 describe('two guests on a bridge', () => {
   test('ping each other', async ctx => {
     if (why) ctx.skip();
@@ -83,7 +77,7 @@ describe('two guests on a bridge', () => {
 
   test('unplugged under load and plugged in again, many times: nothing is lost but packets, nothing stays behind', async ctx => {
     if (why) ctx.skip();
-    const held = await inUse(), before = await privateMiB();
+    const held = await inUse(), before = await host!.privateMiB();
     await a.run('(while :; do ping -c 1 -s 30000 -W 1 10.0.0.2; done) >/dev/null 2>&1 & echo $! >/tmp/load');
     const mac = (await host!.client.domain('a')).vifs[0]!.mac;
     for (let i = 0; i < CYCLES; i++) {
@@ -99,7 +93,7 @@ describe('two guests on a bridge', () => {
     expect([now.channels, now.used]).toEqual([held.channels, held.used]);
     // A guest may have other buffers out than before, but not more for each cycle.
     for (const [i, granted] of now.granted.entries()) expect(granted - held.granted[i]!).toBeLessThan(64);
-    const grew = await privateMiB() - before;
+    const grew = await host!.privateMiB() - before;
     process.stderr.write(`${CYCLES} cycles: the host grew by ${grew.toFixed(0)} MiB; granted ${held.granted.join(' ')} before, ${now.granted.join(' ')} after\n`);
     expect(grew).toBeLessThan(200 + CYCLES / 10);
   }, LIMIT_MS);

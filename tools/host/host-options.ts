@@ -23,7 +23,7 @@ Options:
                                     host-loopback=off     the gateway's address does not lead to this host
                                     restrict=on           nothing but forwards
                           socket  another program: socket:/run/passt.sock, socket:HOST:PORT, socket:listen=...
-                          tap     tap:fd=N, an open descriptor of a TAP device; tap:/dev/tapN, a macvtap device
+                          tap     tap:NAME, a TAP device; tap:fd=N, an open descriptor; tap:/dev/tapN, a macvtap device
   --help                this help
 `;
 

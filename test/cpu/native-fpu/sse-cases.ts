@@ -151,6 +151,12 @@ function nearInteger(r: Random, format: SseFormat): bigint {
 const hex = (n: bigint | number, digits: number): string => n.toString(16).padStart(digits, '0');
 
 /** Differences in words; empty when host and implementation agree. */
+/** Of several NaNs a dot product may give any: makers add in different orders. */
+const anyNan = (c: SseCase, a: bigint, b: bigint): boolean => {
+  const nan = (v: bigint): boolean => c.instruction.result === 32 ? (v & 0x7fffffffn) > 0x7f800000n : (v & 0x7fffffffffffffffn) > 0x7ff0000000000000n;
+  return c.instruction.name.startsWith('dpp') && nan(a) && nan(b);
+};
+
 export function sseDifferences(c: SseCase, host: NativeResult): string[] {
   const { instruction, mxcsr } = c;
   const outcome = instruction.run(c.a, c.b, c.rax, mxcsr);
@@ -166,7 +172,7 @@ export function sseDifferences(c: SseCase, host: NativeResult): string[] {
   low.forEach((value, n) => {
     const at = 160 + (n * instruction.result) / 8;
     const actual = instruction.result === 32 ? BigInt(view.getUint32(at, true)) : view.getBigUint64(at, true);
-    check(`element${n}`, hex(actual, instruction.result / 4), hex(value, instruction.result / 4));
+    if (!anyNan(c, actual, value)) check(`element${n}`, hex(actual, instruction.result / 4), hex(value, instruction.result / 4));
   });
   if (outcome.rax !== undefined) check('rax', hex(host.rax, 16), hex(outcome.rax, 16));
   if (outcome.eflags !== undefined) check('eflags', hex(host.eflags & 0x8d5, 4), hex(outcome.eflags, 4));

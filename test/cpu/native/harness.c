@@ -39,6 +39,9 @@ struct slot {
 };
 
 static struct slot *volatile current;
+/** Cases so far, and at the last tick of the clock: one that is still there at the next does not end. */
+static volatile u64 cases, ticked;
+#define ENDLESS 255
 static u64 selectors[2];
 static u64 saved_rsp __attribute__((used));
 static u8 pristine[2 * 4096 * REGION_PAGES] __attribute__((aligned(4096)));
@@ -59,6 +62,8 @@ void *memset(void *to, int v, unsigned long n) { void *p = to; __asm__ volatile(
 void enter_case(struct slot *s);
 void leave_case(void);
 void handler_entry(void);
+void tick_entry(void);
+void go_on(void);
 __asm__(
   ".text\n"
   "enter_case:\n"
@@ -83,6 +88,10 @@ __asm__(
   // The kernel leaves AC and NT as the case left them.
   "handler_entry:\n"
   "  pushq $0x202; popfq; cld; jmp handler\n"
+  "tick_entry:\n"
+  "  pushq $0x202; popfq; cld; sub $8, %rsp; call tick; add $8, %rsp; ret\n"
+  "go_on:\n"
+  "  mov $15, %eax; syscall\n"            // rt_sigreturn
 );
 
 __attribute__((used)) void handler(int sig, siginfo_t *info, void *context) {
@@ -108,6 +117,13 @@ __attribute__((used)) void handler(int sig, siginfo_t *info, void *context) {
   leave_case();
 }
 
+/** A case that goes on for ever is ended as it stands. What processors do under virtualisation can surprise. */
+__attribute__((used)) void tick(void) {
+  struct slot *s = current;
+  if (s && ticked == cases) { s->trap = ENDLESS; leave_case(); }
+  ticked = cases;
+}
+
 static int page_differs(const u64 *a, const u64 *b) {
   u64 d = 0;
   for (int i = 0; i < 512; i++) d |= a[i] ^ b[i];
@@ -131,6 +147,7 @@ static void run_case(struct slot *s) {
       copy((void *)(regions[r] + 4096), s->data[r] + skip, WINDOW - skip);
     }
   }
+  cases++;
   current = s;
   enter_case(s);
   current = 0;
@@ -178,6 +195,10 @@ __attribute__((used)) void start(long *stack) {
   struct { void (*handler)(void); u64 flags; void (*restorer)(void); u64 mask; } action = { handler_entry, SA_SIGINFO | SA_ONSTACK | SA_NODEFER | 0x04000000, leave_case, 0 };
   static const int signals[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV };
   for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++) call(SYS_rt_sigaction, signals[i], (long)&action, 0, 8, 0, 0);
+  struct { void (*handler)(void); u64 flags; void (*restorer)(void); u64 mask; } clock = { tick_entry, SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER | 0x04000000, go_on, 0 };
+  call(SYS_rt_sigaction, SIGALRM, (long)&clock, 0, 8, 0, 0);
+  struct { long every[2], first[2]; } period = { { 1, 0 }, { 1, 0 } };
+  call(SYS_setitimer, 0, (long)&period, 0, 0, 0, 0);
   place_segments();
   // Stray accesses of the cases must find nothing: the stack and what the kernel maps above it go.
   u64 low = ((u64)stack & -4096ul) - (64ul << 20);

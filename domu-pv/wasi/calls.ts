@@ -23,6 +23,9 @@ export type WasiVersion = keyof typeof VERSIONS;
 export const WASI_VERSIONS = Object.keys(VERSIONS) as WasiVersion[];
 const SUBSCRIPTIONS_MAX = 1024, ABSTIME = 1, FOLLOW = 1, ALL_RIGHTS = (1n << 30n) - 1n;
 
+/** Those of preview 1, and WasmEdge's, which interpreters import whether they use them or not: sockets are refused when used, not when loaded. */
+const SOCKET_CALLS = ['accept', 'recv', 'send', 'shutdown', 'open', 'connect', 'bind', 'listen', 'recv_from', 'send_to', 'getsockopt', 'setsockopt', 'getlocaladdr', 'getpeeraddr', 'getaddrinfo'].map(name => `sock_${name}`);
+
 /** Calls that may wait for the console or for ever, or do not come back. */
 const WAITING_CALLS: ReadonlySet<string> = new Set(['fd_read', 'fd_write', 'fd_pread', 'fd_pwrite', 'poll_oneoff', 'sched_yield', 'proc_exit']);
 
@@ -116,7 +119,7 @@ class Calls {
       path_symlink: (target: number, targetBytes: number, fd: number, path: number, bytes: number) => { const f = this.#find(fd, path, bytes, false); this.#absent(f); f.directory.node.create(f.name, 'symlink', m.string(target, targetBytes)); },
       path_unlink_file: (fd: number, path: number, bytes: number) => { const f = this.#find(fd, path, bytes, false); if (present(f).kind === 'directory') return ERRNO.ISDIR; f.directory.node.unlink(named(f)); return 0; },
 
-      sock_accept: () => ERRNO.NOTSUP, sock_recv: () => ERRNO.NOTSUP, sock_send: () => ERRNO.NOTSUP, sock_shutdown: () => ERRNO.NOTSUP,
+      ...Object.fromEntries(SOCKET_CALLS.map(name => [name, () => ERRNO.NOTSUP])),
     };
     return Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, this.#guarded(name, call)]));
   }

@@ -40,7 +40,7 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
     networks: uplinks.watching(new Netback({ hypercalls, store: parts.store, bridges, log: line => hypercalls.log(line) })), nowMs: () => Date.now(),
   });
   const debug = new DebugServices(hypercalls, options.runDir);
-  const api = createApi({ toolstack, consoles, debug, bridges, host: {
+  const api = createApi({ toolstack, consoles, hypercalls, debug, bridges, host: {
     view: () => hostView(hypercalls, options.hostPid),
     dmesg: clear => hypercalls.readConsole(clear),
     debugKeys: keys => { for (const key of keys) hypercalls.debugKey(key); },

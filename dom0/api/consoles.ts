@@ -17,7 +17,7 @@ export function serveConsoles(server: Server, { toolstack, consoles }: ApiContex
     socket.on('error', () => socket.destroy());
     try {
       const match = PATH.exec(request.url ?? '');
-      if (!match || request.headers.upgrade !== CONSOLE_PROTOCOL) throw new BadRequest('no-such-resource', `there is no upgrade to ${request.headers.upgrade} at ${request.url}`, 404);
+      if (!match || request.headers.upgrade !== CONSOLE_PROTOCOL) throw new BadRequest('no-such-resource', `there is no upgrade to ${request.headers.upgrade} at ${request.url}`);
       attach(toolstack.domid(decodeURIComponent(match[1]!)) as Domid, consoles, socket, head);
     } catch (error) { refuse(socket, error); }
   });

@@ -1,32 +1,24 @@
 // /v1/domains/:domain/{gdb,stacks,perf,trace}: debugging aids.
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { z } from 'zod';
-import { TRACE_MAX } from '../../hypervisor/public/debug.ts';
+import type { FastifyInstance } from 'fastify';
 import type { Domid } from '../../hypervisor/public/types.ts';
 import type { GdbEvent, GdbListen } from '../debug/gdb-server.ts';
 import { DEFAULT_INSTRUCTIONS } from '../debug/instructions.ts';
 import { ToolstackError } from '../toolstack/errors.ts';
-import { BadRequest, validated } from './problem.ts';
+import { CONTRACT } from './contract.ts';
+import { BadRequest } from './problem.ts';
+import { serve } from './route.ts';
 import type { ApiContext } from './server.ts';
-
-const gdb = z.strictObject({ port: z.int().min(0).max(65535).optional(), socket: z.string().regex(/^\//, 'must be an absolute path').max(107).optional() });
-/** instructions: how many to remember of each vCPU; true for the usual number. calls: hypercalls and events. */
-const trace = z.strictObject({ instructions: z.union([z.boolean(), z.int().min(0).max(TRACE_MAX)]).optional(), calls: z.boolean().optional() });
-const perf = z.strictObject({ seconds: z.coerce.number().min(0.1).max(600).default(5), hertz: z.coerce.number().int().min(1).max(1000).default(500) });
-const count = z.coerce.number().int().min(1).max(TRACE_MAX).default(100);
-const last = z.strictObject({ last: count });
-const calls = z.strictObject({ last: count, kind: z.enum(['hypercalls', 'events', 'all']).default('all') });
 
 export function debugRoutes(api: FastifyInstance, { toolstack, debug }: ApiContext): void {
   if (!debug) return;
-  const domainOf = (request: FastifyRequest): Domid => {
-    const dom = toolstack.domid((request.params as { domain: string }).domain);
+  const domainOf = ({ domain }: { readonly domain: string }): Domid => {
+    const dom = toolstack.domid(domain);
     if (dom === 0) throw new ToolstackError('dom0-refused', 'Domain-0 is the host itself');
     return dom as Domid;
   };
   /** Opens a place for gdb to connect to, says so and what happens there in lines of JSON, and closes it with the connection. */
-  api.post('/v1/domains/:domain/gdb', async (request, reply) => {
-    const dom = domainOf(request), { port, socket } = validated(gdb, request.body ?? {});
+  serve(api, CONTRACT.gdb, async ({ params, body: { port, socket }, reply }) => {
+    const dom = domainOf(params);
     const listen: GdbListen | undefined = port !== undefined ? { port } : socket !== undefined ? { socket } : undefined;
     const early: GdbEvent[] = [];
     let say = (event: GdbEvent): void => { early.push(event); };
@@ -38,23 +30,19 @@ export function debugRoutes(api: FastifyInstance, { toolstack, debug }: ApiConte
     say = event => { reply.raw.write(`${JSON.stringify(event)}\n`); if (event.event === 'ended') reply.raw.end(); };
     early.forEach(say);
     reply.raw.on('close', () => server.close());
+    return '';
   });
-  api.get('/v1/domains/:domain/stacks', request => debug.stacks(domainOf(request)));
-  /** Measures for a while, then answers. */
-  api.get('/v1/domains/:domain/perf', (request, reply) => {
-    const { seconds, hertz } = validated(perf, request.query), gone = new AbortController();
+  serve(api, CONTRACT.stacks, ({ params }) => debug.stacks(domainOf(params)));
+  serve(api, CONTRACT.perf, ({ params, query: { seconds, hertz }, reply }) => {
+    const gone = new AbortController();
     reply.raw.on('close', () => gone.abort());
-    return debug.perf(domainOf(request), seconds, hertz, gone.signal);
+    return debug.perf(domainOf(params), seconds, hertz, gone.signal);
   });
-  api.put('/v1/domains/:domain/trace', async (request, reply) => {
-    const { instructions, calls: on } = validated(trace, request.body), dom = domainOf(request);
+  serve(api, CONTRACT.setTrace, async ({ params, body: { instructions, calls } }) => {
+    const dom = domainOf(params);
     if (instructions !== undefined) await debug.setInstructionTrace(dom, instructions === true ? DEFAULT_INSTRUCTIONS : Number(instructions));
-    if (on !== undefined) debug.setCallTrace(dom, on);
-    return reply.code(204).send();
+    if (calls !== undefined) debug.setCallTrace(dom, calls);
   });
-  api.get('/v1/domains/:domain/trace/calls', request => {
-    const { kind, last: lines } = validated(calls, request.query);
-    return debug.calls(domainOf(request), kind === 'all' ? ['hypercalls', 'events'] : [kind], lines);
-  });
-  api.get('/v1/domains/:domain/trace/instructions', request => debug.instructions(domainOf(request), validated(last, request.query).last));
+  serve(api, CONTRACT.calls, ({ params, query: { kind, last } }) => debug.calls(domainOf(params), kind === 'all' ? ['hypercalls', 'events'] : [kind], last));
+  serve(api, CONTRACT.instructions, ({ params, query }) => debug.instructions(domainOf(params), query.last));
 }

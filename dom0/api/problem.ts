@@ -1,25 +1,44 @@
 // Errors as application/problem+json (RFC 9457) with a stable code.
 import type { FastifyReply } from 'fastify';
-import type { ZodError } from 'zod';
+import { z, type ZodError } from 'zod';
 import { TOOLSTACK_ERRORS, ToolstackError } from '../toolstack/errors.ts';
 
-export interface Problem { readonly type: string; readonly title: string; readonly status: number; readonly code: string; readonly detail: string }
+/** What is refused before the toolstack is asked. */
+export const REQUEST_ERRORS = {
+  'bad-request': { status: 400, title: 'The request cannot be understood' },
+  'invalid-body': { status: 400, title: 'The request cannot be understood' },
+  'bad-address': { status: 400, title: 'The request cannot be understood' },
+  'no-such-resource': { status: 404, title: 'There is nothing of that name' },
+  'no-such-bridge': { status: 404, title: 'There is no such bridge' },
+  'body-too-large': { status: 413, title: 'The body is too large' },
+  'unsupported-media-type': { status: 415, title: 'The body is of a kind that is not understood' },
+  'key-reused': { status: 422, title: 'The idempotency key was used for another request' },
+  'upgrade-required': { status: 426, title: 'The connection has to be upgraded' },
+  'too-many-readers': { status: 503, title: 'Too many readers' },
+  'internal': { status: 500, title: 'Something went wrong in the host' },
+} as const;
+export const PROBLEMS = { ...REQUEST_ERRORS, ...TOOLSTACK_ERRORS };
+export type RequestErrorCode = keyof typeof REQUEST_ERRORS;
+export type ProblemCode = keyof typeof PROBLEMS;
+
+export const problemSchema = z.object({
+  type: z.string(), title: z.string(), status: z.number().int(), code: z.enum(Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]]), detail: z.string(),
+}).readonly();
+export type Problem = z.infer<typeof problemSchema>;
 
 export class BadRequest extends Error {
-  readonly code: string;
-  readonly status: number;
-  constructor(code: string, message: string, status = 400) { super(message); this.code = code; this.status = status; }
+  readonly code: RequestErrorCode;
+  constructor(code: RequestErrorCode, message: string) { super(message); this.code = code; }
 }
 
-const problem = (status: number, code: string, title: string, detail: string): Problem => ({ type: `urn:xenolith:problem:${code}`, title, status, code, detail });
+const problem = (code: ProblemCode, detail: string, status: number = PROBLEMS[code].status): Problem => ({ type: `urn:xenolith:problem:${code}`, title: PROBLEMS[code].title, status, code, detail });
 
 export function problemOf(error: unknown): Problem {
-  if (error instanceof ToolstackError) return problem(TOOLSTACK_ERRORS[error.code].status, error.code, TOOLSTACK_ERRORS[error.code].title, error.message);
-  if (error instanceof BadRequest) return problem(error.status, error.code, 'The request cannot be understood', error.message);
-  const other = error as { statusCode?: number; message?: string };
-  const status = other.statusCode !== undefined && other.statusCode >= 400 && other.statusCode < 500 ? other.statusCode : 500;
-  return status === 500 ? problem(500, 'internal', 'Something went wrong in the host', other.message ?? String(error))
-    : problem(status, 'bad-request', 'The request cannot be understood', other.message ?? '');
+  if (error instanceof ToolstackError || error instanceof BadRequest) return problem(error.code, error.message);
+  const { statusCode: status = 500, message = String(error) } = error as { statusCode?: number; message?: string };
+  if (status === 413) return problem('body-too-large', message);
+  if (status === 415) return problem('unsupported-media-type', message);
+  return status >= 400 && status < 500 ? problem('bad-request', message, status) : problem('internal', message);
 }
 
 export function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
@@ -29,10 +48,10 @@ export function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
 
 interface Schema<T> { safeParse(value: unknown): { success: true; data: T } | { success: false; error: ZodError } }
 
-/** @throws BadRequest that names the field */
-export function validated<T>(schema: Schema<T>, value: unknown): T {
+/** @param what is being looked at @throws BadRequest that names the field */
+export function validated<T>(schema: Schema<T>, value: unknown, what = 'body'): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
-  throw new BadRequest('invalid-body', `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'not valid'}`);
+  throw new BadRequest('invalid-body', `${issue?.path.join('.') || what}: ${issue?.message ?? 'not valid'}`);
 }

@@ -1,11 +1,14 @@
-// The HTTP API on a Unix socket. One file per resource.
+// The HTTP API on a Unix socket: contract.ts lists it, one file per resource serves it.
 import Fastify, { type FastifyInstance } from 'fastify';
+import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import type { HostView } from '../toolstack/action.ts';
 import type { Consoles } from '../toolstack/ports.ts';
 import type { Bridges } from '../switch/bridges.ts';
 import type { Toolstack } from '../toolstack/toolstack.ts';
 import type { DebugServices } from '../debug/index.ts';
 import { serveConsoles } from './consoles.ts';
+import { eventRoutes } from './events.ts';
+import { metaRoutes } from './meta.ts';
 import { debugRoutes } from './debug.ts';
 import { domainRoutes } from './domains.ts';
 import { hostRoutes } from './host.ts';
@@ -17,6 +20,8 @@ export interface ApiContext {
   readonly toolstack: Toolstack;
   readonly consoles: Consoles;
   readonly host: HostControl;
+  /** Absent: metrics know what the toolstack knows, events are looked for. */
+  readonly hypercalls?: Dom0Hypercalls;
   /** Absent: no debugging routes. */
   readonly debug?: DebugServices;
   /** Absent: no captures. */
@@ -33,7 +38,9 @@ export interface HostControl {
 export function createApi(context: ApiContext): FastifyInstance {
   const api = Fastify({ logger: false, bodyLimit: 1024 * 1024, forceCloseConnections: true });
   api.setErrorHandler((error, _request, reply) => { void sendProblem(reply, error); });
-  api.setNotFoundHandler((request, reply) => { void sendProblem(reply, new BadRequest('no-such-resource', `there is no ${request.method} ${request.url}`, 404)); });
+  api.setNotFoundHandler((request, reply) => { void sendProblem(reply, new BadRequest('no-such-resource', `there is no ${request.method} ${request.url}`)); });
+  metaRoutes(api, context);
+  eventRoutes(api, context);
   hostRoutes(api, context);
   domainRoutes(api, context);
   debugRoutes(api, context);

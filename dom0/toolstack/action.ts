@@ -25,40 +25,4 @@ export type Action =
 
 export type ActionName = Action['action'];
 
-/** A domain as the lists show it. */
-export interface DomainView {
-  readonly domid: number; readonly name: string; readonly uuid: string;
-  readonly memKib: number; readonly maxMemKib: number; readonly vcpus: number; readonly vcpusOnline: number;
-  readonly running: boolean; readonly blocked: boolean; readonly paused: boolean;
-  readonly shutdown: boolean; readonly crashed: boolean; readonly dying: boolean;
-  /** SHUTDOWN_*, when shutdown. */
-  readonly shutdownReason?: number;
-  readonly cpuTimeSec: number; readonly uptimeSec: number; readonly weight: number; readonly cap: number;
-  readonly disks: readonly DiskView[];
-  readonly vifs: readonly VifView[];
-}
-
-export interface DiskView {
-  readonly devid: number; readonly vdev: string; readonly target: string; readonly readOnly: boolean;
-  readonly state: number; readonly eventChannel: number; readonly ringRef: number; readonly backendPath: string;
-  readonly counters: Readonly<Record<string, number>>;
-}
-
-export interface VifView {
-  readonly devid: number; readonly mac: string; readonly bridge: string;
-  /** As far as an uplink has handed them out. */
-  readonly addresses: readonly string[];
-  /** The state of the link, as the toolstack wants it. */
-  readonly carrier: boolean;
-  /** Of the frontend; numbers are -1 where it has not written them. */
-  readonly state: number; readonly eventChannel: number; readonly txRingRef: number; readonly rxRingRef: number; readonly backendPath: string;
-  readonly counters: Readonly<Record<string, number>>;
-}
-
-export interface HostView {
-  readonly host: string; readonly release: string; readonly version: string; readonly machine: string;
-  readonly cpus: number; readonly cpuMhz: number; readonly totalMemKib: number; readonly freeMemKib: number;
-  readonly xenMajor: number; readonly xenMinor: number; readonly xenExtra: string; readonly scheduler: string;
-  readonly hwCaps: string; readonly compiler: string; readonly buildId: string;
-  readonly capabilities: string; readonly commandLine: string; readonly changeset: string; readonly pid: number; readonly uptimeSec: number;
-}
+export type { DiskView, DomainView, HostView, VifView } from './views.ts';

@@ -1,12 +1,15 @@
 // xl's side of the HTTP API: requests over the host's Unix socket.
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { z } from 'zod';
 import { CONSOLE_PROTOCOL } from '../../dom0/api/console-protocol.ts';
+import { CONTRACT } from '../../dom0/api/contract.ts';
+import type { AnswerOf, BodyOf, ParamsOf, QueryOf, Route } from '../../dom0/api/route.ts';
 import type { GdbEvent } from '../../dom0/debug/gdb-server.ts';
 import type { InstructionView } from '../../dom0/debug/instructions.ts';
 import type { PerfReport } from '../../dom0/debug/perf.ts';
 import type { StackView } from '../../dom0/debug/stack.ts';
-import type { ActionName, DomainView, HostView } from '../../dom0/toolstack/action.ts';
+import type { DomainView, HostView } from '../../dom0/toolstack/action.ts';
 import type { DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
 
 /** An answer that is a problem+json document. */
@@ -20,33 +23,42 @@ export class NoHostError extends Error {}
 
 export type DomainEndView = { kind: 'shutdown'; reason: number } | { kind: 'destroyed' };
 
+/** What a call of the contract is given: the parts that its route has. */
+type Input<R extends Route> = (keyof ParamsOf<R> extends never ? unknown : { readonly params: ParamsOf<R> })
+  & (R extends { readonly query: z.ZodType } ? { readonly query?: Partial<QueryOf<R>> } : unknown)
+  & (R extends { readonly body: z.ZodType } ? { readonly body: BodyOf<R> } : unknown);
+
+type Act = BodyOf<typeof CONTRACT.act>;
+/** Beside the name of the action: nothing, or one object. */
+type FieldsOf<Name> = keyof Omit<Extract<Act, { action: Name }>, 'action'> extends never ? [] : [Omit<Extract<Act, { action: Name }>, 'action'>];
+
 export class Client {
   readonly socketPath: string;
   constructor(socketPath: string) { this.socketPath = socketPath; }
 
-  host(): Promise<HostView> { return this.#json('GET', '/v1/host'); }
-  dmesg(clear: boolean): Promise<string> { return this.#text(clear ? 'DELETE' : 'GET', '/v1/host/dmesg'); }
-  debugKeys(keys: string): Promise<void> { return this.#json('POST', '/v1/host/debug-keys', { keys }); }
-  shutdownHost(now: boolean): Promise<void> { return this.#json('POST', '/v1/host/shutdown', { now }); }
-  domains(): Promise<DomainView[]> { return this.#json('GET', '/v1/domains'); }
-  domain(ref: string): Promise<DomainView> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}`); }
-  config(ref: string): Promise<DomainConfig> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/config`); }
-  create(config: DomainConfig, paused: boolean): Promise<DomainView> { return this.#json('POST', '/v1/domains', { config, paused }); }
-  destroy(ref: string): Promise<void> { return this.#json('DELETE', `/v1/domains/${encodeURIComponent(ref)}`); }
-  act(ref: string, action: Exclude<ActionName, 'create' | 'destroy' | 'attach-vif' | 'detach-vif'>, fields: object = {}): Promise<DomainView> { return this.#json('POST', `/v1/domains/${encodeURIComponent(ref)}/actions`, { action, ...fields }); }
-  attachVif(ref: string, vif: VifConfig): Promise<DomainView> { return this.#json('POST', `/v1/domains/${encodeURIComponent(ref)}/vifs`, vif); }
-  setCarrier(ref: string, device: string, carrier: boolean): Promise<DomainView> { return this.#json('PATCH', `/v1/domains/${encodeURIComponent(ref)}/vifs/${encodeURIComponent(device)}`, { carrier }); }
+  host(): Promise<HostView> { return this.#call(CONTRACT.host, {}); }
+  dmesg(clear: boolean): Promise<string> { return this.#call(clear ? CONTRACT.clearDmesg : CONTRACT.dmesg, {}); }
+  debugKeys(keys: string): Promise<void> { return this.#call(CONTRACT.debugKeys, { body: { keys } }); }
+  async shutdownHost(now: boolean): Promise<void> { await this.#call(CONTRACT.shutdownHost, { body: { now } }); }
+  domains(): Promise<DomainView[]> { return this.#call(CONTRACT.domains, {}); }
+  domain(domain: string): Promise<DomainView> { return this.#call(CONTRACT.domain, { params: { domain } }); }
+  config(domain: string): Promise<DomainConfig> { return this.#call(CONTRACT.config, { params: { domain } }); }
+  create(config: DomainConfig, paused: boolean): Promise<DomainView> { return this.#call(CONTRACT.create, { body: { config, paused } }); }
+  destroy(domain: string): Promise<void> { return this.#call(CONTRACT.destroy, { params: { domain } }); }
+  act<Name extends Act['action']>(domain: string, action: Name, ...[fields]: FieldsOf<Name>): Promise<DomainView> { return this.#call(CONTRACT.act, { params: { domain }, body: { action, ...fields } as unknown as Act }); }
+  attachVif(domain: string, vif: VifConfig): Promise<DomainView> { return this.#call(CONTRACT.attachVif, { params: { domain }, body: vif }); }
+  setCarrier(domain: string, device: string, carrier: boolean): Promise<DomainView> { return this.#call(CONTRACT.setCarrier, { params: { domain, device }, body: { carrier } }); }
   /** Its backend begins anew, unseen by the guest. */
-  restartVif(ref: string, device: string): Promise<DomainView> { return this.#json('POST', `/v1/domains/${encodeURIComponent(ref)}/vifs/${encodeURIComponent(device)}/restart`, {}); }
+  restartVif(domain: string, device: string): Promise<DomainView> { return this.#call(CONTRACT.restartVif, { params: { domain, device } }); }
   /** @param device devid or address */
-  detachVif(ref: string, device: string): Promise<void> { return this.#json('DELETE', `/v1/domains/${encodeURIComponent(ref)}/vifs/${encodeURIComponent(device)}`); }
-  waitEnd(ref: string): Promise<DomainEndView> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/end`); }
+  detachVif(domain: string, device: string): Promise<void> { return this.#call(CONTRACT.detachVif, { params: { domain, device } }); }
+  waitEnd(domain: string): Promise<DomainEndView> { return this.#call(CONTRACT.waitEnd, { params: { domain } }); }
 
-  stacks(ref: string): Promise<StackView[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/stacks`); }
-  perf(ref: string, seconds: number, hertz: number): Promise<PerfReport> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/perf?seconds=${seconds}&hertz=${hertz}`); }
-  setTrace(ref: string, what: { instructions?: boolean | number; calls?: boolean }): Promise<void> { return this.#json('PUT', `/v1/domains/${encodeURIComponent(ref)}/trace`, what); }
-  instructions(ref: string, last: number): Promise<InstructionView[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/trace/instructions?last=${last}`); }
-  calls(ref: string, kind: 'hypercalls' | 'events' | 'all', last: number): Promise<string[]> { return this.#json('GET', `/v1/domains/${encodeURIComponent(ref)}/trace/calls?kind=${kind}&last=${last}`); }
+  stacks(domain: string): Promise<StackView[]> { return this.#call(CONTRACT.stacks, { params: { domain } }); }
+  perf(domain: string, seconds: number, hertz: number): Promise<PerfReport> { return this.#call(CONTRACT.perf, { params: { domain }, query: { seconds, hertz } }); }
+  setTrace(domain: string, what: BodyOf<typeof CONTRACT.setTrace>): Promise<void> { return this.#call(CONTRACT.setTrace, { params: { domain }, body: what }); }
+  instructions(domain: string, last: number): Promise<InstructionView[]> { return this.#call(CONTRACT.instructions, { params: { domain }, query: { last } }); }
+  calls(domain: string, kind: QueryOf<typeof CONTRACT.calls>['kind'], last: number): Promise<string[]> { return this.#call(CONTRACT.calls, { params: { domain }, query: { kind, last } }); }
   /** Opens a place for gdb; it is closed when the signal aborts. Resolves when it has ended. */
   gdb(ref: string, listen: { port?: number; socket?: string }, onEvent: (event: GdbEvent) => void, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -94,9 +106,12 @@ export class Client {
     });
   }
 
-  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const text = await this.#text(method, path, body);
-    return (text === '' ? undefined : JSON.parse(text)) as T;
+  /** @throws ApiError, NoHostError */
+  async #call<R extends Route>(route: R, input: Input<R>): Promise<AnswerOf<R>> {
+    const { params = {}, query = {}, body } = input as { params?: Record<string, string>; query?: Record<string, string>; body?: unknown };
+    const path = route.path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(params[name]!)), search = new URLSearchParams(query).toString();
+    const text = await this.#text(route.method, search ? `${path}?${search}` : path, body);
+    return (!route.answer ? undefined : route.media === undefined ? JSON.parse(text) : text) as AnswerOf<R>;
   }
 
   #text(method: string, path: string, body?: unknown): Promise<string> {

@@ -280,6 +280,6 @@ describe('the API', () => {
     expect(await request('POST', '/v1/domains', '{"config":')).toMatchObject({ status: 400, body: { code: 'bad-request' } });
     expect(await request('POST', '/v1/domains', { config: { name: 'x' } })).toMatchObject({ status: 400, body: { code: 'invalid-body', detail: expect.stringContaining('config.uuid') } });
     expect(await request('DELETE', '/v1/domains/0')).toMatchObject({ status: 409, body: { code: 'dom0-refused' } });
-    expect(await request('GET', '/v1/domains/0/console')).toMatchObject({ status: 404 });
+    expect(await request('GET', '/v1/domains/0/console')).toMatchObject({ status: 426 });
   });
 });

@@ -79,7 +79,7 @@ export const rename: Command = {
   name: 'rename', summary: 'Rename a domain', usage: '<Domain> <NewDomainName>', options: [], requires: 2,
   run: async ({ client, args }) => {
     const host = await client(), domain = await find(host, args[0]!);
-    await host.act(String(domain.domid), 'rename', { name: args[1] }).catch(error => { throw new CommandError(`${(error as Error).message}\nCan't rename domain '${args[0]}'.\n`); });
+    await host.act(String(domain.domid), 'rename', { name: args[1]! }).catch(error => { throw new CommandError(`${(error as Error).message}\nCan't rename domain '${args[0]}'.\n`); });
     return 0;
   },
 };
@@ -89,7 +89,7 @@ export const sysrq: Command = {
   run: async ({ client, args }) => {
     const host = await client(), domain = await find(host, args[0]!);
     if (args[1]!.length !== 1) throw new CommandError(`Invalid sysrq.\n\n`);
-    await host.act(String(domain.domid), 'sysrq', { key: args[1] });
+    await host.act(String(domain.domid), 'sysrq', { key: args[1]! });
     return 0;
   },
 };

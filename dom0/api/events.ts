@@ -1,0 +1,41 @@
+// /v1/events: changes of state as server-sent events.
+import type { FastifyInstance } from 'fastify';
+import { CONTRACT } from './contract.ts';
+import { EventLog, type ApiEvent } from './event-log.ts';
+import { BadRequest } from './problem.ts';
+import { serve } from './route.ts';
+import type { ApiContext } from './server.ts';
+
+const MAX_READERS = 2000;
+/** A reader this far behind is dropped; it resumes by the last id it saw. */
+const MAX_BACKLOG_BYTES = 1024 * 1024;
+/** Changes that guests make by themselves are looked for so often while somebody listens, and connections kept alive. */
+const LOOK_MS = 500, ALIVE_MS = 15_000;
+
+const frame = ({ id, type, domain }: ApiEvent): string => `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(domain ?? {})}\n\n`;
+
+export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls }: ApiContext): void {
+  const log = new EventLog(() => toolstack.list(), Date.now());
+  const look = (): void => { void log.refresh().catch(() => {}); };
+  const looking = setInterval(() => { if (log.readers > 0) look(); }, LOOK_MS).unref();
+  api.addHook('onClose', async () => { clearInterval(looking); });
+  api.addHook('onResponse', async request => { if (request.method !== 'GET') look(); });
+  hypercalls?.onDomainEvent(look);
+  look();
+  serve(api, CONTRACT.events, async ({ request, reply }) => {
+    if (log.readers >= MAX_READERS) throw new BadRequest('too-many-readers', `${MAX_READERS} readers of events are there already: try again later`);
+    await log.refresh();
+    reply.hijack();
+    const { raw } = reply, since = request.headers['last-event-id'];
+    raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    raw.write(': hello\n\n');
+    const end = log.subscribe(Array.isArray(since) ? since[0] : since, event => {
+      raw.write(frame(event));
+      if (raw.writableLength > MAX_BACKLOG_BYTES) raw.destroy();
+    });
+    const alive = setInterval(() => raw.write(': alive\n\n'), ALIVE_MS).unref();
+    raw.on('error', () => raw.destroy());
+    raw.on('close', () => { clearInterval(alive); end(); });
+    return '';
+  });
+}

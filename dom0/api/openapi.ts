@@ -1,0 +1,56 @@
+// The contract as an OpenAPI 3.1 document.
+import { z } from 'zod';
+import { CONTRACT } from './contract.ts';
+import { PROBLEMS, problemSchema, type ProblemCode } from './problem.ts';
+import { PARAM, paramNames, statusOf, type Route } from './route.ts';
+
+export interface OpenApi { readonly [key: string]: unknown; readonly openapi: '3.1.0'; readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>> }
+export interface Operation {
+  readonly operationId: string; readonly tags: readonly string[]; readonly summary: string;
+  readonly parameters: readonly { readonly name: string; readonly in: 'path' | 'query' | 'header'; readonly required: boolean; readonly description?: string; readonly schema: object }[];
+  readonly requestBody?: object; readonly responses: Readonly<Record<string, object>>;
+}
+/** Every route may be refused so. */
+const COMMON: readonly ProblemCode[] = ['bad-request', 'invalid-body', 'internal'];
+const WITH_BODY: readonly ProblemCode[] = ['body-too-large', 'unsupported-media-type'];
+
+export function openApi(version: string): OpenApi {
+  const paths: Record<string, Record<string, Operation>> = {};
+  for (const [id, route] of Object.entries(CONTRACT) as [string, Route][]) (paths[route.path] ??= {})[route.method.toLowerCase()] = operation(id, route);
+  return {
+    openapi: '3.1.0', info: { title: 'Xenolith', version, description: 'Management of one host. Errors are application/problem+json; `code` is stable.' },
+    servers: [{ url: 'http://localhost' }], tags: [...new Set(Object.values(CONTRACT).map(route => route.tag))].map(name => ({ name })),
+    paths, components: { schemas: { Problem: schemaOf(problemSchema, 'output') } },
+  };
+}
+
+function operation(id: string, route: Route): Operation {
+  const query = route.query ? schemaOf(route.query, 'input') as { properties?: Record<string, { description?: string }>; required?: string[] } : {};
+  return {
+    operationId: id, tags: [route.tag], summary: route.summary,
+    parameters: [
+      ...paramNames(route.path).map(name => ({ name, in: 'path' as const, required: true, schema: schemaOf(PARAM, 'input') })),
+      ...Object.entries(query.properties ?? {}).map(([name, { description, ...schema }]) => ({ name, in: 'query' as const, required: query.required?.includes(name) ?? false, ...(description ? { description } : {}), schema })),
+      ...(route.headers ?? []).map(name => ({ name, in: 'header' as const, required: false, schema: { type: 'string' } })),
+    ],
+    ...(route.body ? { requestBody: { required: !route.body.safeParse({}).success, content: { 'application/json': { schema: schemaOf(route.body, 'input') } } } } : {}),
+    responses: { [statusOf(route)]: success(route), ...refusals([...COMMON, ...(route.body ? WITH_BODY : []), ...(route.problems ?? [])]) },
+  };
+}
+
+function success(route: Route): object {
+  if (!route.answer) return { description: 'Done' };
+  return { description: 'Success', content: { [(route.media ?? 'application/json').split(';')[0]!]: { schema: schemaOf(route.answer, 'output') } } };
+}
+
+function refusals(codes: readonly ProblemCode[]): Record<string, object> {
+  const byStatus = Map.groupBy(new Set(codes), code => PROBLEMS[code].status);
+  return Object.fromEntries([...byStatus].map(([status, all]) => [status, {
+    description: all.map(code => `\`${code}\``).join(', '), content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+  }]));
+}
+
+function schemaOf(schema: z.ZodType, io: 'input' | 'output'): object {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, target: 'draft-2020-12' });
+  return rest;
+}

@@ -1,0 +1,65 @@
+// One entry of the contract, and serving it: the schemas are the validation, the handler's types and the document.
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { ProblemCode } from './problem.ts';
+import { validated } from './problem.ts';
+
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** As in OpenAPI: `/v1/domains/{domain}`. */
+  readonly path: string;
+  readonly tag: 'host' | 'domains' | 'devices' | 'debugging' | 'meta';
+  readonly summary: string;
+  readonly query?: z.ZodObject;
+  /** All fields optional: the body may be left out. */
+  readonly body?: z.ZodType;
+  /** Absent: no content. */
+  readonly answer?: z.ZodType;
+  /** Of the answer; default application/json. */
+  readonly media?: string;
+  /** Of success; default 200, 204 without an answer. */
+  readonly status?: number;
+  /** Request headers that it looks at. */
+  readonly headers?: readonly string[];
+  readonly problems?: readonly ProblemCode[];
+}
+
+type ParamNames<Path> = Path extends `${string}{${infer Name}}${infer Rest}` ? Name | ParamNames<Rest> : never;
+export type ParamsOf<R extends Route> = { readonly [name in ParamNames<R['path']>]: string };
+export type QueryOf<R extends Route> = R extends { readonly query: infer S extends z.ZodType } ? z.output<S> : undefined;
+export type BodyOf<R extends Route> = R extends { readonly body: infer S extends z.ZodType } ? z.output<S> : undefined;
+export type AnswerOf<R extends Route> = R extends { readonly answer: infer S extends z.ZodType } ? z.output<S> : void;
+
+export interface Call<R extends Route> {
+  readonly params: ParamsOf<R>; readonly query: QueryOf<R>; readonly body: BodyOf<R>;
+  readonly request: FastifyRequest;
+  /** A handler that hijacks it answers by itself. */
+  readonly reply: FastifyReply;
+}
+export type Handler<R extends Route> = (call: Call<R>) => AnswerOf<R> | Promise<AnswerOf<R>> | FastifyReply;
+
+/** Longest domain name, device or bridge in a path. */
+const MAX_PARAM_CHARS = 255;
+
+export const PARAM = z.string().min(1).max(MAX_PARAM_CHARS);
+const NONE = z.strictObject({});
+
+export const statusOf = (route: Route): number => route.status ?? (route.answer ? 200 : 204);
+export const paramNames = (path: string): string[] => [...path.matchAll(/\{(\w+)\}/g)].map(match => match[1]!);
+
+export function serve<R extends Route>(api: FastifyInstance, route: R, handler: Handler<R>): void {
+  api.route({
+    method: route.method, url: route.path.replace(/\{(\w+)\}/g, ':$1'),
+    handler: async (request, reply) => {
+      const params = request.params as ParamsOf<R>;
+      for (const [name, value] of Object.entries(params)) validated(PARAM, value, name);
+      const query = validated(route.query ?? NONE, request.query, 'query') as QueryOf<R>;
+      const body = validated(route.body ?? NONE, request.body ?? {}) as BodyOf<R>;
+      const answer = await handler({ params, query, body, request, reply });
+      if (reply.sent || reply.raw.headersSent || (answer as unknown) === reply) return reply;
+      reply.code(statusOf(route));
+      if (!route.answer) return reply.send();
+      return reply.type(route.media ?? 'application/json; charset=utf-8').send(answer);
+    },
+  });
+}

@@ -47,7 +47,8 @@ function attach(dom: Domid, consoles: ApiContext['consoles'], socket: Duplex, he
   socket.on('close', () => attachment.close());
 }
 
-function refuse(socket: Duplex, error: unknown): void {
+/** Ends a connection that fastify knows nothing of. */
+export function refuse(socket: Duplex, error: unknown): void {
   const problem = problemOf(error), body = JSON.stringify(problem);
   socket.end(`HTTP/1.1 ${problem.status} ${problem.title}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
 }

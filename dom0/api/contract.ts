@@ -64,7 +64,7 @@ export const CONTRACT = {
   events: { method: 'GET', path: '/v1/events', tag: 'host', summary: 'Changes of state as server-sent events; Last-Event-ID resumes', answer: text, media: 'text/event-stream', headers: ['Last-Event-ID'], problems: ['too-many-readers'] },
 
   domains: { method: 'GET', path: '/v1/domains', tag: 'domains', summary: 'All domains by domid, Domain-0 first', query: query.domains, answer: z.array(domainView) },
-  create: {
+  createDomain: {
     method: 'POST', path: '/v1/domains', tag: 'domains', summary: 'Makes a domain and starts it unless it is to stay paused; an Idempotency-Key makes repeating safe', body: body.create, answer: domainView, status: 201, headers: ['Idempotency-Key'],
     problems: ['key-reused', 'domain-exists', 'domain-busy', 'bad-name', 'bad-memory', 'bad-disk', 'bad-vif', 'bad-kernel', 'bad-ramdisk', 'build-failed', 'not-supported', 'hypervisor'],
   },

@@ -17,7 +17,7 @@ export function domainRoutes(api: FastifyInstance, { toolstack }: ApiContext): v
     }
     return page;
   });
-  serve(api, CONTRACT.create, ({ body, request }) => {
+  serve(api, CONTRACT.createDomain, ({ body, request }) => {
     const create = async (): Promise<DomainView> => (await toolstack.perform({ action: 'create', ...body } as Action))!;
     return keys.once(request.headers['idempotency-key'], body, create);
   });

@@ -8,6 +8,7 @@ export const REQUEST_ERRORS = {
   'bad-request': { status: 400, title: 'The request cannot be understood' },
   'invalid-body': { status: 400, title: 'The request cannot be understood' },
   'bad-address': { status: 400, title: 'The request cannot be understood' },
+  'too-slow': { status: 408, title: 'The request did not arrive in time' },
   'no-such-resource': { status: 404, title: 'There is nothing of that name' },
   'no-such-bridge': { status: 404, title: 'There is no such bridge' },
   'body-too-large': { status: 413, title: 'The body is too large' },

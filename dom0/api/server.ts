@@ -6,7 +6,7 @@ import type { Consoles } from '../toolstack/ports.ts';
 import type { Bridges } from '../switch/bridges.ts';
 import type { Toolstack } from '../toolstack/toolstack.ts';
 import type { DebugServices } from '../debug/index.ts';
-import { serveConsoles } from './consoles.ts';
+import { refuse, serveConsoles } from './consoles.ts';
 import { eventRoutes } from './events.ts';
 import { metaRoutes } from './meta.ts';
 import { debugRoutes } from './debug.ts';
@@ -35,8 +35,15 @@ export interface HostControl {
   shutdown(now: boolean): void;
 }
 
+/** How long a client may take to send a request. */
+const REQUEST_MS = 30_000;
+
 export function createApi(context: ApiContext): FastifyInstance {
-  const api = Fastify({ logger: false, bodyLimit: 1024 * 1024, forceCloseConnections: true });
+  const api = Fastify({
+    logger: false, bodyLimit: 1024 * 1024, forceCloseConnections: true, requestTimeout: REQUEST_MS,
+    frameworkErrors: (error, _request, reply) => { void sendProblem(reply, error); },
+    clientErrorHandler(error, socket) { if (socket.writable && error.code !== 'ECONNRESET') refuse(socket, error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? new BadRequest('too-slow', 'the request did not arrive in time') : new BadRequest('bad-request', `this is not HTTP: ${error.message}`)); else socket.destroy(); },
+  });
   api.setErrorHandler((error, _request, reply) => { void sendProblem(reply, error); });
   api.setNotFoundHandler((request, reply) => { void sendProblem(reply, new BadRequest('no-such-resource', `there is no ${request.method} ${request.url}`)); });
   metaRoutes(api, context);

@@ -43,7 +43,7 @@ export class Client {
   domains(): Promise<DomainView[]> { return this.#call(CONTRACT.domains, {}); }
   domain(domain: string): Promise<DomainView> { return this.#call(CONTRACT.domain, { params: { domain } }); }
   config(domain: string): Promise<DomainConfig> { return this.#call(CONTRACT.config, { params: { domain } }); }
-  create(config: DomainConfig, paused: boolean): Promise<DomainView> { return this.#call(CONTRACT.create, { body: { config, paused } }); }
+  create(config: DomainConfig, paused: boolean): Promise<DomainView> { return this.#call(CONTRACT.createDomain, { body: { config, paused } }); }
   destroy(domain: string): Promise<void> { return this.#call(CONTRACT.destroy, { params: { domain } }); }
   act<Name extends Act['action']>(domain: string, action: Name, ...[fields]: FieldsOf<Name>): Promise<DomainView> { return this.#call(CONTRACT.act, { params: { domain }, body: { action, ...fields } as unknown as Act }); }
   attachVif(domain: string, vif: VifConfig): Promise<DomainView> { return this.#call(CONTRACT.attachVif, { params: { domain }, body: vif }); }

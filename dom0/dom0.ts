@@ -1,5 +1,5 @@
 // The control domain, put together: xenstore, consoles and blkback below, the toolstack on them, the API on top.
-import { chmod } from 'node:fs/promises';
+import { chmod, rm } from 'node:fs/promises';
 import type { Dom0Hypercalls } from '../hypervisor/public/dom0-hypercalls.ts';
 import { runFolder } from './api/run-folder.ts';
 import { createApi } from './api/server.ts';
@@ -11,6 +11,7 @@ import { Bridges } from './switch/bridges.ts';
 import { Uplinks } from './uplink/uplinks.ts';
 import { hostView } from './toolstack/host-info.ts';
 import { createImageLoader } from './toolstack/image-loader.ts';
+import { DomainMemory } from './toolstack/domain-memory.ts';
 import type { Builder, Consoles, Log } from './toolstack/ports.ts';
 import { StoreAdapter, type RingServer } from './toolstack/store-adapter.ts';
 import { dom0Nodes, writeNodes } from './toolstack/store-tree.ts';
@@ -20,6 +21,8 @@ import type { XenStore } from './xenstore/client.ts';
 export interface Dom0Parts {
   readonly hypercalls: Dom0Hypercalls; readonly store: XenStore; readonly xenstored: RingServer; readonly consoles: Consoles; readonly log: Log;
   readonly builder?: Builder;
+  /** What a Dom0 before this one knew of its domains. */
+  readonly memory?: DomainMemory;
 }
 
 /** How long guests have to power off when the host ends. */
@@ -38,6 +41,7 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
     hypercalls, store, consoles, log, builder: parts.builder ?? createImageLoader(hypercalls),
     disks: new Blkback({ hypercalls, store: parts.store, log: line => hypercalls.log(line) }),
     networks: uplinks.watching(new Netback({ hypercalls, store: parts.store, bridges, log: line => hypercalls.log(line) })), nowMs: () => Date.now(),
+    ...(parts.memory ? { memory: parts.memory } : {}),
   });
   const debug = new DebugServices(hypercalls, options.runDir);
   const api = createApi({ toolstack, consoles, hypercalls, debug, bridges, host: {
@@ -56,7 +60,10 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
     await api.close();
     post({ kind: 'finished' });
   };
+  await toolstack.adopt();
   const { socket } = runFolder({ XENOLITH_RUNDIR: options.runDir });
+  // One that crashed has left its socket behind; the host's lock says that nobody else is there.
+  await rm(socket, { force: true });
   await api.listen({ path: socket });
   await chmod(socket, 0o600);
   log.info({ socket }, 'ready');

@@ -42,7 +42,7 @@ export class FakeRing implements BackRing {
   pushes = 0;
   take(): Uint8Array | undefined { return this.requests.shift(); }
   finalCheck(): boolean { return this.requests.length > 0; }
-  respond(bytes: Uint8Array): void {
+  answer(_request: Uint8Array, bytes: Uint8Array): void {
     const d = new DataView(bytes.buffer, bytes.byteOffset);
     this.answers.push({ id: d.getBigUint64(blkif_response.id, true), operation: d.getUint8(blkif_response.operation), status: d.getInt16(blkif_response.status, true) });
   }

@@ -84,8 +84,8 @@ export class Vbd {
       });
       this.#link = { ring, pages, port };
       hypercalls.onEvent(port, () => ring.kick());
-      // Requests may have been waiting in the ring since before the event channel was bound.
-      queueMicrotask(() => ring.kick());
+      // Requests may have been waiting since before the event channel was bound, and responses of a backend before this one.
+      queueMicrotask(() => { ring.kick(); hypercalls.evtchnSend(port); });
     } catch (error) {
       for (const page of pages) hypercalls.gnttabUnmap(page);
       throw error;

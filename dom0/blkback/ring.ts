@@ -18,8 +18,8 @@ export interface BackRing {
   take(): Uint8Array | undefined;
   /** After take() gave undefined: asks for an event on the next request. @returns true if one came meanwhile */
   finalCheck(): boolean;
-  /** Puts one response; push() makes it visible. */
-  respond(response: Uint8Array): void;
+  /** Answers a request that take() gave; push() makes it visible. */
+  answer(request: Uint8Array, response: Uint8Array): void;
   /** @returns true if the frontend wants an event */
   push(): boolean;
 }
@@ -78,19 +78,19 @@ export class BlkRing {
       while (!this.#barrier && this.#inFlight < DEPTH && !this.#stopped) {
         const entry = this.#o.ring.take();
         if (!entry) break;
-        this.#start(parseRequest(entry, this.#o.disk));
+        this.#start(entry, parseRequest(entry, this.#o.disk));
       }
       if (this.#inFlight >= DEPTH) { this.metrics.oo_req++; return; }
       if (this.#barrier || this.#stopped || !this.#o.ring.finalCheck()) return;
     }
   }
 
-  #start(request: BlkRequest): void {
+  #start(entry: Uint8Array, request: BlkRequest): void {
     this.#inFlight++;
     this.metrics.in_flight = this.#inFlight;
-    void this.#run(request).then(status => this.#finish(request, status), error => {
+    void this.#run(request).then(status => this.#finish(entry, request, status), error => {
       this.#complain(`request ${request.operation} failed: ${error instanceof Error ? error.message : String(error)}`);
-      this.#finish(request, BLKIF_RSP_ERROR);
+      this.#finish(entry, request, BLKIF_RSP_ERROR);
     });
   }
 
@@ -174,23 +174,23 @@ export class BlkRing {
     return pages;
   }
 
-  #finish(request: BlkRequest, status: BlkifStatus): void {
+  #finish(entry: Uint8Array, request: BlkRequest, status: BlkifStatus): void {
     this.#inFlight--;
     this.metrics.in_flight = this.#inFlight;
     if (status !== BLKIF_RSP_OKAY) this.metrics.errors++;
-    if (!this.#broken) this.#respond(request, status);
+    if (!this.#broken) this.#respond(entry, request, status);
     const waiting = this.#idle;
     this.#idle = [];
     for (const check of waiting) check();
     if (!this.#stopped) this.kick();
   }
 
-  #respond(request: BlkRequest, status: BlkifStatus): void {
+  #respond(entry: Uint8Array, request: BlkRequest, status: BlkifStatus): void {
     const data = new DataView(this.#response.buffer);
     data.setBigUint64(blkif_response.id, request.id, true);
     data.setUint8(blkif_response.operation, request.operation);
     data.setInt16(blkif_response.status, status, true);
-    this.#o.ring.respond(this.#response);
+    this.#o.ring.answer(entry, this.#response);
     // Answers that become ready together share one event.
     if (this.#pushPending) return;
     this.#pushPending = true;

@@ -48,7 +48,7 @@ describe('a virtual disk and its frontend', () => {
       handlers.get(77)!();
       let answer: Uint8Array | undefined;
       await expect.poll(() => answer = ring.take()).toBeDefined();
-      expect([answer![0], new DataView(answer!.buffer).getInt16(10, true), data[0], counts().sent]).toEqual([6, 0, 0x5a, life + 1]);
+      expect([answer![0], new DataView(answer!.buffer).getInt16(10, true), data[0], counts().sent]).toEqual([6, 0, 0x5a, 2 * (life + 1)]); // one event each when it connects and with the answer
       await front({ state: '5' });
       expect(back('state')).toBe('5');
       await front({ state: '6' });

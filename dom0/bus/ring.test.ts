@@ -125,6 +125,19 @@ describe('shared rings', () => {
     expect(() => new BackRing([], ENTRY)).toThrow(RingError);
     expect(() => new BackRing([newPage()], 8192)).toThrow(RingError);
   });
+  it('can be taken over though answers were given in another order', () => {
+    const { front, back, pages } = setup();
+    for (let i = 0; i < 6; i++) front.request(entry(i));
+    front.push();
+    const taken = Array.from({ length: 5 }, () => back.take()!);
+    for (const n of [3, 1, 4]) back.answer(taken[n]!, entry(100 + n, 16));
+    back.push();
+    for (const n of [3, 1, 4]) expect(front.take()!.subarray(0, 16)).toEqual(entry(100 + n, 16));
+    const next = new BackRing(pages, ENTRY), left = Array.from({ length: 3 }, () => next.take()!);
+    expect(left.map(e => [0, 2, 5].find(n => Buffer.from(entry(n)).equals(e))).sort()).toEqual([0, 2, 5]);
+    expect(next.take()).toBeUndefined();
+    expect(() => next.answer(taken[0]!, entry(0, 16)) ?? next.push()).toThrow(RangeError);
+  });
   it('refuse answers without requests', () => {
     const { back } = setup();
     expect(() => back.respond(entry(0, 16))).toThrow(RangeError);

@@ -64,9 +64,13 @@ export class BackRing {
   readonly #ring: SharedRing;
   #reqCons: number;
   #rspProdPvt: number;
+  /** Private copies of the requests taken and not yet answered, as they lie in the ring. */
+  readonly #taken: Uint8Array[] = [];
+  #answers: { readonly request: Uint8Array; readonly response: Uint8Array }[] = [];
 
   /**
-   * Goes on where a backend before left off: what that one took and did not answer is lost to it.
+   * Goes on where a backend before left off, if that one answered in order or by answer(): from the last response on
+   * the ring holds exactly what is not answered.
    * @param pages mapped from the frontend's grants, in order @param entryBytes size of the request/response union
    * @throws RingError
    */
@@ -88,6 +92,7 @@ export class BackRing {
     if (this.unconsumed === 0) return undefined;
     const entry = this.#ring.copyOut(this.#reqCons);
     this.#reqCons = (this.#reqCons + 1) >>> 0;
+    this.#taken.push(entry);
     return entry;
   }
 
@@ -102,15 +107,38 @@ export class BackRing {
     return this.unconsumed >= wanted;
   }
 
-  /** Puts the response to one of the requests taken; the frontend sees it after push(). */
+  /** Puts the response to the oldest of the requests taken; the frontend sees it after push(). */
   respond(response: Uint8Array): void {
     if (this.inFlight === 0) throw new RangeError('a response without a request');
+    this.#taken.shift();
+    this.#ring.copyIn(this.#rspProdPvt, response);
+    this.#rspProdPvt = (this.#rspProdPvt + 1) >>> 0;
+  }
+
+  /** Puts the response to `request`, as take() gave it, whatever has been taken before or after it; push() shows it. */
+  answer(request: Uint8Array, response: Uint8Array): void { this.#answers.push({ request, response: response.slice() }); }
+
+  /**
+   * A response takes the place of the oldest request, which moves to where the answered one was. So a backend that is
+   * started anew finds all that is unanswered, and nothing else, behind the last response.
+   */
+  #place(request: Uint8Array, response: Uint8Array): void {
+    const n = this.#taken.indexOf(request), oldest = this.#taken[0];
+    if (n < 0 || !oldest) throw new RangeError('an answer to a request that was not taken');
+    if (n > 0) {
+      this.#ring.copyIn((this.#rspProdPvt + n) >>> 0, oldest);
+      this.#taken[n] = oldest;
+    }
+    this.#taken.shift();
     this.#ring.copyIn(this.#rspProdPvt, response);
     this.#rspProdPvt = (this.#rspProdPvt + 1) >>> 0;
   }
 
   /** Shows the frontend all responses. @returns true if it wants an event for them */
   push(): boolean {
+    const answers = this.#answers;
+    this.#answers = [];
+    for (const { request, response } of answers) this.#place(request, response);
     const old = this.#ring.load(sring.rsp_prod), now = this.#rspProdPvt;
     this.#ring.store(sring.rsp_prod, now);
     return distance(now, this.#ring.load(sring.rsp_event)) < distance(now, old);

@@ -6,6 +6,7 @@ import type { DomainConfig } from './config/schema.ts';
 import { vdevNumber } from './config/vdev.ts';
 import type { AttachedDisk, AttachedVif, DomainRecord } from './domain-record.ts';
 import { checked, messageOf, ToolstackError } from './errors.ts';
+import type { DomainMemory } from './domain-memory.ts';
 import type { Builder, Consoles, DiskBackend, Log, NetBackend, OpenDisk, Store } from './ports.ts';
 import { Rollback } from './rollback.ts';
 import { domainNodes, domainRoots, ringNodes, vbdBackendPath, vbdFrontendPath, vbdNodes, writeNodes } from './store-tree.ts';
@@ -15,6 +16,8 @@ export interface Neighbours {
   readonly hypercalls: Dom0Hypercalls; readonly store: Store; readonly consoles: Consoles;
   readonly builder: Builder; readonly disks: DiskBackend; readonly networks: NetBackend; readonly log: Log;
   readonly nowMs: () => number;
+  /** Kept over a crash of Dom0. */
+  readonly memory?: DomainMemory;
 }
 
 const DOM0 = asDomid(0);
@@ -92,10 +95,10 @@ async function build(near: Neighbours, config: DomainConfig, rollback: Rollback)
     rollback.add('unplug an interface', () => plugged.vif.close());
     vifs.push(plugged);
   }
-  return { domid: dom, config: { ...config, vifs: configsOf(vifs) }, createdMs: near.nowMs(), disks, vifs, state: 'running', waiters: new Set() };
+  return { domid: dom, config: { ...config, vifs: configsOf(vifs) }, createdMs: near.nowMs(), console: { mfn: consoleMfn, port: consolePort }, disks, vifs, state: 'running', waiters: new Set() };
 }
 
-async function openDisks(near: Neighbours, config: DomainConfig, rollback: Rollback): Promise<AttachedDisk[]> {
+export async function openDisks(near: Neighbours, config: DomainConfig, rollback: Rollback): Promise<AttachedDisk[]> {
   const opened: { open: OpenDisk; config: DomainConfig['disks'][number] }[] = [];
   for (const disk of config.disks) {
     if (disk.format === 'empty') { near.log.warn({ domain: config.name, vdev: disk.vdev }, 'an empty CD-ROM drive is left out'); continue; }

@@ -2,6 +2,7 @@
 import type { Domid } from '../../hypervisor/public/types.ts';
 import type { DiskConfig, DomainConfig, VifConfig } from './config/schema.ts';
 import type { OpenDisk, OpenVif } from './ports.ts';
+import type { EvtchnPort, Mfn } from '../../hypervisor/public/types.ts';
 
 export type DomainEnd =
   /** The guest shut down; reason is SHUTDOWN_*. */
@@ -12,16 +13,22 @@ export interface AttachedDisk { readonly devid: number; readonly config: DiskCon
 /** The configuration has the address it got. */
 export interface AttachedVif { readonly devid: number; readonly config: VifConfig; readonly vif: OpenVif }
 
+/** Where the guest's console is: the ring's frame, and the guest's port. */
+export interface ConsoleRing { readonly mfn: Mfn; readonly port: EvtchnPort }
+
 export interface DomainRecord {
   readonly domid: Domid;
   config: DomainConfig;
   readonly createdMs: number;
+  readonly console: ConsoleRing;
   disks: AttachedDisk[];
   vifs: AttachedVif[];
   state: 'running' | 'ended' | 'destroying';
   /** Called once each when the domain ends. */
   readonly waiters: Set<(end: DomainEnd) => void>;
   end?: DomainEnd;
+  /** To be made once this one is gone: it reboots. */
+  successor?: DomainConfig;
   /** Set once it is being destroyed. */
   destroyed?: Promise<void>;
 }

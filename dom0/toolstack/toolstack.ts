@@ -7,6 +7,7 @@ import { SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_reboot, SHUTDOWN_soft_reset
 import type { Domid } from '../../hypervisor/public/types.ts';
 import type { Action, DiskView, DomainRef, DomainView } from './action.ts';
 import type { DomainConfig, EventAction } from './config/schema.ts';
+import { adoptDomain, removeOrphans } from './adopt.ts';
 import { checkConfig, createDomain, removeNodes, type Neighbours } from './create.ts';
 import { endDomain, type DomainEnd, type DomainRecord } from './domain-record.ts';
 import { checked, messageOf, ToolstackError } from './errors.ts';
@@ -37,6 +38,24 @@ export class Toolstack {
     near.hypercalls.onDomainEvent(() => this.#scan());
   }
 
+  /** Takes over what a Dom0 that crashed left behind. To be called once, before anything is performed. */
+  async adopt(): Promise<void> {
+    const { memory, hypercalls, log } = this.#near;
+    if (!memory) return;
+    for (const saved of memory.domains) {
+      const info = hypercalls.domainInfo(saved.domid as Domid);
+      if (typeof info === 'number') { memory.forget(saved.domid); await removeNodes(this.#near.store, saved.domid, saved.config.uuid); continue; }
+      const record = await adoptDomain(this.#near, saved);
+      this.#records.set(record.domid, record);
+      this.#names.set(record.config.name, record.domid);
+      log.info({ domid: record.domid, name: record.config.name }, 'domain taken over');
+      if (info.dying) await this.#destroy(record);
+    }
+    await removeOrphans(this.#near, new Set(this.#records.keys()));
+    for (const config of memory.successors) await this.#create(config, false).catch(error => log.error({ name: config.name, error: messageOf(error) }, 'restarting a domain'));
+    this.#scan();
+  }
+
   /** @throws ToolstackError */
   async perform(action: Action): Promise<DomainView | undefined> {
     if (action.action === 'create') return this.view(await this.#create(action.config, action.paused ?? false));
@@ -49,8 +68,8 @@ export class Toolstack {
       case 'pause': checked(hypercalls.domainPause(record.domid), 'pausing'); break;
       case 'unpause': checked(hypercalls.domainUnpause(record.domid), 'unpausing'); break;
       case 'rename': await this.#rename(record, action.name); break;
-      case 'attach-vif': this.#mustRun(record); await attachVif(this.#near, record, action.vif); break;
-      case 'detach-vif': this.#mustRun(record); await detachVif(this.#near, record, action.device); break;
+      case 'attach-vif': this.#mustRun(record); await attachVif(this.#near, record, action.vif); this.#near.memory?.save(record); break;
+      case 'detach-vif': this.#mustRun(record); await detachVif(this.#near, record, action.device); this.#near.memory?.save(record); break;
       case 'set-carrier': this.#mustRun(record); await setCarrier(this.#near, record, action.device, action.carrier); break;
       case 'restart-vif': this.#mustRun(record); await restartVif(record, action.device); break;
       case 'sysrq': await this.#near.store.write(`${domainPath(record.domid)}/control/sysrq`, action.key); break;
@@ -110,9 +129,10 @@ export class Toolstack {
     try {
       if ([...this.#records.values()].some(r => r.config.uuid === config.uuid)) throw new ToolstackError('domain-exists', `Domain with UUID ${config.uuid} already exists: give another uuid or none.`);
       record = await createDomain(this.#near, config);
-    } catch (error) { this.#names.delete(config.name); throw error; }
+    } catch (error) { this.#names.delete(config.name); throw error; } finally { this.#near.memory?.settle(config.name); }
     this.#records.set(record.domid, record);
     this.#names.set(config.name, record.domid);
+    this.#near.memory?.save(record);
     this.#near.log.info({ domid: record.domid, name: config.name }, 'domain created');
     if (!paused) checked(this.#near.hypercalls.domainUnpause(record.domid), 'starting the domain');
     return record;
@@ -136,6 +156,7 @@ export class Toolstack {
     await step('xenstore ring', () => store.release(record.domid));
     await step('memory', async () => checked(await hypercalls.domainDestroy(record.domid), 'domain_destroy'));
     await step('xenstore nodes', () => removeNodes(store, record.domid, record.config.uuid));
+    this.#near.memory?.forget(record.domid, record.successor);
     this.#records.delete(record.domid);
     if (this.#names.get(record.config.name) === record.domid) this.#names.delete(record.config.name);
     log.info({ domid: record.domid, name: record.config.name }, 'domain destroyed');
@@ -161,6 +182,7 @@ export class Toolstack {
     this.#names.delete(record.config.name);
     this.#names.set(name, record.domid);
     record.config = { ...record.config, name };
+    this.#near.memory?.save(record);
     await store.write(`${domainPath(record.domid)}/name`, name);
     await store.write(`${vmPath(record.config.uuid)}/name`, name);
   }
@@ -206,9 +228,12 @@ export class Toolstack {
     log.info({ domid: record.domid, name: record.config.name, reason, action }, 'domain has shut down');
     const config = record.config, ranMs = nowMs() - record.createdMs;
     endDomain(record, { kind: 'shutdown', reason });
-    if (action === 'preserve') { await this.#closeDevices(record); return; }
+    if (action === 'preserve') { await this.#closeDevices(record); this.#near.memory?.save(record); return; }
     if (action === 'rename-restart') { await this.#closeDevices(record); await this.#setAside(record); }
-    else await this.#destroy(record);
+    else {
+      if (action !== 'destroy') record.successor = record.config;
+      await this.#destroy(record);
+    }
     if (action === 'destroy') return;
     if (ranMs < RESTART_HOLD_MS) {
       log.warn({ name: config.name, ranMs }, 'the domain ended soon after its start: restarting it after a pause');
@@ -224,6 +249,7 @@ export class Toolstack {
     await this.#rename(record, `${record.config.name}-${stamp}`);
     const old = vmPath(record.config.uuid);
     record.config = { ...record.config, uuid: randomUUID() };
+    this.#near.memory?.save(record);
     const { store } = this.#near, fresh = vmPath(record.config.uuid);
     for (const [key, value] of [['name', record.config.name], ['uuid', record.config.uuid]] as const) await store.write(`${fresh}/${key}`, value);
     await store.write(`${domainPath(record.domid)}/vm`, fresh);

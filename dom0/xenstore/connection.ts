@@ -18,6 +18,8 @@ export class Connection implements WatchOwner {
   readonly transactions = new Map<number, Transaction>();
   /** Called when there is something new to send. */
   onOutput: () => void = () => {};
+  /** Told of every byte that is queued. */
+  onQueued: (bytes: Uint8Array) => void = () => {};
   /** Called when so much is queued that the connection is given up. */
   onOverflow: () => void = () => {};
   #nextTransaction = 1;
@@ -61,6 +63,13 @@ export class Connection implements WatchOwner {
     this.#sent = 0;
   }
 
+  /** All that is queued and not sent yet. */
+  unsent(): Buffer { return Buffer.concat(this.#queue.map((m, i) => i === 0 ? m.bytes.subarray(this.#sent) : m.bytes)); }
+  /** Queues what a connection before this one had not sent. */
+  resume(bytes: Buffer): void { if (bytes.length > 0) { this.#queue.push({ bytes, eventKey: undefined }); this.#queuedBytes += bytes.length; } }
+  /** Takes a transaction of a connection before this one. */
+  adoptTransaction(id: number, transaction: Transaction): void { this.transactions.set(id, transaction); }
+
   /** Drops everything queued. */
   clear(): void {
     this.#queue = [];
@@ -72,6 +81,7 @@ export class Connection implements WatchOwner {
     if (this.#queuedBytes + message.bytes.length > MAX_QUEUED_BYTES) { this.onOverflow(); return; }
     this.#queuedBytes += message.bytes.length;
     this.#queue.push(message);
+    this.onQueued(message.bytes);
     this.onOutput();
   }
 }

@@ -7,6 +7,7 @@ import { Transaction, type Aspect, type StoreView } from './transaction.ts';
 import { WatchTable, type Change } from './watches.ts';
 import type { Actor } from './permissions.ts';
 import type { Connection } from './connection.ts';
+import type { StoreJournal } from './records.ts';
 
 /** The daemon's hold on domains that talk to it; the ring transport gives the real one. */
 export interface DomainTable {
@@ -26,6 +27,8 @@ export class Daemon implements StoreView {
   readonly quota: Quota = defaultQuota();
   domains: DomainTable = { isIntroduced: () => false, connection: () => undefined, introduce: () => {}, release: () => {}, resume: () => {} };
   readonly log: (line: string) => void;
+  /** What happens is noted here, for a daemon that takes over after a crash. */
+  journal: StoreJournal | undefined;
   /** Every request is logged. */
   tracing = false;
 
@@ -39,6 +42,7 @@ export class Daemon implements StoreView {
   mutate(mutation: Mutation): void {
     const before = this.tree.root;
     this.tree.apply(mutation);
+    this.journal?.mutations([mutation]);
     this.watches.fire([{ path: mutation.path, removed: mutation.kind === 'remove' }], before, this.tree.root);
   }
 
@@ -47,11 +51,13 @@ export class Daemon implements StoreView {
   commit(transaction: Transaction, actor: Actor): void {
     const before = this.tree.root;
     const changes = transaction.commit(this.tree, actor, this.quota);
+    this.journal?.mutations(transaction.log);
     this.watches.fire(changes, before, this.tree.root);
   }
 
   /** Ends what a client has open: watches and transactions. */
   reset(connection: Connection): void {
+    this.journal?.reset(connection);
     this.watches.removeAll(connection);
     connection.transactions.clear();
   }
@@ -62,6 +68,7 @@ export class Daemon implements StoreView {
   /** A domain is gone: its nodes too, and its rights to those of others. */
   forgetDomain(domid: number): void {
     const before = this.tree.root;
+    this.journal?.forgotten(domid);
     const removed: Change[] = this.tree.forget(domid).map(path => ({ path, removed: true }));
     this.watches.fire(removed, before, this.tree.root);
   }

@@ -6,9 +6,12 @@ import { Connection } from './connection.ts';
 import type { Daemon, DomainTable } from './daemon.ts';
 import { refuse } from './errors.ts';
 import { handleMessage } from './requests.ts';
-import { RingTransport } from './ring-transport.ts';
+import type { DomainState, LiveDomain, StoreJournal } from './records.ts';
+import { RingTransport, type RingNotes } from './ring-transport.ts';
+import { Transaction } from './transaction.ts';
 
-export type DomainsHypercalls = Pick<Dom0Hypercalls,
+/** `foreign` is for taking over from a daemon before. */
+export type DomainsHypercalls = Partial<Pick<Dom0Hypercalls, 'foreign'>> & Pick<Dom0Hypercalls,
   'evtchnBindInterdomain' | 'evtchnSend' | 'evtchnClose' | 'onEvent' | 'gnttabMap' | 'gnttabUnmap' | 'domainInfo'>;
 
 interface Introduced {
@@ -16,6 +19,8 @@ interface Introduced {
   ring: RingTransport; page: Uint8Array<SharedArrayBuffer>;
   readonly mapping: GrantMapping | undefined;
   readonly channel: Channel;
+  /** The guest's port. */
+  port: number;
   /** Its shutdown has been announced. */
   shutdown: boolean;
 }
@@ -48,7 +53,10 @@ export class Domains implements DomainTable {
       if (page && page !== known.page) this.#replaceRing(known, domid, page);
     } else this.#domains.set(domid, this.#newDomain(domid, local as EvtchnPort, page));
     const domain = this.#domains.get(domid)!;
+    domain.port = port;
     domain.shutdown = false;
+    this.#daemon.journal?.introduced(domid, port, frameOf(domain.page));
+    this.#daemon.journal?.shutdown(domid, false);
     domain.ring.restart();
     this.#hypercalls.onEvent(domain.channel.port, () => domain.ring.onEvent());
     if (!known) this.#daemon.announceIntroduced(domid);
@@ -58,6 +66,7 @@ export class Domains implements DomainTable {
     const domain = this.#domains.get(domid);
     if (!domain) return;
     this.#domains.delete(domid);
+    this.#daemon.journal?.released(domid);
     domain.ring.close();
     this.#daemon.reset(domain.connection);
     this.#hypercalls.evtchnClose(domain.channel.port);
@@ -69,7 +78,29 @@ export class Domains implements DomainTable {
 
   resume(domid: number): void {
     const domain = this.#domains.get(domid);
-    if (domain) domain.shutdown = false;
+    if (!domain) return;
+    domain.shutdown = false;
+    this.#daemon.journal?.shutdown(domid, false);
+  }
+
+  /** As a daemon that takes over notes them. */
+  *live(): Generator<readonly [number, LiveDomain]> {
+    for (const [domid, d] of this.#domains) yield [domid, { connection: d.connection, port: d.port, frame: frameOf(d.page), shutdown: d.shutdown, ring: d.ring.state() }];
+  }
+
+  /** Takes up a domain as a daemon before this one had it; one that is gone is left out. */
+  adopt(domid: number, was: DomainState): void {
+    const memory = this.#hypercalls.foreign?.(asDomid(domid)), local = this.#hypercalls.evtchnBindInterdomain(asDomid(domid), evtchnPort(was.port));
+    if (typeof memory !== 'object' || local < 0) { this.#daemon.log(`xenstore: d${domid} is gone or has closed its port (error ${local})`); return; }
+    const page = memory.bytes.subarray(was.frame * PAGE_BYTES, (was.frame + 1) * PAGE_BYTES);
+    const domain = this.#newDomain(domid, local as EvtchnPort, page), { connection, ring } = domain;
+    this.#domains.set(domid, domain);
+    Object.assign(domain, { port: was.port, shutdown: was.shutdown });
+    connection.actor.target = was.target;
+    for (const w of was.watches) this.#daemon.watches.add(connection, w);
+    for (const id of was.transactions) connection.adoptTransaction(id, new Transaction(this.#daemon.tree, true));
+    ring.resume({ ...was.ring, unsent: Buffer.concat(was.ring.queued) });
+    this.#hypercalls.onEvent(local as EvtchnPort, () => domain.ring.onEvent());
   }
 
   /** VIRQ_DOM_EXC: announces domains that have shut down, releases those that are gone. */
@@ -79,6 +110,7 @@ export class Domains implements DomainTable {
       if (typeof info === 'number' || info.dying) { this.release(domid); continue; }
       if ((info.shutdown || info.crashed) && !domain.shutdown) {
         domain.shutdown = true;
+        this.#daemon.journal?.shutdown(domid, true);
         this.#daemon.announceReleased(domid);
       }
     }
@@ -102,7 +134,7 @@ export class Domains implements DomainTable {
       page = mapped.bytes;
     }
     const connection = new Connection({ domid }, `d${domid}`), channel: Channel = { port };
-    return { connection, page, mapping, channel, shutdown: false, ring: this.#newRing(connection, channel, page) };
+    return { connection, page, mapping, channel, port: 0, shutdown: false, ring: this.#newRing(connection, channel, page) };
   }
 
   #replaceRing(domain: Introduced, domid: number, page: Uint8Array<SharedArrayBuffer>): void {
@@ -119,6 +151,18 @@ export class Domains implements DomainTable {
       reset: () => this.#daemon.reset(connection),
       notify: () => { this.#hypercalls.evtchnSend(channel.port); },
       maxOutstanding: () => this.#daemon.quota.outstanding,
+      ...(this.#daemon.journal ? { noted: notesOf(this.#daemon.journal, connection.actor.domid) } : {}),
     });
   }
 }
+
+const PAGE_BYTES = 4096;
+const frameOf = (page: Uint8Array): number => page.byteOffset / PAGE_BYTES;
+
+const notesOf = (journal: StoreJournal, domid: number): RingNotes => ({
+  restarted: () => journal.restarted(domid),
+  received: (part, requestBytes) => journal.received(domid, part, requestBytes),
+  handled: requestBytes => journal.handled(domid, requestBytes),
+  queued: bytes => journal.queued(domid, bytes),
+  flush: () => journal.flush(),
+});

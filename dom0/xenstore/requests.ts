@@ -132,6 +132,7 @@ function watch(call: Call): string {
   const absolute = pathOf(call, path);
   if (!isPrivileged(connection.actor) && daemon.watches.count(connection) >= daemon.quota.watches) refuse('E2BIG');
   const added = daemon.watches.add(connection, { path: absolute, token, relative: !/^[/@]/.test(path), depth });
+  daemon.journal?.watch(connection, added);
   call.after(() => daemon.watches.fireFirst(added));
   return OK;
 }
@@ -140,13 +141,16 @@ function unwatch(call: Call): string {
   const [path, token] = stringsOf(call.payload);
   if (path === undefined || token === undefined) refuse('EINVAL');
   call.daemon.watches.remove(call.connection, pathOf(call, path), token);
+  call.daemon.journal?.unwatch(call.connection, pathOf(call, path), token);
   return OK;
 }
 
 function startTransaction({ daemon, connection, txId }: Call): string {
   if (txId !== 0) refuse('EBUSY');
   if (!isPrivileged(connection.actor) && connection.transactions.size >= daemon.quota.transactions) refuse('ENOSPC');
-  return `${connection.addTransaction(daemon.begin())}\0`;
+  const id = connection.addTransaction(daemon.begin());
+  daemon.journal?.transaction(connection, id, true);
+  return `${id}\0`;
 }
 
 function endTransaction(call: Call): string {
@@ -155,6 +159,7 @@ function endTransaction(call: Call): string {
   if (verdict !== 'T' && verdict !== 'F') refuse('EINVAL');
   if (!(view instanceof Transaction)) refuse('ENOENT');
   connection.transactions.delete(txId);
+  daemon.journal?.transaction(connection, txId, false);
   if (verdict === 'T') daemon.commit(view, connection.actor);
   return OK;
 }
@@ -186,5 +191,6 @@ function setTarget({ daemon, payload }: Call): string {
   const connection = daemon.domains.connection(domid) ?? refuse('ENOENT');
   if (!daemon.domains.isIntroduced(target)) refuse('ENOENT');
   connection.actor.target = target;
+  daemon.journal?.target(connection, target);
   return OK;
 }

@@ -6,6 +6,7 @@ import {
   XENSTORE_SERVER_FEATURE_RECONNECTION, XENSTORE_SERVER_FEATURE_WATCHDEPTH,
 } from '../../hypervisor/public/io/xs_wire.ts';
 import type { Connection } from './connection.ts';
+import type { RingState } from './records.ts';
 import { WireError, WireParser, type WireMessage } from './wire.ts';
 
 export interface RingOptions {
@@ -16,9 +17,19 @@ export interface RingOptions {
   /** Drops the connection's watches and transactions. */
   reset(): void;
   notify(): void;
+  /** What happens to the streams, before it is to be seen in the ring. */
+  readonly noted?: RingNotes;
   /** Replies queued at which no more requests are read. */
   maxOutstanding(): number;
   log(line: string): void;
+}
+
+export interface RingNotes {
+  restarted(): void;
+  received(part: Uint8Array, requestBytes: number): void;
+  handled(requestBytes: number): void;
+  queued(bytes: Uint8Array): void;
+  flush(): void;
 }
 
 /** Requests handled per upcall; a guest that sends without pause must not keep Dom0 from other work. */
@@ -33,6 +44,9 @@ export class RingTransport {
   readonly #bytes: Uint8Array<SharedArrayBuffer>;
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #parser = new WireParser();
+  /** Positions of the two streams, Dom0's own: what the ring says of them is the guest's to write. */
+  #requestBytes = 0;
+  #replyBytes = 0;
   #scheduled: NodeJS.Immediate | undefined;
   #broken = false;
   #complaints = 0;
@@ -43,6 +57,7 @@ export class RingTransport {
     this.#bytes = options.page;
     this.#words = new Int32Array(options.page.buffer, options.page.byteOffset, 1024);
     options.connection.onOutput = () => this.#schedule();
+    options.connection.onQueued = bytes => options.noted?.queued(bytes);
     options.connection.onOverflow = () => this.#fail(XENSTORE_ERROR_COMM, 'it does not read its replies and events');
     this.#store(page.server_features, FEATURES);
   }
@@ -53,9 +68,30 @@ export class RingTransport {
     this.#o.connection.clear();
     this.#o.reset();
     this.#broken = false;
+    this.#o.noted?.restarted();
+    this.#o.noted?.flush();
+    this.#requestBytes = this.#replyBytes = 0;
     for (const index of [page.req_cons, page.req_prod, page.rsp_cons, page.rsp_prod]) this.#store(index, 0);
     this.#store(page.error, XENSTORE_ERROR_NONE);
     this.#store(page.connection, XENSTORE_CONNECTED);
+  }
+
+  /** Positions, and what is between the two ends, as a transport that goes on from here needs it. */
+  state(): RingState {
+    return { requestBytes: this.#requestBytes, partial: this.#parser.partial, replyBytes: this.#replyBytes, unsent: this.#o.connection.unsent() };
+  }
+
+  /** Goes on where a transport before this one was cut off: each request is carried out once, each reply given once. */
+  resume({ requestBytes, partial, replyBytes, unsent }: RingState): void {
+    // Of what was queued behind `replyBytes`, the ring has had so much already.
+    const given = (this.#load(page.rsp_prod) - replyBytes) >>> 0;
+    if (given > unsent.length) { this.#fail(XENSTORE_ERROR_RINGIDX, `its response queue claims ${given} bytes of ${unsent.length}`); return; }
+    this.#requestBytes = requestBytes;
+    this.#replyBytes = (replyBytes + given) | 0;
+    this.#store(page.req_cons, requestBytes);
+    if (partial.length > 0) this.#parser.resume(partial);
+    this.#o.connection.resume(Buffer.from(unsent.subarray(given)));
+    this.#o.notify();
   }
 
   onEvent(): void {
@@ -68,6 +104,7 @@ export class RingTransport {
     clearImmediate(this.#scheduled);
     this.#broken = true;
     this.#o.connection.onOutput = () => {};
+    this.#o.connection.onQueued = () => {};
     this.#o.connection.onOverflow = () => {};
   }
 
@@ -93,25 +130,37 @@ export class RingTransport {
 
   /** Takes what is there of one message. @returns bytes taken */
   #receive(): number {
-    const cons = this.#load(page.req_cons), prod = this.#load(page.req_prod);
+    const cons = this.#requestBytes, prod = this.#load(page.req_prod);
     const available = checkedDistance(prod, cons, 'request');
     const at = cons & MASK, byteCount = Math.min(available, this.#parser.wanted, XENSTORE_RING_SIZE - at);
     if (byteCount === 0) return 0;
-    const message = this.#parser.push(this.#bytes.subarray(page.req + at, page.req + at + byteCount));
-    this.#store(page.req_cons, cons + byteCount);
-    if (message) this.#o.handle(message);
+    const part = this.#bytes.slice(page.req + at, page.req + at + byteCount), message = this.#parser.push(part);
+    this.#requestBytes = (cons + byteCount) | 0;
+    if (!message) this.#o.noted?.received(part, this.#requestBytes);
+    else if (this.#handle(message)) return byteCount;
+    this.#o.noted?.flush();
+    this.#store(page.req_cons, this.#requestBytes);
     return byteCount;
+  }
+
+  /** @returns true if the ring was restarted or broke meanwhile */
+  #handle(message: WireMessage): boolean {
+    this.#o.handle(message);
+    this.#o.noted?.handled(this.#requestBytes);
+    return this.#broken;
   }
 
   #send(): number {
     let total = 0;
+    if (this.#o.connection.outstanding > 0) this.#o.noted?.flush();
     for (let chunk = this.#o.connection.peek(); chunk; chunk = this.#o.connection.peek()) {
-      const cons = this.#load(page.rsp_cons), prod = this.#load(page.rsp_prod);
+      const cons = this.#load(page.rsp_cons), prod = this.#replyBytes;
       const free = XENSTORE_RING_SIZE - checkedDistance(prod, cons, 'response');
       const at = prod & MASK, byteCount = Math.min(free, chunk.length, XENSTORE_RING_SIZE - at);
       if (byteCount === 0) break;
       this.#bytes.set(chunk.subarray(0, byteCount), page.rsp + at);
-      this.#store(page.rsp_prod, prod + byteCount);
+      this.#replyBytes = (prod + byteCount) | 0;
+      this.#store(page.rsp_prod, this.#replyBytes);
       this.#o.connection.sent(byteCount);
       total += byteCount;
     }
@@ -130,6 +179,7 @@ export class RingTransport {
     if (this.#complaints++ < MAX_COMPLAINTS) this.#o.log(`xenstore: no more requests of ${this.#o.connection.name} are read: ${why}`);
     this.#o.connection.clear();
     this.#o.reset();
+    this.#o.noted?.restarted();
     this.#store(page.error, code);
     this.#o.notify();
   }

@@ -1,9 +1,11 @@
 // xenstored of Dom0, put together: the store, rings of domains, the Unix socket, and Dom0's own client.
+import type { Handover } from '../../hypervisor/public/handover.ts';
 import type { XenStore } from './client.ts';
 import { Daemon } from './daemon.ts';
 import { Domains, type DomainsHypercalls } from './domains.ts';
 import { LocalClient } from './local-client.ts';
 import type { Quota } from './quota.ts';
+import { replay, StoreJournal } from './records.ts';
 import { handleMessage } from './requests.ts';
 import { SocketTransport, xenstoreSocketPath } from './socket-transport.ts';
 
@@ -12,6 +14,8 @@ export interface XenstoreOptions {
   /** One line for the log, without a line end. */
   readonly log?: (line: string) => void;
   readonly quota?: Partial<Quota>;
+  /** Where the state is kept for a server that takes over after a crash; what is in there already is taken over. */
+  readonly handover?: Handover;
 }
 
 export class XenstoreServer {
@@ -20,12 +24,20 @@ export class XenstoreServer {
   readonly #client: LocalClient;
   #socket: SocketTransport | undefined;
 
-  constructor({ hypercalls, log, quota }: XenstoreOptions) {
+  constructor({ hypercalls, log, quota, handover }: XenstoreOptions) {
     this.#daemon = new Daemon(log);
     Object.assign(this.#daemon.quota, quota);
     this.#domains = new Domains(this.#daemon, hypercalls);
     this.#daemon.domains = this.#domains;
     this.#client = new LocalClient(this.#daemon);
+    if (handover) this.#takeOver(handover);
+  }
+
+  #takeOver(handover: Handover): void {
+    const journal = new StoreJournal(handover, this.#daemon, () => this.#domains.live()), domains = replay(journal.read(), this.#daemon);
+    this.#daemon.journal = journal;
+    for (const [domid, state] of domains) this.#domains.adopt(domid, state);
+    journal.begin();
   }
 
   /** Dom0's own window on the store. */

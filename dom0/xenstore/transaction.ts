@@ -22,15 +22,19 @@ export class Transaction implements StoreView {
   readonly tree: Tree;
   readonly #base: StoreNode;
   readonly #touched = new Map<string, Set<Aspect>>();
-  readonly #log: Mutation[] = [];
+  /** Changes so far. */
+  readonly log: Mutation[] = [];
+  readonly #lost: boolean;
 
-  constructor(live: Tree) {
+  /** @param lost of a client whose daemon crashed meanwhile: what it had looked at is not known, so it conflicts */
+  constructor(live: Tree, lost = false) {
+    this.#lost = lost;
     this.tree = live.fork();
     this.#base = live.root;
   }
 
   /** What it holds in memory: places looked at, or changes made. */
-  get size(): number { return Math.max(this.#touched.size, this.#log.length); }
+  get size(): number { return Math.max(this.#touched.size, this.log.length); }
 
   touch(path: string, aspect: Aspect): void {
     const aspects = this.#touched.get(path);
@@ -39,7 +43,7 @@ export class Transaction implements StoreView {
 
   mutate(mutation: Mutation): void {
     this.tree.apply(mutation);
-    this.#log.push(mutation);
+    this.log.push(mutation);
   }
 
   /**
@@ -48,12 +52,12 @@ export class Transaction implements StoreView {
    * @throws XsError EAGAIN, ENOSPC
    */
   commit(live: Tree, actor: Actor, quota: Quota): Change[] {
-    if (live.root !== this.#base && this.#conflicts(live.root)) refuse('EAGAIN');
+    if (this.#lost || live.root !== this.#base && this.#conflicts(live.root)) refuse('EAGAIN');
     const result = live.fork();
-    for (const mutation of this.#log) result.apply(mutation);
+    for (const mutation of this.log) result.apply(mutation);
     if (!isPrivileged(actor) && result.owned(actor.domid) > Math.max(quota.nodes, live.owned(actor.domid))) refuse('ENOSPC');
     live.adopt(result);
-    return changesOf(this.#log);
+    return changesOf(this.log);
   }
 
   #conflicts(now: StoreNode): boolean {

@@ -45,6 +45,16 @@ export class WireParser {
     return message;
   }
 
+  /** What has come of a message in part. */
+  get partial(): Uint8Array { return this.#buffer.subarray(0, this.#used); }
+  /** Goes on with what another parser had of a message. */
+  resume(partial: Uint8Array): void {
+    for (let at = 0; at < partial.length;) {
+      const chunk = partial.subarray(at, at + this.wanted);
+      at += chunk.length;
+      this.push(chunk);
+    }
+  }
   /** Forgets a message received in part. */
   reset(): void { this.#used = 0; this.#needed = HEADER_BYTES; }
 }

@@ -19,6 +19,7 @@ import { type Space, withPageLock } from '../mm/space.ts';
 import { initSpace } from '../mm/xen-tables.ts';
 import type { DebugAnswer, DebugRequest, DebugSession, TraceKind } from '../public/debug.ts';
 import type { BootContext, CreateDomain, Dom0Hypercalls, DomainInfo, EventLatency, ForeignMemory, GrantMapping, ProgramContext, SchedulerInfo, VcpuInfo } from '../public/dom0-hypercalls.ts';
+import type { Handover } from '../public/handover.ts';
 import type { PerfCounters, PerfReading } from '../public/perf.ts';
 import { EBUSY, EINVAL, ENODATA, ENOMEM, ENOSPC, ESRCH } from '../public/errno.ts';
 import { shared_info, vcpu_info, vcpu_runstate_info } from '../public/layouts.ts';
@@ -43,23 +44,28 @@ const END_PATIENCE_MS = 2000;
 const STANDSTILL_MS = 20;
 const GIB4_FRAMES = 0x100000;
 
-export interface Dom0Data { readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly options: unknown }
+export interface Dom0Data {
+  readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly options: unknown;
+  readonly handover: readonly Handover[];
+  /** Of domains that have not started, by slot. */
+  readonly contexts: readonly (readonly [number, BootContext | ProgramContext])[];
+}
 
 /**
  * To be called once by Dom0's thread with its workerData. What an earlier Dom0 left behind ends here: its mappings, and
  * its event channels (their other ends are unbound again, for Dom0 to bind anew).
  */
-export function attachDom0(workerData: unknown): Dom0Hypercalls & { readonly options: unknown } {
-  const { buffer, memoryPort, options } = workerData as Dom0Data;
+export function attachDom0(workerData: unknown): Dom0Hypercalls & { readonly options: unknown; readonly handover: readonly Handover[] } {
+  const { buffer, memoryPort, options, handover, contexts } = workerData as Dom0Data;
   const state = new HypervisorState(buffer);
-  return Object.assign(new Dom0({ state, memories: new Memories(memoryPort) }, request => parentPort?.postMessage(request)), { options });
+  return Object.assign(new Dom0({ state, memories: new Memories(memoryPort) }, request => parentPort?.postMessage(request), contexts), { options, handover });
 }
 
 export class Dom0 implements Dom0Hypercalls {
   private readonly hv: Hypervisor;
   private readonly events: Dom0Events;
   private readonly debug: DebugClient;
-  private readonly contexts = new Map<number, BootContext | ProgramContext>();
+  private readonly contexts: Map<number, BootContext | ProgramContext>;
   /** Samples read of each vCPU, by the place of its numbers. */
   private readonly samplesRead = new Map<number, number>();
   /** Domains that are being destroyed on this thread. */
@@ -68,9 +74,10 @@ export class Dom0 implements Dom0Hypercalls {
   private readonly tell: (request: ThreadRequest) => void;
 
   /** `tell` carries what only main can do: keeping memories, starting and ending threads. */
-  constructor(hv: Hypervisor, tell: (request: ThreadRequest) => void) {
+  constructor(hv: Hypervisor, tell: (request: ThreadRequest) => void, contexts: Dom0Data['contexts'] = []) {
     this.hv = hv;
     this.tell = tell;
+    this.contexts = new Map(contexts);
     untrackAll(hv);
     channels.closeAll(hv, 0);
     this.events = new Dom0Events(hv);
@@ -327,10 +334,15 @@ export class Dom0 implements Dom0Hypercalls {
       if (error) return error;
     }
     this.contexts.set(s.slot, boot);
+    this.tell({ xenolith: 'context', slot: s.slot, domid: dom, boot });
     this.hv.state.vset(s.slot, 0, V.up, 1);
     return 0;
   }
-  debugKey(key: string): number { return debugKey(this.hv, key); }
+  debugKey(key: string): number {
+    // Xen's own C crashes the host; here Dom0 alone, which is started again.
+    if (key === 'C') { this.tell({ xenolith: 'end', slot: 0, domid: 0, force: true }); return 0; }
+    return debugKey(this.hv, key);
+  }
   debugRequest(dom: Domid, vcpu: number, request: DebugRequest): Promise<DebugAnswer> {
     const slot = this.hv.state.slotOf(dom);
     if (slot > 0) this.startFirst(dom, slot);

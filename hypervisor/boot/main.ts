@@ -7,6 +7,7 @@ import { cleanUpAfter, type Hypervisor, kick, shutdownDomain } from '../domain/h
 import { D, DOMAIN_STATE, H, HypervisorState, INITIALISED, V } from '../domain/state.ts';
 import { Memories, type MemoryMessage } from '../domain/memories.ts';
 import type { BootContext, ProgramContext } from '../public/dom0-hypercalls.ts';
+import { HANDOVER_AREAS, newHandover } from '../public/handover.ts';
 import { EINVAL } from '../public/errno.ts';
 import { SHUTDOWN_crash } from '../public/sched.ts';
 import { RUNSTATE_offline } from '../public/vcpu.ts';
@@ -34,6 +35,8 @@ export type Start = { readonly boot: BootContext | ProgramContext } | { readonly
 export type ThreadRequest =
   | { readonly xenolith: 'memory'; readonly slot: number; readonly domid: number; readonly memory: WebAssembly.Memory; readonly layout: MemoryLayout }
   | { readonly xenolith: 'start'; readonly slot: number; readonly domid: number; readonly vcpu: number; readonly start: Start }
+  /** What vCPU 0 will start with, kept in case Dom0 forgets. */
+  | { readonly xenolith: 'context'; readonly slot: number; readonly domid: number; readonly boot: BootContext | ProgramContext }
   | { readonly xenolith: 'end'; readonly slot: number; readonly domid: number; readonly force: boolean };
 
 const selfExtension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
@@ -57,6 +60,9 @@ class Machine {
   private readonly memories = new Map<number, MemoryMessage & { add: object }>();
   private readonly ports = new Map<Worker, MessagePort>();
   private readonly vcpus = new Set<VcpuThread>();
+  /** Of domains that have not started, by slot. */
+  private readonly contexts = new Map<number, BootContext | ProgramContext>();
+  private readonly handover = Array.from({ length: HANDOVER_AREAS }, newHandover);
   private readonly ticker: Worker;
   private dom0: Worker;
   private spare: Worker | undefined;
@@ -94,7 +100,7 @@ class Machine {
 
   // ---- Dom0
   private startDom0(): Worker {
-    const { options: o, hv } = this, dom0 = this.spawn(o.dom0Module, 'dom0', { options: o.dom0Data });
+    const { options: o, hv } = this, dom0 = this.spawn(o.dom0Module, 'dom0', { options: o.dom0Data, handover: this.handover, contexts: [...this.contexts] });
     dom0.on('message', (m: unknown) => {
       if (typeof m === 'object' && m !== null && 'xenolith' in m) this.handle(m as ThreadRequest); else o.onDom0Message(m);
     });
@@ -114,7 +120,8 @@ class Machine {
   private handle(r: ThreadRequest): void {
     switch (r.xenolith) {
       case 'memory': this.keepMemory(r); break;
-      case 'start': this.startVcpu(r); break;
+      case 'context': this.contexts.set(r.slot, r.boot); break;
+      case 'start': this.contexts.delete(r.slot); this.startVcpu(r); break;
       case 'end': if (r.force) this.terminate(r.slot, r.domid); else this.dropMemory(r.slot, r.domid);
     }
   }
@@ -133,10 +140,11 @@ class Machine {
     this.broadcast(message);
   }
   private dropMemory(slot: number, domid: number): void {
-    if (this.hv.memories.get(slot, domid)) this.memories.delete(slot);
+    if (this.hv.memories.get(slot, domid)) { this.memories.delete(slot); this.contexts.delete(slot); }
     this.broadcast({ drop: { slot, domid } });
   }
   private terminate(slot: number, domid: number): void {
+    if (slot === 0) { appendConsole(this.hv.state, 'Dom0 is ended by debug key C'); void this.dom0.terminate(); return; }
     for (const v of this.vcpus) if (v.slot === slot && v.domid === domid) void v.worker.terminate();
   }
 

@@ -73,6 +73,8 @@ const KEYS: readonly Key[] = [
       say(`grant-table for remote d${m.domid} (v1): ${count / ENTRIES_PER_FRAME} frames, ${granted} of ${count} entries granted, in use ${reading} times for reading, ${writing} for writing`);
     }
   } },
+  // Only Dom0's thread can ask main for that, and does so itself (boot/dom0.ts).
+  { key: 'C', what: 'end Dom0\'s thread, which is started again', run: () => {} },
   { key: 'h', what: 'show this message', run: (_hv, say) => { for (const k of KEYS) say(` key '${k.key}' (ascii '${k.key.charCodeAt(0).toString(16)}') => ${k.what}`); } },
   { key: 'p', what: 'print performance counters', run: (hv, say) => {
     for (const s of slots(hv)) {

@@ -12,6 +12,8 @@ import { HostRunsError, lockHolder, takeHostLock } from './host-lock.ts';
 
 /** Threads for file input and output: every disk may have several requests under way. */
 const IO_THREADS = '16';
+/** Dom0 is started again after so many crashes in a while, and then no more. */
+const MAX_CRASHES = 5, CRASH_WINDOW_MS = 60_000;
 
 /** @returns the exit code */
 export async function runHost(argv: readonly string[]): Promise<number> {
@@ -37,6 +39,7 @@ export async function runHost(argv: readonly string[]): Promise<number> {
 
 async function serve(folder: RunFolder, { bridges }: HostOptions): Promise<number> {
   const options: Dom0Options = { runDir: folder.dir, hostPid: process.pid, bridges };
+  let signals = 0, crashes: number[] = [];
   let finish: (code: number) => void = () => {};
   const finished = new Promise<number>(resolve => { finish = resolve; });
   const hypervisor = await startHypervisor({
@@ -46,9 +49,15 @@ async function serve(folder: RunFolder, { bridges }: HostOptions): Promise<numbe
       if (kind === 'ready') process.stderr.write(`xenolith: host ready, xl talks to ${folder.socket}\n`);
       if (kind === 'finished') finish(0);
     },
-    onDom0Exit: (code: number) => { process.stderr.write(`xenolith: the control domain ended (${code})\n`); finish(1); },
+    onDom0Exit: code => {
+      const now = performance.now();
+      crashes = [...crashes.filter(at => now - at < CRASH_WINDOW_MS), now];
+      const again = signals === 0 && crashes.length <= MAX_CRASHES;
+      process.stderr.write(`xenolith: the control domain ended (${code})${again ? ': it is started again, the guests go on' : ''}\n`);
+      if (!again) finish(1);
+      return again;
+    },
   });
-  let signals = 0;
   const client = new Client(folder.socket);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {
     if (++signals > 1) { finish(1); return; }

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { guestWithMkfs } from './filesystem-tools.ts';
 import { diskOf, type GuestFiles, GuestShell, TestHost } from './guest-shell.ts';
 
-const LIMIT_MS = 300_000, CRASHES = 4, FILES = 30;
+const LIMIT_MS = 300_000, CRASHES = 3, FILES = 12;
 let dir = '', files: GuestFiles | undefined, host: TestHost;
 
 beforeAll(async () => {
@@ -41,22 +41,20 @@ test('a guest that writes and reads its disk goes on while Dom0 crashes', async 
   writeFileSync(disk, '');
   truncateSync(disk, 256 * 2 ** 20);
   let guest = await GuestShell.boot(host.client, 'crash', files, vifs, { disks: [diskOf(disk)] });
-  await guest.run('/sbin/mkfs.ext4 -q /dev/xvda && mount -t ext4 /dev/xvda /mnt && dd if=/dev/urandom of=/tmp/piece bs=64k count=48 2>/dev/null');
+  await guest.run('/sbin/mkfs.ext4 -q /dev/xvda && mount -t ext4 /dev/xvda /mnt && dd if=/dev/urandom of=/tmp/piece bs=64k count=32 2>/dev/null');
   const sum = (await guest.run('md5sum </tmp/piece')).slice(0, 32);
-  // Each file is written, synced, and read back from the disk.
-  await guest.run(`(for i in $(seq ${FILES}); do cat /tmp/piece >/mnt/f$i; sync; echo 3 >/proc/sys/vm/drop_caches; md5sum </mnt/f$i; done >/tmp/sums 2>&1; echo over >/tmp/over) &`);
+  // Each file is written, synced, and read back from the disk. Not a job of the shell's: busybox's ends when one does.
+  await guest.run(`(setsid sh -c 'for i in $(seq ${FILES}); do cat /tmp/piece >/mnt/f$i; sync; echo 3 >/proc/sys/vm/drop_caches; md5sum </mnt/f$i; done >/tmp/sums 2>&1; echo over >/tmp/over' &)`);
   for (let i = 0; i < CRASHES; i++) { await sleep(300 + 200 * i); await crash(); }
   // The first one made another domain's thread no part of it: a new domain can be made, and this one is in the list.
   expect((await host.client.domains()).map(d => [d.domid, d.name])).toEqual([[0, 'Domain-0'], [guest.domid, 'crash']]);
-  const stream = await host.client.console(String(guest.domid));
-  stream.write('\n');
-  guest = await GuestShell.over('crash', stream, guest.domid);
+  guest = guest.over(await host.client.console(String(guest.domid)));
   await guest.run('until [ -e /tmp/over ]; do sleep 1; done');
   const sums = (await guest.run('cat /tmp/sums')).trim().split('\n');
   expect(sums).toHaveLength(FILES);
   expect(new Set(sums.map(line => line.slice(0, 32)))).toEqual(new Set([sum]));
   // xenstore is the same: the interface has its address from a DHCP server that is new, devices are unplugged in order.
-  await guest.run('ip link set eth0 up && udhcpc -n -q -i eth0 >/dev/null && ping -c 1 10.0.2.2 >/dev/null');
+  await guest.run('ip link set eth0 up && udhcpc -n -q -i eth0 -s /etc/xenolith/udhcpc >/dev/null && ping -c 1 10.0.2.2 >/dev/null');
   expect(await guest.run('dmesg | grep -iE "I/O error|blk_update|EXT4-fs (error|warning)|oops|BUG|hung" || true')).toBe('');
   await guest.run('umount /mnt');
   await host.client.act(String(guest.domid), 'shutdown');

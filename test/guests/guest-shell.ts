@@ -90,6 +90,9 @@ export class GuestShell {
     return guest;
   }
 
+  /** The same shell over another stream of its console. */
+  over(stream: Duplex): GuestShell { return new GuestShell(this.domid, this.name, stream); }
+
   /** Runs a command and returns what it printed. @throws Error with the output if its status is not `status` */
   async run(command: string, status: number | undefined = 0, limitMs = COMMAND_LIMIT_MS): Promise<string> {
     const mark = randomUUID().slice(0, 8);

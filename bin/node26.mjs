@@ -52,9 +52,15 @@ export function requireNode() {
   process.exit(1);
 }
 
+/**
+ * How V8 treats WebAssembly. Calls between translations of guest code all go through one table, to ever other functions:
+ * counting them, for inlining, costs much and gives nothing (hypervisor/boot/compile-now.ts).
+ */
+const FLAGS = ['--no-wasm-inlining', '--no-wasm-inlining-call-indirect'];
+
 /** Runs Node 26 with these arguments in this process's place: same terminal, signals, exit code. */
 export function runNode(args, env = {}) {
-  const child = spawn(requireNode(), args, { stdio: 'inherit', env: { ...process.env, ...env } });
+  const child = spawn(requireNode(), [...FLAGS, ...args], { stdio: 'inherit', env: { ...process.env, ...env } });
   // The terminal sends Ctrl-C to the child too; this process only has to outlive it.
   for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => {});
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));

@@ -2,9 +2,11 @@
 // them. Keeps every domain's memory, so that a Dom0 started again finds them. Cleans up after threads that ended.
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { compileInterpreter } from '../cpu/interpreter.ts';
+import { jitModeOf, thresholdsOf } from '../cpu/jit/translator.ts';
 import type { MemoryLayout } from '../cpu/layout.ts';
 import { cleanUpAfter, type Hypervisor, kick, shutdownDomain } from '../domain/hypervisor.ts';
 import { D, DOMAIN_STATE, H, HypervisorState, INITIALISED, V } from '../domain/state.ts';
+import type { Introduction } from './translator-thread.ts';
 import { Memories, type MemoryMessage } from '../domain/memories.ts';
 import type { BootContext, ProgramContext } from '../public/dom0-hypercalls.ts';
 import { HANDOVER_AREAS, newHandover } from '../public/handover.ts';
@@ -66,6 +68,7 @@ class Machine {
   private readonly ticker: Worker;
   private dom0: Worker;
   private spare: Worker | undefined;
+  private translator: Worker | undefined;
   private stopping = false;
 
   constructor(o: HypervisorOptions) {
@@ -79,7 +82,7 @@ class Machine {
   }
   async stop(): Promise<void> {
     this.stopping = true;
-    await Promise.all([this.ticker, this.dom0, ...this.spare ? [this.spare] : [], ...[...this.vcpus].map(v => v.worker)].map(w => w.terminate()));
+    await Promise.all([this.ticker, this.dom0, ...this.spare ? [this.spare] : [], ...this.translator ? [this.translator] : [], ...[...this.vcpus].map(v => v.worker)].map(w => w.terminate()));
   }
 
   private moduleOf(vcpu: number): WebAssembly.Module {
@@ -87,10 +90,10 @@ class Machine {
     if (!m) this.modules.set(vcpu, m = compileInterpreter(vcpu));
     return m;
   }
-  private spawn(module: URL, name: string, extra: Record<string, unknown>): Worker {
+  private spawn(module: URL, name: string, extra: Record<string, unknown>, ports: MessagePort[] = []): Worker {
     const { port1, port2 } = new MessageChannel();
     for (const message of this.memories.values()) port1.postMessage(message);
-    const worker = new Worker(module, { name, workerData: { buffer: this.hv.state.buffer, memoryPort: port2, ...extra }, transferList: [port2] });
+    const worker = new Worker(module, { name, workerData: { buffer: this.hv.state.buffer, memoryPort: port2, ...extra }, transferList: [port2, ...ports] });
     const thread = worker.threadId;
     this.ports.set(worker, port1);
     port1.unref();
@@ -156,12 +159,28 @@ class Machine {
     const { programModule } = this.options, isProgram = 'boot' in r.start && 'program' in r.start.boot, name = `d${domid}v${vcpu}`;
     if (isProgram && !programModule) { this.vcpuEnded(slot, domid, vcpu); return; }
     const worker = isProgram ? this.programThread(programModule!, name, { slot, domid, vcpu, start: r.start })
-      : this.spawn(sibling('vcpu-thread'), name, { slot, domid, vcpu, module: this.moduleOf(vcpu), start: r.start });
+      : this.processorThread(name, { slot, domid, vcpu, start: r.start });
     const thread: VcpuThread = { slot, domid, vcpu, worker };
     this.vcpus.add(thread);
     worker.on('message', (m: ThreadRequest) => this.handle(m));
     worker.once('error', error => appendConsole(state, `d${domid}v${vcpu} thread failed: ${textOf(error)}`));
     worker.once('exit', () => { this.vcpus.delete(thread); this.vcpuEnded(slot, domid, vcpu); });
+  }
+  private processorThread(name: string, assignment: { slot: number; domid: number; vcpu: number; start: Start }): Worker {
+    const { slot, vcpu } = assignment, mode = jitModeOf(process.env['XENOLITH_JIT']), memory = this.memories.get(slot)?.add as { memory: WebAssembly.Memory } | undefined;
+    const common = { ...assignment, module: this.moduleOf(vcpu), jit: mode };
+    if (mode !== 'on' || !memory) return this.spawn(sibling('vcpu-thread'), name, common);
+    const { port1, port2 } = new MessageChannel();
+    this.translatorThread().postMessage({ port: port1, memory: memory.memory, vcpu, slot, thresholds: thresholdsOf(mode) } satisfies Introduction, [port1]);
+    return this.spawn(sibling('vcpu-thread'), name, { ...common, translations: port2 }, [port2]);
+  }
+  /** One for all domains; a vCPU that gets no answers goes on without. */
+  private translatorThread(): Worker {
+    if (this.translator) return this.translator;
+    const translator = this.translator = new Worker(sibling('translator-thread'), { name: 'translator' });
+    translator.once('error', error => appendConsole(this.hv.state, `the translator failed: ${textOf(error)}`));
+    translator.once('exit', () => { if (this.translator === translator) this.translator = undefined; });
+    return translator;
   }
   /** A thread for a program. From the first one on a spare is kept, with everything loaded: a domain starts in milliseconds then. */
   private programThread(module: URL, name: string, assignment: Record<string, unknown>): Worker {

@@ -3,10 +3,10 @@
 // No wake-up is lost: whoever wants something writes it down first, then sets the attention word and rings the bell.
 // This thread reads the bell before it looks at what is written down and sleeps only on the bell it has read; while it
 // runs guest code it clears the attention word before it looks.
-import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
 import { attentionOffset, CODE } from '../cpu/layout.ts';
 import { EXIT, type ProcessorHost } from '../cpu/processor-api.ts';
-import { jitModeOf } from '../cpu/jit/translator.ts';
+import type { Helper, JitMode, Response } from '../cpu/jit/translator.ts';
 import { createProcessor } from '../cpu/processor.ts';
 import { DebugAgent } from '../debug/agent.ts';
 import { kick } from '../domain/hypervisor.ts';
@@ -32,6 +32,9 @@ import type { Start, ThreadRequest } from './main.ts';
 export interface VcpuThreadData {
   readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly slot: number; readonly domid: number;
   readonly vcpu: number; readonly module: WebAssembly.Module; readonly start: Start;
+  readonly jit: JitMode;
+  /** To the thread that translates. */
+  readonly translations?: MessagePort;
 }
 
 const data = workerData as VcpuThreadData, { slot, domid } = data, id = data.vcpu;
@@ -185,7 +188,8 @@ function bringUp(): Vcpu | undefined {
     foreign: () => 0,
     unimplemented: (rip, bytes) => v.log(`instruction not implemented at ${rip.toString(16)}: ${bytes}`),
   };
-  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host, jit: jitModeOf(process.env['XENOLITH_JIT']) });
+  const port = data.translations, helper: Helper | undefined = port && { post: r => port.postMessage(r), take: () => receiveMessageOnPort(port)?.message as Response | undefined };
+  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host, jit: data.jit, ...helper && { translations: helper } });
   v.pv.vmAssist = state.dget(slot, D.vmAssist);
   current = v;
   fillTimeInfo(memory.view, v.vcpuInfo + VCPU_TIME_INFO);
@@ -218,3 +222,4 @@ try {
 }
 parentPort?.close();
 data.memoryPort.close();
+data.translations?.close();

@@ -9,7 +9,7 @@ import { CODE, PAGE_BYTES } from './layout.ts';
 import { blockHash } from './mmu.ts';
 import { R, RECORD_BYTES, writeRecord } from './record.ts';
 import type { SiblingCode } from './sibling-code.ts';
-import { BLOCK_ENTRIES, JUMP_BYTES, RECORDS_BYTES, S } from './state.ts';
+import { BLOCK_ENTRIES, RECORDS_BYTES, S } from './state.ts';
 
 const BLOCK_MAX = 64;
 
@@ -21,6 +21,8 @@ export interface Translations {
   readonly threshold: number;
   /** The block whose first record this is was dropped. */
   dropped(start: number): void;
+  /** All blocks of this frame were. */
+  frameDropped(frame: number): void;
   /** All blocks were. */
   emptied(): void;
 }
@@ -38,6 +40,8 @@ export class BlockCache {
   private readonly codeMap: number;
   /** Called when a frame got its first block: writable translations of it must go. */
   private readonly onCodeFrame: () => void;
+  /** Called when everything is forgotten. */
+  onEmpty: () => void = () => {};
   private readonly byFrame = new Map<number, Block[]>();
   /** First record by physical address, doubled, odd in compatibility mode: what the table in memory forgets. */
   private readonly byAddress = new Map<number, number>();
@@ -153,6 +157,7 @@ export class BlockCache {
       const entry = this.area + S.blocks + blockHash(b.phys);
       if (this.view.getUint32(entry, true) === b.phys) this.view.setUint32(entry + 4, 0, true);
     }
+    this.translations?.frameDropped(frame);
   }
 
   /** Forgets everything. Only between blocks. */
@@ -164,9 +169,7 @@ export class BlockCache {
     this.byFrame.clear();
     this.byAddress.clear();
     this.bytes.fill(0, this.area + S.blocks, this.area + S.blocks + BLOCK_ENTRIES * 8);
-    // The jump caches name records, which will be others from now on. (An entry of all ones is empty, but for the first.)
-    this.bytes.fill(0xff, this.area + S.jumpCaches, this.area + S.jumpCaches + 2 * JUMP_BYTES);
-    for (const view of [0, 1]) this.view.setBigUint64(this.area + S.jumpCaches + view * JUMP_BYTES, 1n, true);
+    this.onEmpty();
     this.view.setInt32(this.area + S.patch, 0, true);
     this.next = this.area + S.records;
     this.onCodeFrame();

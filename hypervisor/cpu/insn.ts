@@ -58,6 +58,9 @@ export const sx = (v: I64, bits: Bits): I64 => bits === 8 ? v.sx8() : bits === 1
 const TOP = 1n << 63n;
 const CARRIES = 0xc000000000000000n;
 
+/** Indirect branches that note where they went. */
+export const SEEN = new Set(['jmp_rm', 'call_rm', 'ret']);
+
 export class Insn {
   readonly f: Fn;
   readonly form: Form;
@@ -114,7 +117,7 @@ export class Insn {
   setGpr(n: number, v: I64, bits: Bits = 64): void { this.writeGpr(SLOT.gpr(n), bits, v); }
 
   // ---- operands
-  private operand(i: number): OperandForm {
+  protected operand(i: number): OperandForm {
     const o = this.form.operands[i];
     if (!o) throw new Error(`${this.form.mnemonic}: no operand ${i}`);
     return o;
@@ -122,7 +125,7 @@ export class Insn {
   operandBits(i: number): Bits { return this.operand(i).bits; }
   isMemory(i: number): boolean { return this.operand(i).kind === 'mem'; }
   has(i: number): boolean { return i < this.form.operands.length; }
-  private fieldOf(o: OperandForm): I32 { return this.field8(o.field === 'a' ? R.a : o.field === 'b' ? R.b : R.c); }
+  protected fieldOf(o: OperandForm): I32 { return this.field8(o.field === 'a' ? R.a : o.field === 'b' ? R.b : R.c); }
   registerField(i: number): I32 { return this.fieldOf(this.operand(i)); }
 
   loadInt(p: I32, bits: Bits): I64 {
@@ -208,8 +211,11 @@ export class Insn {
     const full = base.add(this.slot(this.field8(R.index)).shl(this.field8(R.scale).extU())).add(disp);
     return this.form.address === 'a32' ? full.and(MASK[32]) : full;
   }
-  /** Physical address for `bytes` bytes at a virtual address; leaves the handler when it faults. */
-  translate(va: I64, write: boolean, bytes: number, onFault?: () => void): I32 {
+  /**
+   * Physical address for `bytes` bytes at a virtual address; leaves the handler when it faults.
+   * @param onFault what to undo then @param stack what is #GP elsewhere is #SS
+   */
+  translate(va: I64, write: boolean, bytes: number, onFault?: () => void, stack = false): I32 {
     const { f } = this, a = f.let(va), p = f.local('i32'), kind = write ? 1 : 0;
     const e = f.let(this.state32(S.tlb).add(a.shrU(8).wrap().and(0x3ff0)));
     const last = bytes > 1 ? a.add(bytes - 1) : a;
@@ -217,7 +223,7 @@ export class Insn {
       () => f.set(p, a.wrap().add(ld32(e, kind * TLB_BYTES + 8))),
       () => {
         f.set(p, f.call(this.rt.translate, a, i32(kind | bytes << 8), this.rec));
-        f.if(p.get().eqz(), () => { onFault?.(); this.leave(); });
+        f.if(p.get().eqz(), () => { if (stack) this.stackFault(); onFault?.(); this.leave(); });
       }, true);
     return p.get();
   }
@@ -326,6 +332,7 @@ export class Insn {
   thisRip(): I64 { return this.slot(SLOT.pageBase).add(this.field16(R.offset).extU()); }
   /** Continues at a virtual address; every way there passes the attention check. */
   jump(rip: I64): void {
+    if (SEEN.has(this.form.mnemonic)) this.f.st64(this.rec, rip, R.seen);
     this.setState64(S.rip, this.bits === 64 ? rip : rip.and(select(this.state32(S.compat), i64(MASK[32]), i64(-1n))));
     this.setState32(S.current, 0);
     this.f.if(this.state64(S.attention).eqz().eqz(), () => { this.f.rarely(); this.setState32(S.exit, EXIT.attention); this.f.ret(); });
@@ -364,22 +371,22 @@ export class Insn {
   push(...values: I64[]): void {
     const bytes = this.bits / 8, { f } = this, n = values.length;
     const sp = f.let(this.bits === 64 ? this.stackPointer().sub(bytes * n) : this.stackPointer().sub(bytes * n).and(this.stackMask()));
-    const p = this.translate(this.stackAddress(sp), true, bytes * n, () => this.stackFault());
+    const p = this.translate(this.stackAddress(sp), true, bytes * n, this.onStackFault, true);
     values.forEach((v, i) => this.storeInt(f.let(p.add((n - 1 - i) * bytes)), this.bits, v));
     this.commit(p);
     this.setStackPointer(sp);
   }
   /** Reads n values from the top of the stack (or from `sp`) without moving the pointer. */
   peek(n = 1, sp: I64 = this.stackPointer()): I64[] {
-    const bytes = this.bits / 8, p = this.translate(this.stackAddress(sp), false, bytes * n, () => this.stackFault());
+    const bytes = this.bits / 8, p = this.translate(this.stackAddress(sp), false, bytes * n, this.onStackFault, true);
     return Array.from({ length: n }, (_, i) => this.f.let(this.loadInt(this.f.let(p.add(i * bytes)), this.bits)));
   }
   /** Faults when the byte the stack pointer names cannot be written. */
-  probeStack(): void { this.translate(this.stackAddress(this.stackPointer()), true, 1, () => this.stackFault()); }
+  probeStack(): void { this.translate(this.stackAddress(this.stackPointer()), true, 1, this.onStackFault, true); }
   /** What else to undo when a stack access faults. */
   onStackFault: (() => void) | undefined;
   /** What is #GP elsewhere is #SS for the stack. */
-  private stackFault(): void { this.onStackFault?.(); this.f.if(this.state32(S.vector).eq(13), () => this.setState32(S.vector, 12)); }
+  private stackFault(): void { this.f.if(this.state32(S.vector).eq(13), () => this.setState32(S.vector, 12)); }
   /** #GP(0) for a branch target that no address space has; before anything changed. */
   canonical(target: I64): I64 {
     const t = this.f.let(target);

@@ -6,7 +6,7 @@ import { SPECIAL, SPECIAL_COUNT } from './decode.ts';
 import { allForms as forms } from './fusion.ts';
 import { type Form, Insn, type Runtime } from './insn.ts';
 import { settleFunction, SETTLE } from './jit/flag-state.ts';
-import { CODE_WRITE, COMMIT, FOLLOW, FOREIGN, LOOKUP, TRANSLATE, commitFunction, followFunction, jumpToFunction, lookupFunction, translateFunction, walkFunction } from './mmu.ts';
+import { CODE_WRITE, COMMIT, FOLLOW, FOREIGN, LOOKUP, REACH, TRANSLATE, commitFunction, followFunction, jumpToFunction, lookupFunction, reachFunction, translateFunction, walkFunction } from './mmu.ts';
 import { R } from './record.ts';
 import { SWITCH_ROOT, switchRootFunction } from './root-switch.ts';
 import { definitionOf } from './semantics/index.ts';
@@ -55,7 +55,7 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
     case SPECIAL.count: {
       const left = f.let(x.imm32().sub(1));
       f.st32(x.rec, left, R.imm);
-      f.if(left.eqz(), () => x.exit(INTERNAL.hot));
+      f.if(left.ltS(1), () => { x.setState32(S.hot, x.rec); x.exit(INTERNAL.hot); });
       x.next();
       return;
     }
@@ -74,10 +74,11 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   m.define(commit, commitFunction(area));
   m.define(lookup, lookupFunction(area, imports));
   // What translations import beside.
-  const jumpTo = m.declare(LOOKUP, 'jumpTo'), follow = m.declare(FOLLOW, 'follow'), settle = m.declare(SETTLE, 'settle');
+  const jumpTo = m.declare(LOOKUP, 'jumpTo'), follow = m.declare(FOLLOW, 'follow'), settle = m.declare(SETTLE, 'settle'), reach = m.declare(REACH, 'reach');
   m.define(jumpTo, jumpToFunction(area, lookup));
   m.define(follow, followFunction(area, jumpTo));
   m.define(settle, settleFunction(area));
+  m.define(reach, reachFunction(area, translate));
 
   const fill = new Fn(FILL), fillRef = m.declare(FILL, 'fill');
   fill.memoryFillValue(fill.param(0, 'i32').get(), fill.param(1, 'i32').get(), fill.param(2, 'i32').get());

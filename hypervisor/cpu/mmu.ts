@@ -2,9 +2,9 @@
 // lookup that finds the record for a branch target.
 import { EXIT, PFEC } from './processor-api.ts';
 import { PAGE_BYTES } from './layout.ts';
-import { BLOCK_ENTRIES, INTERNAL, JUMP_ENTRIES, JUMP_PAGES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
+import { BIT_IS_LOWER, BLOCK_ENTRIES, INTERNAL, JUMP_ENTRIES, JUMP_PAGES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
 import { R } from './record.ts';
-import { Fn, type FuncRef, type I32, type I64, type Signature, i32, i64, ld32, ld64, ld64from32s, ld8u, select } from './wasm/builder.ts';
+import { Fn, type FuncRef, type I32, type I64, type Signature, i32, i64, ld32, ld64, ld64from32s, ld16u, ld8u, select } from './wasm/builder.ts';
 
 export const TRANSLATE: Signature = { params: ['i64', 'i32', 'i32'], results: ['i32'] };
 export const COMMIT: Signature = { params: [], results: [] };
@@ -20,8 +20,8 @@ const P = 1n, RW = 2n, ACCESSED = 0x20n, DIRTY = 0x40n, NX = 1n << 63n;
 /** Hash of a physical code address into the block table, as a byte offset. */
 export const blockHash = (phys: number): number => ((phys ^ phys >>> 12) & (BLOCK_ENTRIES - 1)) * 8;
 const blockHashCode = (phys: I32): I32 => phys.xor(phys.shrU(12)).and(BLOCK_ENTRIES - 1).shl(3);
-export const jumpHash = (low: number): number => ((low ^ low >>> 10) & (JUMP_ENTRIES - 1)) * 16;
-const jumpHashCode = (low: I32): I32 => low.xor(low.shrU(10)).and(JUMP_ENTRIES - 1).shl(4);
+export const jumpHash = (low: number): number => ((low ^ low >>> 13) & (JUMP_ENTRIES - 1)) * 16;
+export const jumpHashCode = (low: I32): I32 => low.xor(low.shrU(13)).and(JUMP_ENTRIES - 1).shl(4);
 
 export interface MmuImports { foreign: FuncRef; codeWrite: FuncRef; walk: FuncRef }
 
@@ -112,6 +112,28 @@ export function translateFunction(area: number, im: MmuImports): Fn {
   return f;
 }
 
+/** Bits of a translation's request beside kind and bytes. */
+export const FROM_STACK = 0x1000000;
+/**
+ * For translations: like translateFunction, with the record and handler number of the translation. 0 when it has to be
+ * left, to the record in S.leaveTo: the exit for a fault, or the instruction's own for a store that crosses pages or
+ * that changed the translation's code, of which nothing has been done.
+ */
+export const REACH: Signature = { params: ['i64', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] };
+export function reachFunction(area: number, translate: FuncRef): Fn {
+  const f = new Fn(REACH), va = f.param(0, 'i64').get(), what = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get(), entry = f.param(3, 'i32').get(), handler = f.param(4, 'i32').get();
+  const p = f.call<I32>(translate, va, what.and(FROM_STACK - 1), rec);
+  f.if(p.eqz(), () => {
+    f.if(what.and(FROM_STACK).ne(0).and(ld32(area, S.vector).eq(13)), () => f.st32(area, 12, S.vector));
+    f.st32(area, area + S.exitRecord, S.leaveTo);
+    f.ret(i32(0));
+  });
+  f.if(what.and(255), () => f.if(p.eq(area + S.scratch).or(ld16u(entry).ne(handler)), () => { f.st32(area, rec, S.leaveTo); f.ret(i32(0)); }));
+  f.ret(p);
+  f.unreachable();
+  return f;
+}
+
 export function commitFunction(area: number): Fn {
   const f = new Fn(COMMIT), room = f.let(ld32(area, S.crossFirstBytes));
   f.memoryCopy(ld32(area, S.crossFirst), i32(area + S.scratch), room);
@@ -126,7 +148,8 @@ export function lookupFunction(area: number, im: MmuImports): Fn {
   const cached = f.let(jumpHashCode(rip.wrap()).add(ld32(area, S.jumps)));
   const rec = f.local('i32');
   f.block(found => {
-    f.if(ld64(cached).eq(rip), () => { f.set(rec, ld32(cached, 8)); f.br(found); });
+    const marked = f.let(rip.xor(ld64(area, S.jumpTag)));
+    f.if(ld64(cached).eq(marked), () => { f.set(rec, ld32(cached, 8)); f.br(found); });
     f.st32(area, ld32(area, S.lookups).add(1), S.lookups);
     const exec = f.let(ld32(area, S.tlb).add(rip.shrU(8).wrap().and(0x3ff0))), p = f.local('i32');
     f.if(ld64(exec, 2 * TLB_BYTES).eq(rip.and(-4096n)), () => f.set(p, rip.wrap().add(ld32(exec, 2 * TLB_BYTES + 8))), () => {
@@ -140,9 +163,10 @@ export function lookupFunction(area: number, im: MmuImports): Fn {
       f.ret(i32(area + S.exitRecord));
     });
     f.set(rec, word.and(-2));
-    f.st64(cached, rip);
+    f.st64(cached, marked);
     f.st32(cached, rec.get(), 8);
     f.st8(ld32(area, S.activeView).mul(JUMP_PAGES).add(rip.shrU(12).wrap().and(JUMP_PAGES - 1)).add(area), i32(1), S.jumpPages);
+    f.if(rip.shrS(BIT_IS_LOWER).eqz(), () => f.st8(ld32(area, S.activeView).add(area), i32(1), S.jumpLower));
   });
   const patch = f.let(ld32(area, S.patch));
   f.if(patch, () => { f.st32(patch, rec.get(), R.link); f.st32(area, 0, S.patch); });

@@ -6,7 +6,7 @@ import { privilegedInstructions, SPECIAL } from './decode.ts';
 import { composeFlags, splitFlags } from './flags.ts';
 import { CODE, PAGE_BYTES, type MemoryLayout } from './layout.ts';
 import { jumpHash } from './mmu.ts';
-import { type JitMode, Translator } from './jit/translator.ts';
+import { type Helper, type JitMode, Translator } from './jit/translator.ts';
 import { R, writeRecord } from './record.ts';
 import { SegmentUnit } from './segments.ts';
 import { SiblingCode } from './sibling-code.ts';
@@ -26,6 +26,8 @@ export interface ProcessorOptions {
   readonly host: ProcessorHost;
   /** Whether hot code is translated (jit/translator.ts); off when not said. */
   readonly jit?: JitMode;
+  /** The thread that translates (boot/translator-thread.ts); without one this thread does. */
+  readonly translations?: Helper;
 }
 
 interface Exports {
@@ -58,6 +60,7 @@ export class SoftwareProcessor implements Processor {
   private readonly words: Int32Array;
   private readonly longs: BigUint64Array;
   private readonly slots: BigUint64Array;
+  private readonly jumpMarks: Uint16Array;
   private readonly start: number;
   private breakpointVas = new Map<bigint, number>();
   private stepOver = false;
@@ -73,6 +76,7 @@ export class SoftwareProcessor implements Processor {
     this.words = new Int32Array(buffer, area, S.scratch / 4);
     this.longs = new BigUint64Array(buffer, area, S.scratch / 8);
     this.slots = new BigUint64Array(buffer, area + S.regs, 32);
+    this.jumpMarks = new Uint16Array(buffer, area + S.jumpMarks, 2);
     this.gpr = new BigUint64Array(buffer, area + S.regs, 16);
     this.selectors = new Uint16Array(buffer, area + S.selectors, 6);
     this.debug = new BigUint64Array(buffer, area + S.debug, 8);
@@ -80,6 +84,8 @@ export class SoftwareProcessor implements Processor {
     this.word(S.slot, o.slot);
     this.word(S.codeMap, o.layout.codeMap);
     this.blocks = new BlockCache(this.bytes, this.view, area, o.layout.codeMap, () => this.flushWritable());
+    // They name records, which will be others from then on.
+    this.blocks.onEmpty = () => { this.flushJumps(VIEW.kernel); this.flushJumps(VIEW.user); };
     if (o.layout.vcpus > 1) {
       this.siblings = new SiblingCode(this.view, o.vcpu, o.layout.vcpus, {
         dropFrames: (frame, stride) => { for (let f = frame; f < o.layout.end; f += stride) this.blocks.drop(f); },
@@ -103,7 +109,7 @@ export class SoftwareProcessor implements Processor {
     });
     this.wasm = instance.exports as unknown as Exports;
     if (o.jit === 'on' || o.jit === 'force') {
-      this.translator = new Translator({ memory: o.memory, view: this.view, area, blocks: this.blocks, exports: instance.exports }, o.jit);
+      this.translator = new Translator({ memory: o.memory, view: this.view, area, slot: o.slot, blocks: this.blocks, exports: instance.exports, ...o.translations && { helper: o.translations } }, o.jit);
       this.blocks.translations = this.translator;
     }
     this.activeView = VIEW.kernel;
@@ -143,6 +149,7 @@ export class SoftwareProcessor implements Processor {
     this.word(S.activeView, v);
     this.word(S.tlb, this.area + S.tlbs + v * VIEW_BYTES);
     this.word(S.jumps, this.area + S.jumpCaches + v * JUMP_BYTES);
+    this.word(S.jumpTag + 4, this.jumpMarks[v]! << 16);
   }
   get taskSwitched(): boolean { return this.words[S.taskSwitched / 4] !== 0; }
   set taskSwitched(on: boolean) { this.word(S.taskSwitched, on ? 1 : 0); }
@@ -172,10 +179,15 @@ export class SoftwareProcessor implements Processor {
   // ---- running
   run(): number {
     this.siblings?.readMail();
+    if (this.words[S.translated / 4]) this.takeTranslations();
     const exit = this.runBlocks();
     // Before what this exit asks for reaches another vCPU.
     this.siblings?.readMail();
     return exit;
+  }
+  private takeTranslations(): void {
+    Atomics.store(this.words, S.translated / 4, 0);
+    this.translator?.collect();
   }
   private runBlocks(): number {
     this.word(S.patch, 0);
@@ -193,10 +205,11 @@ export class SoftwareProcessor implements Processor {
         if (!this.findBlock(exit === INTERNAL.recheck)) return this.count(EXIT.exception);
         continue;
       }
-      if (exit === INTERNAL.hot) { this.translator?.hot(this.words[S.current / 4]! >>> 0, !this.longMode); continue; }
+      if (exit === INTERNAL.hot) { this.translator?.hot(this.words[S.hot / 4]! >>> 0, !this.longMode); continue; }
       if (exit === EXIT.attention && this.words[S.selfAttention / 4]) {
         Atomics.store(this.words, S.selfAttention / 4, 0);
         if (this.siblings?.readMail()) this.word(S.patch, 0);
+        if (Atomics.load(this.words, S.translated / 4)) this.takeTranslations();
         if (!Atomics.load(this.words, S.attention / 4)) continue;
       }
       if (exit === EXIT.breakpoint) this.stepOver = true;
@@ -254,7 +267,8 @@ export class SoftwareProcessor implements Processor {
     if (!record) return false;
     // The jump cache may still name a dropped block for this address.
     const entry = this.words[S.jumps / 4]! + jumpHash(Number(rip & 0xffffffffn) | 0);
-    this.view.setBigUint64(entry, rip, true);
+    this.view.setBigUint64(entry, rip ^ this.longs[S.jumpTag / 8]!, true);
+    if (!(rip >> 63n)) this.bytes[this.area + S.jumpLower + this.activeView] = 1;
     this.view.setUint32(entry + 8, record, true);
     this.bytes[this.area + S.jumpPages + this.activeView * JUMP_PAGES + Number(rip >> 12n & 0xfffn)] = 1;
     return true;
@@ -309,6 +323,7 @@ export class SoftwareProcessor implements Processor {
     this.word(S.roots + 4 * view, root);
     // The user view has nothing in the upper half worth a look.
     if (view === VIEW.user || old === 0 || this.wasm.switchRoot(view, old, root) === 0) this.flushView(view);
+    else if (this.bytes[this.area + S.jumpLower + view]) this.flushJumps(view);
   }
   flushTlb(): void { this.flushView(VIEW.kernel); this.flushView(VIEW.user); }
   private flushView(view: View): void {
@@ -317,10 +332,13 @@ export class SoftwareProcessor implements Processor {
     this.flushJumps(view);
   }
   private flushJumps(view: View): void {
-    const at = this.area + S.jumpCaches + view * JUMP_BYTES;
-    this.wasm.fill(at, 0xff, JUMP_BYTES);
-    // An empty tag is all ones; the entry that rip -1 maps to (the first) must not match it.
-    this.view.setBigUint64(at, 1n, true);
+    this.jumpMarks[view]!++;
+    if (this.jumpMarks[view] === 0) {
+      this.wasm.fill(this.area + S.jumpCaches + view * JUMP_BYTES, 0, JUMP_BYTES);
+      this.jumpMarks[view] = 1;
+    }
+    if (this.activeView === view) this.word(S.jumpTag + 4, this.jumpMarks[view]! << 16);
+    this.bytes[this.area + S.jumpLower + view] = 0;
     this.wasm.fill(this.area + S.jumpPages + view * JUMP_PAGES, 0, JUMP_PAGES);
   }
   flushWritable(): void {

@@ -1,9 +1,9 @@
 // A change of root that keeps what both roots have in common: processes of a guest share their kernel's half of the
 // address space, so a switch between them need not forget how the kernel is mapped.
-import { BIT_IS_LOWER, JUMP_BYTES, JUMP_ENTRIES, S, TLB_BYTES, TLB_ENTRIES, VIEW_BYTES } from './state.ts';
+import { BIT_IS_LOWER, S, TLB_BYTES, TLB_ENTRIES, VIEW_BYTES } from './state.ts';
 import { Fn, type I32, type Signature, i32, i64, ld64, type Label } from './wasm/builder.ts';
 
-/** (view, physical address of the old L4, of the new one): 1 when the upper halves agree and only the lower one was flushed, else 0. */
+/** (view, physical address of the old L4, of the new one): 1 when the upper halves agree and only the lower one's TLB entries were flushed, else 0. */
 export const SWITCH_ROOT: Signature = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
 const ENTRIES = 512, ENTRY_BYTES = 8, TLB_ENTRY_BYTES = 16;
 /** Accessed and dirty: the walk sets them, they map nothing. */
@@ -20,10 +20,6 @@ export function switchRootFunction(area: number): Fn {
   });
   // read, write and execute lie one behind the other.
   flushLower(f, f.let(view.mul(VIEW_BYTES).add(area + S.tlbs)), 3 * TLB_BYTES / TLB_ENTRY_BYTES);
-  const jumps = f.let(view.mul(JUMP_BYTES).add(area + S.jumpCaches));
-  flushLower(f, jumps, JUMP_ENTRIES);
-  // The entry that rip -1 maps to must not match it: empty, that one is 1.
-  f.if(ld64(jumps).eq(-1n), () => f.st64(jumps, i64(1)));
   f.ret(i32(1));
   f.unreachable();
   return f;

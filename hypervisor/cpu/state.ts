@@ -5,8 +5,8 @@
 //   0x0100  registers: 32 slots of 8 bytes     0x2000  scratch for page-crossing accesses
 //   0x4000  mail from siblings
 //   0x10000 TLBs: [view][kind] of 1024 entries {i64 tag, i32 addend, pad}
-//   0x30000 jump caches: [view] of 1024 entries {i64 rip, i32 record, pad}
-//   0x38000 pages in them: [view] of 4096 bytes, by the low bits of the page number
+//   0x38000 pages in jump caches: [view] of 4096 bytes, by the low bits of the page number
+//   0x40000 jump caches: [view] of 8192 entries {i64 rip ^ tag, i32 record, pad}
 //   0x100000 block table: 256 Ki entries {u32 physical address, u32 record | mode}
 //   0x300000 .. VCPU_STRIDE: records
 import { ATTENTION, VCPU_AREA, VCPU_STRIDE } from './layout.ts';
@@ -53,10 +53,25 @@ export const S = {
   crossFirst: 100, crossSecond: 104, crossFirstBytes: 108, crossBytes: 120,
   /** i32: number of walks, lookups (counters). */
   walks: 112, lookups: 116,
+  /** i32 set by the helper thread: translations are done (boot/translator-thread.ts). */
+  translated: 124,
   /** u16 x 6: es cs ss ds fs gs. */
   selectors: 128,
   /** i64 x 8. */
   debug: 160,
+  /** i32: where a translation goes on when it is left (mmu.ts, REACH). */
+  leaveTo: 224,
+  /** i32: first record of the block that has become hot. */
+  hot: 228,
+  /**
+   * i64: what addresses in the active view's jump cache are marked with, in their upper 16 bits: entries made under
+   * another mark are no entries. Never 0, so that neither zeros nor ones are an entry of a canonical address.
+   */
+  jumpTag: 232,
+  /** u16 each: the marks of the two views. */
+  jumpMarks: 240,
+  /** u8 each: whether the view's jump cache may have an address in the lower half. */
+  jumpLower: 244,
   regs: 0x100,
   fx: 0x1000,
   /** Page-crossing stores are gathered in `scratch`, page-crossing loads in `readScratch`. */
@@ -68,7 +83,7 @@ export const S = {
   /** Mail from sibling vCPUs (sibling-code.ts): i32 not zero when there is some, then the bit maps of MAIL. */
   mail: 0x4000,
   tlbs: 0x10000,
-  jumpCaches: 0x30000,
+  jumpCaches: 0x40000,
   /** u8: not zero where the view's jump cache may have an address in a page with these low 12 bits of page number. */
   jumpPages: 0x38000,
   blocks: 0x100000,
@@ -82,7 +97,7 @@ export const TLB_ENTRIES = 1024;
 export const TLB_BYTES = TLB_ENTRIES * 16;
 /** read, write, execute TLBs of one view. */
 export const VIEW_BYTES = 4 * TLB_BYTES;
-export const JUMP_ENTRIES = 1024;
+export const JUMP_ENTRIES = 8192;
 export const JUMP_BYTES = JUMP_ENTRIES * 16;
 export const JUMP_PAGES = 4096;
 /** An address shifted right (signed) by so many bits is 0 in the lower half alone. */

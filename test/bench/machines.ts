@@ -89,7 +89,7 @@ export class Xenolith extends Machine {
   /** A host that runs already is not part of a guest's boot, as QEMU's program file is not. */
   async startHost(): Promise<void> {
     mkdirSync(join(this.dir, 'run'), { recursive: true });
-    this.host = spawn(process.execPath, [join(ROOT, 'tools/host/index.ts'), 'host'], { env: this.env(), stdio: 'ignore' });
+    this.host = spawn(process.execPath, [...process.execArgv, join(ROOT, 'tools/host/index.ts'), 'host'], { env: this.env(), stdio: 'ignore' });
     for (let n = 0; n < 200; n++) {
       if (spawnSync(process.execPath, [join(ROOT, 'tools/xl/index.ts'), 'info'], { env: this.env() }).status === 0) return;
       await new Promise(resolve => setTimeout(resolve, 100));

@@ -23,7 +23,7 @@ export async function ensureHost(folder: RunFolder, say: (text: string) => void)
   if (await answers(folder.socket)) return folder;
   await makeRunFolder(folder);
   const log = join(folder.logs, 'host.log'), fd = openSync(log, 'a', 0o600);
-  const child = spawn(process.execPath, [fileURLToPath(moduleUrl('tools/host/index')), 'host'], { detached: true, stdio: ['ignore', fd, fd], env: process.env });
+  const child = spawn(process.execPath, [...process.execArgv, fileURLToPath(moduleUrl('tools/host/index')), 'host'], { detached: true, stdio: ['ignore', fd, fd], env: process.env });
   closeSync(fd);
   say(`no host runs: starting one in the background (process ${child.pid}, log ${log})\n`);
   let ended: string | undefined;

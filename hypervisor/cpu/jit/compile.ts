@@ -1,127 +1,159 @@
 // Emits one translation from a region.
+import { SPECIAL } from '../decode.ts';
+import { PAGE_BYTES } from '../layout.ts';
 import { R, RECORD_BYTES } from '../record.ts';
 import { definitionOf } from '../semantics/index.ts';
-import { SPECIAL } from '../decode.ts';
-import { S } from '../state.ts';
-import { type Fn, type Label, i32, ld64 } from '../wasm/builder.ts';
-import { formOfHandler, type Region, type RegionInstruction } from './region.ts';
+import { type Fn, type I64, type Label, i32 } from '../wasm/builder.ts';
+import { formOfHandler, type Region, type RegionInstruction, type Target } from './region.ts';
 import { type Flow, needsFlagLocals, StaticInsn, Untranslatable } from './static-insn.ts';
-import { type Imports, Translation } from './translation.ts';
-
-/** Iterations before a loop is left and entered again: only then does it run what V8 has optimised meanwhile. */
-const LOOP_BUDGET = 20_000;
+import { Structure } from './structure.ts';
+import { type Imports, type Known, Translation } from './translation.ts';
 
 export interface Compiled { readonly fn: Fn; readonly instructions: number; readonly untranslatable: readonly string[] }
+
+/** A block that just one way leads to, by a branch: it is emitted behind the one it comes from. */
+interface Side { readonly label: Label; known: Known | undefined }
 
 export class Compiler {
   private readonly t: Translation;
   private readonly region: Region;
   private readonly compat: boolean;
+  private readonly structure: Structure;
   private readonly loops = new Map<number, Label>();
   private readonly forward = new Map<number, Label>();
+  private readonly sides = new Map<number, Side>();
   private readonly reasons: string[] = [];
   private instructions = 0;
-  private current = 0;
+  private block = 0;
+  private at!: RegionInstruction;
 
-  constructor(area: number, view: DataView, im: Imports, entryRecord: number, region: Region, compat: boolean) {
-    this.t = new Translation(area, view, im, entryRecord, compat);
+  constructor(area: number, view: DataView, im: Imports, entryRecord: number, handler: number, region: Region, compat: boolean, small: boolean, hotLoop: number) {
+    this.t = new Translation(area, view, im, entryRecord, handler, compat, small, hotLoop);
     this.region = region;
     this.compat = compat;
+    const successors = region.blocks.map((_, b) => [...region.successors(b)]);
+    this.structure = new Structure(region.entry, b => successors[b]!);
   }
   compile(): Compiled {
-    const fn = this.t.build(() => {
-      if (this.region.blocks.length) this.range(0, this.region.blocks.length - 1, -1);
-    });
+    const fn = this.t.build(() => this.tree(this.region.entry));
     return { fn, instructions: this.instructions, untranslatable: this.reasons };
   }
 
-  /** Blocks first..last, which make up loop `parent` (-1: the whole). */
-  private range(first: number, last: number, parent: number): void {
-    const { f } = this.t, { region } = this, open: number[] = [];
-    for (let b = last; b > first; b--) if (region.labelled.has(b) && region.parentLoop(b) === parent) { this.forward.set(b, f.begin('block')); open.push(b); }
-    for (let b = first; b <= last;) {
-      if (open.at(-1) === b) { this.reach(b); open.pop(); f.end(); }
-      const end = b === parent ? undefined : region.loopEnd[b];
-      if (end === undefined) { this.block(b); b++; continue; }
-      this.reach(b);
-      this.loops.set(b, f.begin('loop'));
-      this.range(b, end, b);
+  /** A block and all that it dominates. */
+  private tree(block: number): void {
+    const { f } = this.t, loop = this.structure.loops.has(block), merges = this.structure.mergesBelow(block);
+    if (loop) {
+      this.t.flush();
+      this.t.join();
+      this.loops.set(block, f.begin('loop'));
+    }
+    for (const m of merges) this.forward.set(m, f.begin('block'));
+    this.body(block);
+    for (const m of merges.toReversed()) { f.end(); this.t.join(); this.tree(m); }
+    if (loop) f.end();
+  }
+  private body(block: number): void {
+    const { t, structure } = this, { f } = t, { instructions } = this.region.blocks[block]!, last = instructions.at(-1)!;
+    const on = this.region.wayOn(block), inline = on !== undefined && this.region.at(last.space, last.next) === on;
+    const sides: number[] = [];
+    const side = (target: Target | undefined): void => {
+      const to = target && this.region.at(target.space, target.offset);
+      if (to === undefined || structure.isCut(block, to) || structure.isBack(block, to) || structure.merges.has(to)) return;
+      this.sides.set(to, { label: f.begin('block'), known: undefined });
+      sides.push(to);
+    };
+    for (const i of instructions) { side(i.taken); side(i.expected); }
+    if (on !== undefined && !inline) side(last.falls);
+    this.block = block;
+    t.distance = instructions[0]!.space.distance;
+    t.count(this.counterOf(block));
+    let goesOn = true;
+    for (const i of instructions) {
+      goesOn = this.instruction(i);
+      t.endInstruction();
+      if (!goesOn) break;
+    }
+    if (goesOn) this.wayOn(block, last, inline ? on : undefined);
+    for (const to of sides.toReversed()) {
       f.end();
-      b = end + 1;
+      const { known } = this.sides.get(to)!;
+      if (!known) continue;
+      t.resume(known);
+      this.tree(to);
     }
   }
-  private reachable = true;
-  /** Falls into a place where several ways meet. */
-  private reach(_block: number): void {
-    if (this.reachable) this.t.flush();
-    this.t.join();
+  private counterOf(block: number): number | undefined {
+    const { space, instructions } = this.region.blocks[block]!;
+    return space.counters.get(instructions[0]!.offset);
+  }
+  /** From a block's end to what comes behind it. */
+  private wayOn(block: number, last: RegionInstruction, inline: number | undefined): void {
+    const { t, structure } = this, after = last.record + RECORD_BYTES;
+    if (inline !== undefined && !structure.isCut(block, inline)) {
+      if (structure.isBack(block, inline) || structure.merges.has(inline)) this.way(inline, last.next); else this.tree(inline);
+      return;
+    }
+    if (last.falls && this.checked(last.falls)) return;
+    if (t.view.getUint16(after + R.handler, true) === SPECIAL.fallthrough) t.leaveAlong(after); else t.leaveTo(i32(after));
   }
 
   private readonly flow: Flow = {
-    branchWithin: offset => {
-      const to = offset < 0 || offset >= 4096 ? undefined : this.region.at(offset);
-      if (to === undefined || !this.region.allows(this.current, to)) return false;
-      // Without an open label for it the jump leaves the region like any other.
-      if (!(to > this.current ? this.forward : this.loops).has(to)) return false;
-      this.branchTo(to, offset);
-      return true;
+    direct: () => this.at.taken !== undefined && this.checked(this.at.taken),
+    indirect: rip => {
+      const target = this.at.expected;
+      if (!target || !this.leadsWithin(target)) return;
+      this.t.f.if(rip.eq(this.ripOf(target)), () => { this.checked(target, rip); }, undefined, true);
     },
   };
-  private branchTo(to: number, offset: number): void {
-    const { t } = this, { f } = t;
-    if (to > this.current) { t.flush(); f.br(this.forward.get(to)!); return; }
-    // A loop: attention, and now and then a new start.
-    const budget = t.loopBudget(LOOP_BUDGET);
-    f.set(budget, budget.get().sub(1));
-    f.block(stop => {
-      f.brIf(stop, ld64(t.area, S.attention).ne(0), false);
-      f.brIf(stop, budget.get().eqz(), false);
-      t.flush();
-      f.br(this.loops.get(to)!);
-    });
-    t.leaveTo(f.call(t.im.jumpTo, t.ripOf(offset)));
+  private ripOf(target: Target): I64 { return this.t.ripOf(target.space.distance + target.offset); }
+  private leadsWithin(target: Target): number | undefined {
+    const to = this.region.at(target.space, target.offset);
+    return to === undefined || this.structure.isCut(this.block, to) ? undefined : to;
   }
-
-  private block(index: number): void {
-    const { instructions } = this.region.blocks[index]!, { t } = this;
-    this.current = index;
-    if (index === 0 && this.region.loopEnd[0] === undefined) t.flags = { kind: 'memory' };
-    this.reachable = true;
-    for (const i of instructions) {
-      const goesOn = this.instruction(i);
-      t.endInstruction();
-      if (!goesOn) { this.reachable = false; return; }
+  /** The way to a target, behind a check of the page where one is needed; whether it is always taken. */
+  private checked(target: Target, known?: I64): boolean {
+    const to = this.leadsWithin(target), place = target.offset + target.space.distance - this.t.distance;
+    if (to === undefined) return false;
+    if (!target.guard) { this.way(to, place); return true; }
+    this.t.f.if(this.t.leadsTo(known ?? this.ripOf(target), target.guard), () => this.way(to, place), undefined, true);
+    return false;
+  }
+  /** A branch to a block of this region; `place` is where it starts, relative to the page at hand. */
+  private way(to: number, place: number): void {
+    const { t } = this, { f } = t;
+    if (this.structure.isBack(this.block, to)) {
+      f.if(t.mayRepeat(this.counterOf(to)), () => { t.flush(); f.br(this.loops.get(to)!); }, undefined, true);
+      t.leaveLoop(t.ripOf(t.distance + place));
+    } else if (this.structure.merges.has(to)) { t.flush(); f.br(this.forward.get(to)!); } else {
+      const side = this.sides.get(to)!;
+      side.known = t.know();
+      f.br(side.label);
     }
-    const last = instructions.at(-1)!, next = this.region.at(last.next);
-    if (next === index + 1) return;
-    if (next !== undefined && this.region.allows(index, next)) this.branchTo(next, last.next);
-    else {
-      const after = last.record + RECORD_BYTES;
-      if (t.view.getUint16(after + R.handler, true) === SPECIAL.fallthrough) t.leaveAlong(after); else t.leaveTo(i32(after));
-    }
-    this.reachable = false;
   }
 
   /** Whether the next instruction is reached. */
   private instruction(i: RegionInstruction): boolean {
-    const { t } = this, { f } = t, mark = f.mark();
-    const saved = { flags: t.flags, narrow: [...t.narrow], simdChecked: t.simdChecked };
-    const restore = (): void => {
-      f.rollback(mark);
-      t.flags = saved.flags;
-      t.simdChecked = saved.simdChecked;
-      t.narrow.clear();
-      for (const n of saved.narrow) t.narrow.add(n);
-    };
+    const { t } = this, { f } = t;
+    this.at = i;
+    if (i.cross) {
+      const next = t.ripOf(t.distance + PAGE_BYTES);
+      f.if(t.pageIs(next, t.view.getInt32(i.cross + R.imm, true)).eqz(), () => t.leaveTo(i32(i.cross)), undefined, false);
+    }
+    const mark = f.mark(), known = t.know();
     for (let attempt = 0; ; attempt++) {
       try {
         const goesOn = this.emit(i);
         this.instructions++;
         return goesOn;
       } catch (e) {
-        restore();
-        if (e === needsFlagLocals && attempt === 0) { t.flushAndForget(); continue; }
         if (e !== needsFlagLocals && !(e instanceof Untranslatable)) throw e;
+        f.rollback(mark);
+        t.recall(known);
+        for (const target of [i.taken, i.expected]) {
+          const side = target && this.sides.get(this.region.at(target.space, target.offset) ?? -1);
+          if (side) side.known = undefined;
+        }
+        if (e === needsFlagLocals && attempt === 0) { t.flushAndForget(); continue; }
         this.reasons.push(e instanceof Untranslatable ? e.message : 'flags set on some ways only');
         t.leaveTo(i32(i.record));
         return false;
@@ -129,7 +161,7 @@ export class Compiler {
     }
   }
   private emit(i: RegionInstruction): boolean {
-    const { t } = this, form = formOfHandler(t.view.getUint16(i.record + R.handler, true))!, d = definitionOf(form.mnemonic)!;
+    const { t } = this, form = formOfHandler(i.handler)!, d = definitionOf(form.mnemonic)!;
     const x = new StaticInsn(t, form, i.record, this.compat, this.flow);
     x.define(d.define, d.bitString ?? false, d.before);
     return x.fallsThrough && !i.ends;

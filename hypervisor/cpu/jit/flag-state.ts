@@ -43,23 +43,21 @@ export function localsOf(s: FlagState): number[] {
   }
 }
 
-/** Puts a state into the locals. */
-export function flushFlags(f: Fn, l: FlagLocals, s: FlagState): void {
+/** Puts a state into the locals. @param leaving nothing reads what does not matter */
+export function flushFlags(f: Fn, l: FlagLocals, s: FlagState, leaving = false): void {
   if (s.kind === 'locals') return;
   if (s.kind === 'step') {
-    flushFlags(f, l, s.base);
+    flushFlags(f, l, s.base, leaving);
     f.set(l.step, i32((s.up ? INC : DEC) + size(s.bits)));
     f.set(l.stepped, s.r);
     return;
   }
   f.set(l.step, i32(0));
-  f.set(l.stepped, i64(0));
+  if (!leaving) f.set(l.stepped, i64(0));
   // What is not needed is cleared: it would be kept in a register over a loop for nothing.
-  const put = (kind: number, a: I64 = i64(0), b: I64 = i64(0), r: I64 = i64(0)): void => {
+  const put = (kind: number, a?: I64, b?: I64, r?: I64): void => {
     f.set(l.kind, i32(kind));
-    f.set(l.a, a);
-    f.set(l.b, b);
-    f.set(l.r, r);
+    for (const [local, v] of [[l.a, a], [l.b, b], [l.r, r]] as const) if (v || !leaving) f.set(local, v ?? i64(0));
   };
   switch (s.kind) {
     case 'memory': put(0); break;

@@ -57,11 +57,11 @@ function agree(code: number[], setUp: (cpu: SoftwareProcessor) => void = () => {
 const le32 = (n: number): number[] => [n & 255, n >> 8 & 255, n >> 16 & 255, n >>> 24];
 
 describe('translations', () => {
-  test('a hot loop is translated once and gives what the interpreter gives', () => {
+  test('a hot loop is translated twice, the second time with more around it, and gives what the interpreter gives', () => {
     const { cpu } = machine([0xb9, ...le32(100_000), 0x31, 0xc0, /* again: */ 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xfa, 0xcc], 'on');
     expect(cpu.run()).toBe(EXIT.softwareInterrupt);
     expect(cpu.gpr[0]).toBe(5_000_050_000n & 0xffffffffn);
-    expect(translations(cpu)).toBe(1);
+    expect(translations(cpu)).toBe(2);
   });
 
   test('nested loops, forward branches, high bytes, partial registers and every flag at the end', () => {
@@ -166,6 +166,36 @@ describe('translations', () => {
       0xff, 0xcd, 0x75, 0xda,               // dec ebp; jnz again
       0xcc,
     ]);
+  });
+});
+
+describe('regions', () => {
+  test('a loop through a call, a jump through a table in memory and a return, over two pages', () => {
+    const { cpu } = agree([
+      0xb9, ...le32(20_000),                // mov ecx, 20000
+      0xe8, ...le32(0x40 - 10),             // again: call stub
+      0xff, 0xc9, 0x75, 0xf7, 0xcc,         // dec ecx; jnz again; int3
+      ...Array(0x40 - 15).fill(0x90),
+      0xff, 0x25, ...le32(0x100 - 0x46),    // stub: jmp [table]
+      ...Array(0x100 - 0x46).fill(0x90),
+      ...le32(Number(CODE_VA) + 4096 + 16), 0, 0, 0, 0, // table
+      ...Array(4096 + 16 - 0x108).fill(0x90),
+      0x48, 0x01, 0xc8, 0xc3,               // add rax, rcx; ret
+    ]);
+    expect(cpu.gpr[0]).toBe(200_010_000n);
+  });
+
+  test('a return that goes elsewhere than its call expects', () => {
+    // again: call f; back: dec ecx; jnz again; int3; f: inc eax; test al, 7; jnz out; add qword [rsp], 0; lea rdx, [rip + skip]; mov [rsp], rdx; out: ret; skip: inc ebx; jmp back
+    agree([
+      0xb9, ...le32(20_000), 0xe8, 5, 0, 0, 0, 0xff, 0xc9, 0x75, 0xf7, 0xcc,
+      0xff, 0xc0, 0xa8, 0x07, 0x75, 0x0b, 0x48, 0x8d, 0x15, 5, 0, 0, 0, 0x48, 0x89, 0x14, 0x24, 0xc3, 0xff, 0xc3, 0xeb, 0xe7,
+    ]);
+  });
+
+  test('a way into the middle of a loop', () => {
+    // mov ecx, 9000; test cl, 1; jmp mid; top: add eax, 3; mid: add eax, ecx; dec ecx; test ecx, 15; jz mid; cmp ecx, 0; jg top; int3
+    agree([0xb9, ...le32(9000), 0xeb, 0x03, 0x83, 0xc0, 0x03, 0x01, 0xc8, 0xff, 0xc9, 0xf7, 0xc1, ...le32(15), 0x74, 0x07, 0x83, 0xf9, 0x00, 0x7f, 0xec, 0xcc, 0xcc, 0x85, 0xc9, 0x75, 0xe9, 0xcc]);
   });
 });
 

@@ -1,11 +1,11 @@
 // The static binding of an instruction's operands: record fields are constants, registers are locals of the
 // translation, flags are kept as what they come from. The definitions are the interpreter's own.
-import { type Bits, type Form, Insn, type Runtime } from '../insn.ts';
+import { type Bits, type Form, Insn, type OperandForm, SEEN, type Runtime } from '../insn.ts';
 import { S, SLOT, TLB_BYTES } from '../state.ts';
+import { FROM_STACK } from '../mmu.ts';
 import { R } from '../record.ts';
-import { SPECIAL } from '../decode.ts';
-import { type I32, type I64, i32, i64, ld16u, ld32, ld64 } from '../wasm/builder.ts';
-import { directCondition, type FlagState, flushFlags, stepWords, wordsOf } from './flag-state.ts';
+import { type I32, type I64, type V128, i32, i64, ld32, ld64 } from '../wasm/builder.ts';
+import { directCondition, type FlagState } from './flag-state.ts';
 import type { Translation } from './translation.ts';
 
 /** This instruction cannot be translated: the translation ends before it. */
@@ -15,8 +15,10 @@ export const needsFlagLocals = Symbol('needs flag locals');
 
 /** Where branches of a translation lead. */
 export interface Flow {
-  /** Emits a branch within the translation; false when the target is not part of it. */
-  branchWithin(offset: number): boolean;
+  /** Emits the direct branch of the instruction at hand within the translation; false when there may be need of a way out behind it. */
+  direct(): boolean;
+  /** Emits the way to where an indirect branch or return is expected to go; one out has to follow. */
+  indirect(rip: I64): void;
 }
 const runtime = (t: Translation): Runtime => ({ handlerType: t.im.handlerType, translate: t.im.translate, commit: t.im.translate, lookup: t.im.jumpTo, helper: t.im.translate });
 const LOW = 0xffffffffn;
@@ -70,7 +72,7 @@ export class StaticInsn extends Insn {
   }
   override slot(offset: I32 | number): I64 {
     const slot = this.known(offset);
-    return slot === SLOT.zero ? i64(0) : slot === SLOT.temp ? ld64(this.area, S.regs + slot) : this.t.readSlot(slot);
+    return slot === SLOT.zero ? i64(0) : slot === SLOT.pageBase ? this.t.pageBase() : slot === SLOT.temp ? ld64(this.area, S.regs + slot) : this.t.readSlot(slot);
   }
   override setSlot(offset: I32 | number, v: I64): void {
     const slot = this.known(offset);
@@ -94,22 +96,33 @@ export class StaticInsn extends Insn {
     else if (bits === 32 && !this.conditional) t.narrow.add(n);
   }
 
+  // ---- vector registers
+  private xmmNumber(o: OperandForm): number { return this.fieldOf(o).constant!; }
+  override readX(i: number): V128 {
+    const o = this.operand(i);
+    return o.kind === 'xmm' ? this.f.let(this.t.readXmm(this.xmmNumber(o))) : super.readX(i);
+  }
+  override writeX(i: number, v: V128): void {
+    const o = this.operand(i);
+    if (o.kind === 'xmm') this.t.writeXmm(this.xmmNumber(o), v); else super.writeX(i, v);
+  }
+  override xmm0(): V128 { return this.f.let(this.t.readXmm(0)); }
+  override vectorPointer(i: number): I32 {
+    const o = this.operand(i);
+    return o.kind === 'xmm' ? this.t.xmmPointer(this.xmmNumber(o)) : super.vectorPointer(i);
+  }
+
   // ---- memory
-  override translate(va: I64, write: boolean, bytes: number, onFault?: () => void): I32 {
+  override translate(va: I64, write: boolean, bytes: number, onFault?: () => void, stack = false): I32 {
     const { f, t } = this, a = f.let(va), p = f.local('i32'), kind = write ? 1 : 0;
-    const e = f.let(t.tlbBase.add(a.shrU(8).wrap().and(0x3ff0)));
+    const e = f.let(t.tlbBase.add(a.wrap().shrU(8).and(0x3ff0)));
     const last = bytes > 1 ? a.add(bytes - 1) : a;
     f.if(last.and(-4096n).eq(ld64(e, kind * TLB_BYTES)),
       () => f.set(p, a.wrap().add(ld32(e, kind * TLB_BYTES + 8))),
-      () => {
-        f.set(p, f.call(t.im.translate, a, i32(kind | bytes << 8), this.rec));
-        f.if(p.get().eqz(), () => { onFault?.(); this.leave(); });
-        // A store that crosses pages, or that changed this very code, is the interpreter's.
-        if (write) f.if(p.get().eq(this.area + S.scratch).or(ld16u(i32(t.entryRecord)).eq(SPECIAL.stale)), () => { onFault?.(); this.interpret(); });
-      }, true);
+      () => t.reach(p, a, kind | bytes << 8 | (stack ? FROM_STACK : 0), this.rec, onFault), true);
     return p.get();
   }
-  override commit(): void { /* translate() leaves crossing stores to the interpreter */ }
+  override commit(): void { /* reach() leaves crossing stores to the interpreter */ }
   /** Leaves this instruction, of which nothing has been done, to the interpreter. */
   private interpret(): void { this.f.rarely(); this.t.leaveTo(this.rec); }
 
@@ -117,33 +130,18 @@ export class StaticInsn extends Insn {
   private change(s: FlagState): void {
     const { t } = this;
     if (!this.conditional) { t.flags = s; return; }
-    if (t.flags.kind !== 'locals') throw needsFlagLocals;
-    flushFlags(this.f, t.flagLocals, s);
+    if (t.flags.kind !== (t.small ? 'memory' : 'locals')) throw needsFlagLocals;
+    t.bringHome(s);
   }
   private words(): { result: I64; aux: I64 } {
-    const { f, t } = this, s = t.flags;
-    const memory = (): { result: I64; aux: I64 } => ({ result: f.let(ld64(this.area, S.flagResult)), aux: f.let(ld64(this.area, S.flagAux)) });
-    switch (s.kind) {
-      case 'memory': return memory();
-      case 'words': return s;
-      case 'locals': t.settle(); if (!this.conditional) t.flags = { kind: 'memory' }; return memory();
-      case 'step': {
-        const carry = directCondition(s.base, 2);
-        if (carry) return stepWords(f, s, f.let(carry.extU()));
-        const { base } = s;
-        if (base.kind === 'locals') {
-          // The locals take the step too, and are settled together.
-          if (this.conditional) { flushFlags(f, t.flagLocals, s); t.settle(); return memory(); }
-          t.flushAndForget();
-          t.settle();
-          t.flags = { kind: 'memory' };
-          return memory();
-        }
-        const aux = base.kind === 'memory' ? f.let(ld64(this.area, S.flagAux)) : wordsOf(f, base).aux;
-        return stepWords(f, s, f.let(aux.shrU(63)));
-      }
-      default: return wordsOf(f, s);
+    const { t } = this, s = t.flags;
+    if (s.kind === 'locals') { t.settle(); if (!this.conditional) t.flags = { kind: 'memory' }; return t.knownWords({ kind: 'memory' }); }
+    if (s.kind === 'step' && s.base.kind === 'locals' && !directCondition(s.base, 2)) {
+      // The locals take the step too, and are settled together.
+      if (this.conditional) { t.bringHome(s); t.settle(); } else { t.flushAndForget(); t.settle(); t.flags = { kind: 'memory' }; }
+      return t.knownWords({ kind: 'memory' });
     }
+    return t.knownWords(s);
   }
   override setFlags(result: I64, aux: I64 | bigint): void {
     if (this.pending) { super.setFlags(result, aux); return; }
@@ -185,11 +183,15 @@ export class StaticInsn extends Insn {
   override next(): void { this.ended = true; }
   override jump(rip: I64): void {
     const target = this.bits === 64 || !this.compat ? rip : rip.and(LOW);
-    this.t.leaveToRip(this.f.let(target));
+    const to = this.f.let(target);
+    // As the interpreter does, for the large translation that may come.
+    if (this.t.small && SEEN.has(this.form.mnemonic)) this.f.st64(this.rec, to, R.seen);
+    this.flow.indirect(to);
+    this.t.leaveToRip(to);
     this.close();
   }
   override branch(): void {
-    if (!this.flow.branchWithin(this.t.view.getInt32(this.at + R.target, true))) this.t.leaveAlong(this.at);
+    if (!this.flow.direct()) this.t.leaveAlong(this.at);
     this.close();
   }
   private close(): void { if (!this.conditional) { this.ended = true; this.fallsThrough = false; } }

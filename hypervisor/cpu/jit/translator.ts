@@ -1,130 +1,176 @@
 // The second tier: turns hot blocks of the decode cache into WebAssembly functions of their own. A translation is a
 // handler like any other, in the interpreter's table; its number stands in the counting record its block starts
-// with. Dropping it is as cheap: invalidated blocks have no handlers of their own any more.
+// with. Dropping it is as cheap: that record gets its counter back, or is stale itself.
 //
-// Invariant: a translation uses records of one page only, and that page's blocks are dropped together.
+// Translating is a helper thread's work where there is one (boot/translator-thread.ts). Its result is taken between blocks, and only
+// when no frame it was made from has been written since it was asked for.
 import { SPECIAL, SPECIAL_COUNT } from '../decode.ts';
 import type { BlockCache, Translations } from '../blocks.ts';
 import { allForms } from '../fusion.ts';
-import { FOLLOW, LOOKUP, TRANSLATE } from '../mmu.ts';
 import { R } from '../record.ts';
-import { ModuleBuilder } from '../wasm/builder.ts';
-import { Compiler } from './compile.ts';
-import { SETTLE } from './flag-state.ts';
-import { Region } from './region.ts';
+import { S, SLOT } from '../state.ts';
+import { type Job, type Made, type Outcome, type Site, type Thresholds, translateJobs } from './job.ts';
 
 /** off: interpreter only; on: hot blocks are translated; force: every block is, when first run. */
 export type JitMode = 'off' | 'on' | 'force';
 /** The mode that a setting (XENOLITH_JIT) names. */
 export const jitModeOf = (setting: string | undefined): JitMode => setting === 'on' || setting === 'force' ? setting : 'off';
 
-const THRESHOLD = 3000, TRANSLATIONS_MAX = 16_384, INSTRUCTIONS_MAX = 200;
+/** How often a block runs before it is translated, and how often a small translation before a large one takes its place. */
+export const thresholdsOf = (mode: 'on' | 'force'): Thresholds => mode === 'force' ? { small: 1, large: 3 } : { small: 300, large: 4000 };
+
+const TRANSLATIONS_MAX = 16_384;
 /** So many blocks share a module, whose making costs more than a function in it; one that runs AGAIN times more waits no longer. */
-const BATCH = 16, AGAIN = 2000;
+const BATCH = 8, AGAIN = 300;
+/** Blocks that are asked for at one time; further ones come again later. */
+const ASKED_MAX = 64, LATER = 1000, NEVER = 0x7fffffff;
 /** A block that keeps being overwritten stays with the interpreter. */
 const DROPS_MAX = 8;
 const HANDLERS_MAX = 0xffff;
+
+/** What goes to the helper and comes back. */
+export interface Request { readonly id: number; readonly jobs: readonly Job[] }
+export interface Response { readonly id: number; readonly outcome: Omit<Outcome, 'bytes'>; readonly module: WebAssembly.Module | undefined; readonly bytes: number; readonly error?: string }
+
+/** The way to the helper and back. */
+export interface Helper { post(request: Request): void; take(): Response | undefined }
+/** Makes a module; `optimised` is wanted for what runs most. */
+export type Compile = (bytes: Uint8Array<ArrayBuffer>, optimised: boolean) => WebAssembly.Module;
+const compileHere: Compile = bytes => new WebAssembly.Module(bytes);
 
 export interface TranslatorHost {
   readonly memory: WebAssembly.Memory;
   readonly view: DataView;
   readonly area: number;
+  /** Slot of this memory. */
+  readonly slot: number;
   readonly blocks: BlockCache;
   /** Exports of the interpreter's instance. */
   readonly exports: WebAssembly.Exports;
+  /** A helper thread; without one translation is done here. */
+  readonly helper?: Helper;
 }
 
 export class Translator implements Translations {
   readonly threshold: number;
+  private readonly thresholds: Thresholds;
   private readonly host: TranslatorHost;
+  private readonly site: Site;
   private readonly table: WebAssembly.Table;
   private readonly imports: WebAssembly.Imports;
   private readonly slotOf = new Map<number, number>();
+  private readonly framesOf = new Map<number, readonly number[]>();
+  private readonly byFrame = new Map<number, Set<number>>();
   private readonly free: number[] = [];
   private nextSlot = SPECIAL_COUNT + allForms.length;
-  /** Hot blocks that wait for others: first record, and whether it is of compatibility mode. */
-  private readonly waiting = new Map<number, boolean>();
+  /** Hot blocks that wait for others, by first record. */
+  private readonly waiting = new Map<number, Job>();
+  /** Those that the helper has, and when they were asked for, in drops. */
+  private readonly asked = new Map<number, { readonly jobs: readonly Job[]; readonly time: number }>();
+  private readonly pending = new Set<number>();
+  private nextId = 1;
+  /** Drops so far, and at which of them a frame's blocks were last dropped. */
+  private time = 0;
+  private emptiedAt = 0;
+  private readonly droppedAt = new Map<number, number>();
   /** The guest's own stores are dropping blocks. */
   private guest = false;
   private readonly drops = new Map<number, number>();
   private readonly reasons = new Map<string, number>();
-  private readonly counts = { translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, compileMs: 0 };
+  private readonly counts = { translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, late: 0, large: 0, compileMs: 0 };
 
   constructor(host: TranslatorHost, mode: 'on' | 'force') {
     this.host = host;
-    this.threshold = mode === 'force' ? 1 : THRESHOLD;
-    const { table, translate, follow, jumpTo, settle } = host.exports;
+    this.thresholds = thresholdsOf(mode);
+    this.threshold = this.thresholds.small;
+    this.site = { view: host.view, area: host.area, slot: host.slot, thresholds: this.thresholds };
+    const { table, translate, reach, follow, jumpTo, settle } = host.exports;
     this.table = table as WebAssembly.Table;
-    this.imports = { e: { mem: host.memory, table, translate, follow, jumpTo, settle } as WebAssembly.ModuleImports };
+    this.imports = { e: { mem: host.memory, table, translate, reach, follow, jumpTo, settle } as WebAssembly.ModuleImports };
   }
 
   /** The block that starts with this record has run often. Only between blocks. */
   hot(start: number, compat: boolean): void {
-    const { view, blocks } = this.host, page = view.getUint32(start + R.disp, true), phys = page + view.getUint16(start + R.offset, true);
-    if (view.getUint16(start + R.handler, true) !== SPECIAL.count) return;
-    if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); return; }
-    if (this.slotOf.size >= TRANSLATIONS_MAX) { blocks.empty(); return; }
-    const again = this.waiting.has(start);
-    this.waiting.set(start, compat);
-    if (again || this.waiting.size >= BATCH || this.threshold === 1) this.translateWaiting();
-    else view.setInt32(start + R.imm, AGAIN, true);
+    const { view, blocks, area } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
+    // A loop within another block's translation may have made it very hot before it has its own.
+    const large = this.slotOf.has(start) || view.getInt32(start + R.imm, true) <= this.thresholds.small - this.thresholds.large;
+    if (view.getUint16(start + R.handler, true) === SPECIAL.stale) return;
+    const again = (runs: number): void => view.setInt32(start + R.imm, runs, true);
+    if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); again(NEVER); return; }
+    if (this.slotOf.size + this.pending.size >= TRANSLATIONS_MAX) { blocks.empty(); return; }
+    const waits = this.waiting.has(start);
+    if (this.pending.has(start) || !waits && this.pending.size >= ASKED_MAX) { again(LATER); return; }
+    const handler = waits ? this.waiting.get(start)!.handler : this.takeSlot();
+    if (handler === undefined) { this.refuse('no handler number left'); return; }
+    const root = view.getInt32(area + S.roots + 4 * view.getInt32(area + S.activeView, true), true);
+    this.waiting.set(start, { start, handler, compat, large, page: view.getBigUint64(area + S.regs + SLOT.pageBase, true), root });
+    const now = large || waits || this.waiting.size >= BATCH || this.threshold === 1 || this.host.helper && !this.pending.size;
+    again(now ? LATER : AGAIN);
+    if (now) this.translateWaiting(large);
   }
-  private translateWaiting(): void {
-    const begin = performance.now(), blocks = [...this.waiting];
-    this.waiting.clear();
-    try { this.translate(blocks); } catch (error) {
-      // The interpreter goes on with them.
-      if (!(error instanceof WebAssembly.CompileError || error instanceof RangeError)) throw error;
-      this.refuse(`module: ${error.message}`);
-    }
+  private translateWaiting(large: boolean): void {
+    const jobs = [...this.waiting.values()].filter(j => j.large === large), id = this.nextId++;
+    for (const { start } of jobs) this.waiting.delete(start);
+    this.asked.set(id, { jobs, time: this.time });
+    for (const { start } of jobs) this.pending.add(start);
+    if (this.host.helper) { this.host.helper.post({ id, jobs }); return; }
+    const begin = performance.now();
+    this.take(translated(this.site, { id, jobs }));
     this.counts.compileMs += performance.now() - begin;
+  }
+  /** Takes what the helper has done. Only between blocks. */
+  collect(): void {
+    const { helper } = this.host;
+    if (!helper) return;
+    for (let r = helper.take(); r; r = helper.take()) {
+      const begin = performance.now();
+      this.take(r);
+      this.counts.compileMs += performance.now() - begin;
+    }
+  }
+  private take({ id, outcome, module, bytes, error }: Response): void {
+    const asked = this.asked.get(id);
+    if (!asked) return;
+    this.asked.delete(id);
+    for (const { start } of asked.jobs) this.pending.delete(start);
+    for (const reason of outcome.left) this.note(reason);
+    for (const { start, handler, reason } of outcome.refused) {
+      this.free.push(handler);
+      this.refuse(reason);
+      if (this.emptiedAt <= asked.time) this.host.view.setInt32(start + R.imm, NEVER, true);
+    }
+    let reason = error;
+    if (module) try { new WebAssembly.Instance(module, this.imports); } catch (e) {
+      // The interpreter goes on with them.
+      if (!(e instanceof WebAssembly.LinkError || e instanceof RangeError)) throw e;
+      reason = `module: ${e.message}`;
+    }
+    for (const made of outcome.made) if (reason) { this.free.push(made.handler); this.refuse(reason); } else this.install(made, asked.time);
+    if (reason) return;
+    this.counts.modules++;
+    this.counts.bytes += bytes;
+  }
+  private install({ start, handler, instructions, frames, large }: Made, time: number): void {
+    const { view } = this.host, now = view.getUint16(start + R.handler, true), before = this.slotOf.get(start) ?? SPECIAL.count;
+    if (this.emptiedAt > time || frames.some(f => (this.droppedAt.get(f) ?? 0) > time) || now !== before) {
+      this.release(handler);
+      this.counts.late++;
+      // It is hot still: soon again.
+      if (this.emptiedAt <= time && now === before) view.setInt32(start + R.imm, AGAIN, true);
+      return;
+    }
+    if (now !== SPECIAL.count) this.end(start);
+    if (large) this.counts.large++;
+    view.setInt32(start + R.imm, this.thresholds.large, true);
+    this.slotOf.set(start, handler);
+    this.framesOf.set(start, frames);
+    for (const frame of frames) { const set = this.byFrame.get(frame); if (set) set.add(start); else this.byFrame.set(frame, new Set([start])); }
+    view.setUint16(start + R.handler, handler, true);
+    this.counts.translations++;
+    this.counts.instructions += instructions;
   }
   private refuse(reason: string): void { this.counts.refused++; this.note(reason); }
   private note(reason: string): void { this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1); }
-
-  private translate(starts: readonly (readonly [start: number, compat: boolean])[]): void {
-    const { view, area, blocks } = this.host, m = new ModuleBuilder();
-    const im = {
-      handlerType: m.typeIndex({ params: ['i32'], results: [] }), translate: m.importFunction('translate', TRANSLATE),
-      follow: m.importFunction('follow', FOLLOW), jumpTo: m.importFunction('jumpTo', LOOKUP), settle: m.importFunction('settle', SETTLE),
-    };
-    const made: { start: number; slot: number }[] = [];
-    for (const [start, compat] of starts) {
-      if (view.getUint16(start + R.handler, true) !== SPECIAL.count) continue;
-      const page = view.getUint32(start + R.disp, true);
-      const region = new Region(view, start, offset => this.warm(blocks.known(page + offset, compat)), INSTRUCTIONS_MAX);
-      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, region, compat).compile();
-      for (const reason of untranslatable) this.note(reason);
-      if (!instructions) { this.counts.refused++; continue; }
-      const slot = this.takeSlot();
-      if (slot === undefined) { this.refuse('no handler number left'); break; }
-      const ref = m.declare(fn.signature);
-      m.define(ref, fn);
-      m.extendTable(slot, ref);
-      made.push({ start, slot });
-      this.counts.instructions += instructions;
-    }
-    if (!made.length) return;
-    const bytes = m.build();
-    try { new WebAssembly.Instance(new WebAssembly.Module(bytes), this.imports); } catch (error) {
-      for (const { slot } of made) this.free.push(slot);
-      throw error;
-    }
-    for (const { start, slot } of made) {
-      this.slotOf.set(start, slot);
-      view.setUint16(start + R.handler, slot, true);
-    }
-    this.counts.translations += made.length;
-    this.counts.modules++;
-    this.counts.bytes += bytes.length;
-  }
-  /** A block is worth having in another's translation when it has run now and then. */
-  private warm(start: number): number {
-    if (!start) return 0;
-    const { view } = this.host;
-    if (view.getUint16(start + R.handler, true) !== SPECIAL.count) return start;
-    return this.threshold === 1 || view.getInt32(start + R.imm, true) < this.threshold * 7 / 8 ? start : 0;
-  }
 
   private takeSlot(): number | undefined {
     const again = this.free.pop();
@@ -137,29 +183,60 @@ export class Translator implements Translations {
 
   guestWrites(on: boolean): void { this.guest = on; }
   dropped(start: number): void {
-    this.waiting.delete(start);
-    const slot = this.slotOf.get(start);
-    if (slot === undefined) return;
-    this.slotOf.delete(start);
-    this.release(slot);
-    this.counts.dropped++;
-    if (!this.guest) return;
+    const waits = this.waiting.get(start);
+    if (waits) { this.waiting.delete(start); this.free.push(waits.handler); }
+    if (!this.end(start) || !this.guest) return;
     const { view } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
     this.drops.set(phys, (this.drops.get(phys) ?? 0) + 1);
   }
+  /** After its blocks: translations that reach into the frame from elsewhere end too. */
+  frameDropped(frame: number): void {
+    this.droppedAt.set(frame, ++this.time);
+    const { view } = this.host;
+    for (const start of [...this.byFrame.get(frame) ?? []]) {
+      this.end(start);
+      if (view.getUint16(start + R.handler, true) === SPECIAL.stale) continue;
+      view.setUint16(start + R.handler, SPECIAL.count, true);
+      view.setInt32(start + R.imm, this.threshold, true);
+    }
+  }
+  private end(start: number): boolean {
+    const slot = this.slotOf.get(start);
+    if (slot === undefined) return false;
+    this.slotOf.delete(start);
+    for (const frame of this.framesOf.get(start)!) {
+      const set = this.byFrame.get(frame);
+      set?.delete(start);
+      if (set?.size === 0) this.byFrame.delete(frame);
+    }
+    this.framesOf.delete(start);
+    this.release(slot);
+    this.counts.dropped++;
+    return true;
+  }
   emptied(): void {
+    this.emptiedAt = ++this.time;
     for (const slot of this.slotOf.values()) this.release(slot);
+    for (const { handler } of this.waiting.values()) this.free.push(handler);
     this.counts.dropped += this.slotOf.size;
-    this.slotOf.clear();
-    this.waiting.clear();
-    this.drops.clear();
+    for (const map of [this.slotOf, this.framesOf, this.byFrame, this.waiting, this.drops, this.droppedAt]) map.clear();
   }
 
   counters(): Record<string, number> {
     const c = this.counts;
     return {
-      jit_translations: c.translations, jit_modules: c.modules, jit_live: this.slotOf.size, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped, jit_refused: c.refused,
+      jit_translations: c.translations, jit_modules: c.modules, jit_live: this.slotOf.size, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped,
+      jit_refused: c.refused, jit_late: c.late, jit_large: c.large, jit_asked: this.pending.size,
       jit_compile_us: Math.round(c.compileMs * 1000), ...Object.fromEntries([...this.reasons].map(([why, n]) => [`jit_left: ${why}`, n])),
     };
+  }
+}
+
+/** Does what a request asks for. */
+export function translated(site: Site, { id, jobs }: Request, compile = compileHere): Response {
+  const { bytes, ...outcome } = translateJobs(site, jobs);
+  if (!bytes) return { id, outcome, module: undefined, bytes: 0 };
+  try { return { id, outcome, module: compile(bytes, jobs.some(j => j.large)), bytes: bytes.length }; } catch (error) {
+    return { id, outcome, module: undefined, bytes: 0, error: `module: ${error instanceof Error ? error.message : String(error)}` };
   }
 }

@@ -412,6 +412,8 @@ export class Fn {
     if (!result) { this.code.push(...code); return undefined as unknown as V; }
     return this.let(make(result, code)) as unknown as V;
   }
+  /** A call as a value, evaluated where it is used. */
+  callValue<V extends Value = I32>(f: FuncRef, ...args: Value[]): V { return make(f.signature.results[0]!, [...args.flatMap(a => [...a.code]), 0x10, ...uleb(f.index)]) as unknown as V; }
   tailCall(f: FuncRef, ...args: Value[]): void { this.code.push(...args.flatMap(a => [...a.code]), 0x12, ...uleb(f.index)); }
   /** return_call_indirect through table 0. */
   tailCallIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code.push(...args.flatMap(a => [...a.code]), ...target.code, 0x13, ...uleb(typeIndex), 0); }

@@ -1,0 +1,15 @@
+// What V8 is told about the WebAssembly that is made here. Its flags hold for the whole process.
+import { setFlagsFromString } from 'node:v8';
+
+/** Without this one, which cannot be given later (bin/node26.mjs does), the optimising compiler wants what the baseline one has counted. */
+const standsAlone = process.execArgv.includes('--no-wasm-inlining');
+
+/**
+ * Compiles now, not when a function is first called: by the baseline compiler, or by the optimising one alone. What other
+ * threads compile meanwhile is compiled the same way, which costs them no more than time.
+ */
+export function compileNow(bytes: Uint8Array<ArrayBuffer>, optimised: boolean): WebAssembly.Module {
+  const flags = ['wasm-lazy-compilation', ...optimised && standsAlone ? ['liftoff'] : []];
+  for (const flag of flags) setFlagsFromString(`--no-${flag}`);
+  try { return new WebAssembly.Module(bytes); } finally { for (const flag of flags) setFlagsFromString(`--${flag}`); }
+}

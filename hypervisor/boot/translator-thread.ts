@@ -1,0 +1,26 @@
+// The thread that translates for the vCPUs of all domains. A vCPU introduces itself with a port; requests and results go
+// through it.
+import { parentPort, type MessagePort } from 'node:worker_threads';
+import type { Site, Thresholds } from '../cpu/jit/job.ts';
+import { type Request, translated } from '../cpu/jit/translator.ts';
+import { areaOf, S } from '../cpu/state.ts';
+import { compileNow } from './compile-now.ts';
+
+/** From main: a vCPU whose requests come through `port`. */
+export interface Introduction { readonly port: MessagePort; readonly memory: WebAssembly.Memory; readonly vcpu: number; readonly slot: number; readonly thresholds: Thresholds }
+
+/** Bits of S.selfAttention (processor.ts). */
+const TRANSLATED = 4;
+
+function introduce({ port, memory, vcpu, slot, thresholds }: Introduction): void {
+  const area = areaOf(vcpu), buffer = memory.buffer as unknown as SharedArrayBuffer, words = new Int32Array(buffer);
+  const site: Site = { view: new DataView(buffer), area, slot, thresholds };
+  port.on('message', (request: Request) => {
+    port.postMessage(translated(site, request, compileNow));
+    Atomics.store(words, (area + S.translated) / 4, 1);
+    Atomics.or(words, (area + S.selfAttention) / 4, TRANSLATED);
+  });
+  // The memory goes with the vCPU's end of the port.
+  port.once('close', () => (globalThis as { gc?: () => void }).gc?.());
+}
+parentPort!.on('message', introduce);

@@ -1,0 +1,115 @@
+// What is asked of translation and what comes of it: a module of functions, one for each hot block. Works from the
+// domain's memory alone, so that any thread can do it; the guest may run on meanwhile, and the vCPU that takes the
+// result checks that what it was made from still holds.
+import { blockHash } from '../mmu.ts';
+import { SPECIAL } from '../decode.ts';
+import { PAGE_BYTES } from '../layout.ts';
+import { FOLLOW, LOOKUP, REACH, TRANSLATE } from '../mmu.ts';
+import { R } from '../record.ts';
+import { RECORDS_BYTES, S } from '../state.ts';
+import { ModuleBuilder } from '../wasm/builder.ts';
+import { Compiler } from './compile.ts';
+import { SETTLE } from './flag-state.ts';
+import { type CodeFinder, Region } from './region.ts';
+
+/**
+ * Two sizes of translation: a quick one of the next few blocks, and, where that is run often, one that follows calls and
+ * returns. No block is begun beyond so many instructions; a block belongs into it that has a translation, or ran for
+ * this part of the way to one; calls are followed so deep.
+ */
+const SIZES = { small: { instructions: 60, warm: 1 / 4, calls: 0 }, large: { instructions: 160, warm: 1 / 2, calls: 2 } } as const;
+
+/** A hot block: its first record, and the handler number its translation gets. */
+export interface Job {
+  readonly start: number; readonly handler: number; readonly compat: boolean; readonly large: boolean;
+  /** Virtual address of its page, and the page table's root, when it was found to be hot. */
+  readonly page: bigint; readonly root: number;
+}
+export interface Site {
+  readonly view: DataView;
+  /** The vCPU's area (state.ts). */
+  readonly area: number;
+  /** Slot of this memory. */
+  readonly slot: number;
+  /** Executions before a block is translated, and of a small translation before a large one is made. */
+  readonly thresholds: Thresholds;
+}
+export interface Thresholds { readonly small: number; readonly large: number }
+export interface Made { readonly start: number; readonly handler: number; readonly instructions: number; readonly large: boolean; readonly frames: readonly number[] }
+export interface Outcome {
+  readonly made: readonly Made[];
+  readonly refused: readonly { readonly start: number; readonly handler: number; readonly reason: string }[];
+  /** Why translations ended before an instruction. */
+  readonly left: readonly string[];
+  readonly bytes: Uint8Array<ArrayBuffer> | undefined;
+}
+
+/** The blocks of one vCPU, through its block table, seen from one page. */
+class Blocks implements CodeFinder {
+  readonly view: DataView;
+  private readonly site: Site;
+  private readonly job: Job;
+  private readonly pages = new Map<number, number | undefined>();
+  private readonly warm: number;
+  constructor(site: Site, job: Job) {
+    const { small } = site.thresholds;
+    this.view = site.view; this.site = site; this.job = job;
+    this.warm = small === 1 ? 0 : small * (job.large ? SIZES.large : SIZES.small).warm;
+  }
+
+  block(phys: number): number {
+    const { view, site: { area } } = this, entry = area + S.blocks + blockHash(phys);
+    if (view.getUint32(entry, true) !== phys >>> 0) return 0;
+    const word = view.getUint32(entry + 4, true), record = (word & ~1) >>> 0;
+    if (!record || (word & 1) !== (this.job.compat ? 1 : 0) || record < area + S.records || record >= area + S.records + RECORDS_BYTES) return 0;
+    return view.getUint16(record + R.handler, true) !== SPECIAL.count || this.weight(record) >= this.warm ? record : 0;
+  }
+  weight(record: number): number {
+    const { view, site: { thresholds: { small, large } } } = this, left = view.getInt32(record + R.imm, true);
+    return view.getUint16(record + R.handler, true) === SPECIAL.count ? small - left : small + large - left;
+  }
+  distanceOf(va: bigint): number { return Number(BigInt.asIntN(64, (va & ~0xfffn) - this.job.page)); }
+  page(distance: number): number | undefined {
+    if (!this.pages.has(distance)) this.pages.set(distance, this.walk(BigInt.asUintN(64, this.job.page + BigInt(distance))));
+    return this.pages.get(distance);
+  }
+  /** Looks only: a page that is not accessible is not found. */
+  private walk(va: bigint): number | undefined {
+    const { view, site } = this;
+    let table = this.job.root >>> 0;
+    for (const shift of [39n, 30n, 21n, 12n]) {
+      const at = table + Number(va >> shift & 511n) * 8;
+      if (at + 8 > view.byteLength) return undefined;
+      const entry = view.getBigUint64(at, true);
+      if (!(entry & 1n) || Number(entry >> 32n & 0xfffffn) !== site.slot) return undefined;
+      table = Number(entry & 0xfffff000n);
+    }
+    return table;
+  }
+}
+
+/** Translates blocks into one module. Throws nothing for what a guest can do. */
+export function translateJobs(site: Site, jobs: readonly Job[]): Outcome {
+  const m = new ModuleBuilder(), { view, area } = site;
+  const im = {
+    handlerType: m.typeIndex({ params: ['i32'], results: [] }), translate: m.importFunction('translate', TRANSLATE), reach: m.importFunction('reach', REACH),
+    follow: m.importFunction('follow', FOLLOW), jumpTo: m.importFunction('jumpTo', LOOKUP), settle: m.importFunction('settle', SETTLE),
+  };
+  const made: Made[] = [], refused: { start: number; handler: number; reason: string }[] = [], left: string[] = [];
+  for (const job of jobs) {
+    const { start, handler, compat, large } = job, size = large ? SIZES.large : SIZES.small, refuse = (reason: string): void => { refused.push({ start, handler, reason }); };
+    if (view.getUint16(start + R.handler, true) === SPECIAL.stale) { refuse('dropped meanwhile'); continue; }
+    try {
+      const region = new Region(new Blocks(site, job), start, view.getUint32(start + R.disp, true), compat, size.instructions, size.calls);
+      if (region.entry < 0) { refuse('nothing to translate'); continue; }
+      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, handler, region, compat, !large, site.thresholds.small - site.thresholds.large).compile();
+      left.push(...untranslatable);
+      if (!instructions) { refuse('nothing to translate'); continue; }
+      const ref = m.declare(fn.signature);
+      m.define(ref, fn);
+      m.extendTable(handler, ref);
+      made.push({ start, handler, instructions, large, frames: [...region.frames].map(phys => phys / PAGE_BYTES >>> 0) });
+    } catch (error) { refuse(`translator: ${error instanceof Error ? error.message : String(error)}`); }
+  }
+  return { made, refused, left, bytes: made.length ? m.build() : undefined };
+}

@@ -22,8 +22,9 @@ const HOST_RUNS = new Set(['rdtsc', 'rdtscp', 'cpuid', 'xgetbv']);
 const AMD = existsSync('/proc/cpuinfo') && readFileSync('/proc/cpuinfo', 'latin1').includes('AuthenticAMD');
 function makersDiffer(meta: Meta, trap: number, ours: number, compat: boolean): boolean {
   const { form, recipe: { mnemonic } } = meta, fault = trap >= 12 && trap <= 14;
-  // Segment registers' upper halves on the stack, NaNs of dot products, far returns, what masked stores touch.
-  if (/^(maskmov|(push|pop)_[c-gs]s|dpp|retf|iret|movnti$)/.test(mnemonic)) return true;
+  // BOUND's second limit where the first has decided, segment registers' upper halves on the stack, NaNs of dot
+  // products, far returns, what masked stores touch.
+  if (/^(maskmov|(push|pop)_[c-gs]s|dpp|retf|iret|movnti$|bound)/.test(mnemonic)) return true;
   // A store that an unmasked exception keeps from happening need not have had a place.
   if (mnemonic === 'x87' && ours >= 12 && ours <= 14 && !fault) return true;
   // The last bits of x87 functions; segment limit or page first; a call's push before or after a look at its target.

@@ -1,10 +1,9 @@
 // What is asked of translation and what comes of it: a module of functions, one for each hot block. Works from the
 // domain's memory alone, so that any thread can do it; the guest may run on meanwhile, and the vCPU that takes the
 // result checks that what it was made from still holds.
-import { blockHash } from '../mmu.ts';
 import { SPECIAL } from '../decode.ts';
 import { PAGE_BYTES } from '../layout.ts';
-import { FOLLOW, LOOKUP, REACH, TRANSLATE } from '../mmu.ts';
+import { blockHash, FOLLOW, LOOKUP, REACH, TRANSLATE } from '../mmu.ts';
 import { R } from '../record.ts';
 import { RECORDS_BYTES, S } from '../state.ts';
 import { ModuleBuilder } from '../wasm/builder.ts';

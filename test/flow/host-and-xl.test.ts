@@ -6,28 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Client } from '../../tools/xl/client.ts';
-import { makeElf } from '../../dom0/toolstack/builder/make-elf.ts';
+import { BLOCK, SAY_OK, shutdown, smallKernel } from './small-kernel.ts';
 
 const root = join(import.meta.dirname, '../..');
-const VIRT_BASE = 0xffffffff80000000n, LOAD_AT = 0x1000000n;
-const NOTE = { entry: 1, virtBase: 3, paddrOffset: 4, xenVersion: 5, guestOs: 6, loader: 8, pae: 9 } as const;
-
-// rsi = start_info; the console page is the second after it. "OK" goes into the ring, then EVTCHNOP_send.
-const SAY_OK = [
-  0x48, 0x8d, 0x9e, 0x00, 0x20, 0x00, 0x00, //               lea rbx, [rsi + 0x2000]
-  0xc7, 0x83, 0x00, 0x04, 0x00, 0x00, 0x4f, 0x4b, 0x0d, 0x0a, // mov dword [rbx + 0x400], "OK\r\n"
-  0xc7, 0x83, 0x0c, 0x0c, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, // mov dword [rbx + 0xc0c], 4
-  0x48, 0x83, 0xc6, 0x50, //                                 add rsi, 80 (&console.evtchn)
-  0xbf, 0x04, 0x00, 0x00, 0x00, 0xb8, 0x20, 0x00, 0x00, 0x00, 0x0f, 0x05, // event_channel_op(send)
-];
-const BLOCK = [0x31, 0xf6, 0xbf, 0x01, 0x00, 0x00, 0x00, 0xb8, 0x1d, 0x00, 0x00, 0x00, 0x0f, 0x05, 0xeb, 0xf0]; // for (;;) sched_op(block)
-const shutdown = (reason: number): number[] => [0x6a, reason, 0x48, 0x89, 0xe6, 0xbf, 0x02, 0x00, 0x00, 0x00, 0xb8, 0x1d, 0x00, 0x00, 0x00, 0x0f, 0x05];
-
-const kernel = (code: number[]): Buffer => makeElf({
-  entry: VIRT_BASE + LOAD_AT, loads: [{ vaddr: VIRT_BASE + LOAD_AT, paddr: LOAD_AT, data: Uint8Array.from(code), memSize: 4096 }],
-  notes: [[NOTE.guestOs, 'linux'], [NOTE.xenVersion, 'xen-3.0'], [NOTE.virtBase, VIRT_BASE], [NOTE.paddrOffset, 0n], [NOTE.entry, VIRT_BASE + LOAD_AT], [NOTE.loader, 'generic'], [NOTE.pae, 'yes']],
-});
-
 let dir: string, host: ChildProcess | undefined;
 const env = (): NodeJS.ProcessEnv => ({ ...process.env, XENOLITH_RUNDIR: join(dir, 'run') });
 const xl = (...args: string[]) => {
@@ -56,9 +37,9 @@ const output = async (domain: string): Promise<string> => {
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'flow-'));
-  writeFileSync(join(dir, 'ok.elf'), kernel([...SAY_OK, ...BLOCK]));
-  writeFileSync(join(dir, 'off.elf'), kernel([...SAY_OK, ...shutdown(0)]));
-  writeFileSync(join(dir, 'panic.elf'), kernel([...SAY_OK, ...shutdown(3)]));
+  writeFileSync(join(dir, 'ok.elf'), smallKernel([...SAY_OK, ...BLOCK]));
+  writeFileSync(join(dir, 'off.elf'), smallKernel([...SAY_OK, ...shutdown(0)]));
+  writeFileSync(join(dir, 'panic.elf'), smallKernel([...SAY_OK, ...shutdown(3)]));
   writeFileSync(join(dir, 'disk.img'), '');
   truncateSync(join(dir, 'disk.img'), 1 << 20);
   writeFileSync(join(dir, 'ok.cfg'), 'name = "ok"\nkernel = "ok.elf"\nmemory = 64\non_crash = "preserve"\ndisk = [ "disk.img,raw,xvda,rw" ]\n');

@@ -58,6 +58,7 @@ test('a socket file alone is no host', async () => {
 test('options of start', () => {
   expect(parseStartOptions([])).toEqual({ disk: 'demo.img', memoryMib: 256, vcpus: 1, help: false, embedded: false });
   expect(parseStartOptions(['--embedded'])).toMatchObject({ embedded: true });
+  expect(() => parseStartOptions(['--embedded', '--exec', 'ls'])).toThrow(/sh/);
   expect(parseStartOptions(['--exec', 'a b', '--memory=512', '--disk', 'x'])).toMatchObject({ exec: 'a b', memoryMib: 512, disk: 'x' });
   for (const bad of [['--exec'], ['--frob'], ['--memory', 'abc'], ['--memory', '0'], ['x']]) expect(() => parseStartOptions(bad)).toThrow();
 });

@@ -43,6 +43,7 @@ export function parseStartOptions(argv: readonly string[]): StartOptions {
     if (value === undefined || value === '') throw new UsageError(`${word} needs a value`);
     given[key] = value;
   }
+  if (embedded && given.exec !== undefined) throw new UsageError('--exec needs a guest with sh: leave --embedded out, or pipe lines to the small guest\'s own shell');
   const { memory = '256', vcpus = '1', disk = 'demo.img', exec, kernel, ramdisk, name, append } = given;
   if (!/^\d+$/.test(memory) || Number(memory) < 1) throw new UsageError(`--memory takes a number of MiB, not "${memory}"`);
   if (!/^\d+$/.test(vcpus) || Number(vcpus) < 1) throw new UsageError(`--vcpus takes a number, not "${vcpus}"`);

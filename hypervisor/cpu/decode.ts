@@ -26,6 +26,16 @@ interface Compiled {
   readonly want: 'any' | 'reg' | 'mem'; readonly operands: readonly Operand[]; readonly modrm: boolean; readonly sized: boolean; readonly string: boolean;
   readonly bitness: 'any' | '32' | '64'; readonly d64: boolean; readonly f64: boolean; readonly lockable: boolean; readonly ends: boolean;
   readonly memoryLetter: boolean; readonly registerLetter: boolean; readonly immediate: Operand | undefined; readonly privileged: string | undefined; readonly width: string;
+  /** No 66, F2 or F3 before it. */
+  readonly np: boolean;
+  /** Has a memory operand that no ModRM byte names; branches on a counter as wide as an address; has one address as an immediate. */
+  readonly implicit: boolean; readonly counts: boolean; readonly absolute: boolean;
+  /** An operand is of 32 or 64 bits alone; its immediate selects something in a vector instruction. */
+  readonly wideAlone: boolean; readonly selects: boolean;
+  /** Decoded in a way of its own. */
+  readonly special: '' | 'enter' | 'x87' | 'cmpestr' | 'mov_to_sreg' | 'unsigned16';
+  /** Operand width where the operand size does not count. */
+  readonly fixed: Bits;
   /** Handler number by formKey(). */
   readonly handlers: Int32Array;
 }
@@ -72,22 +82,27 @@ function compile(row: Row): Compiled {
   const has = (letters: string): boolean => operands.some(o => letters.includes(o.letter));
   if (has('MO')) want = 'mem';
   if (has('RUN') && want === 'any') want = 'reg';
+  const { mnemonic } = row, sized = string ? row.operands === 'v' : SIZED.has(mnemonic) || operands.some(o => 'vzys'.includes(o.size) && o.size) || row.flags.some(f => f === 'd64' || f === 'f64');
   return {
     row, map: map || 0, opcode, prefix, extension, second, want, operands, string,
     modrm: has('EGMRSWVUQPN') || extension >= 0 || want !== 'any' && !has('O'),
-    sized: string ? row.operands === 'v' : SIZED.has(row.mnemonic) || operands.some(o => 'vzys'.includes(o.size) && o.size) || row.flags.some(f => f === 'd64' || f === 'f64'),
+    sized,
     bitness: row.flags.includes('i64') ? '32' : row.flags.includes('o64') ? '64' : 'any',
     d64: row.flags.includes('d64'), f64: row.flags.includes('f64'), lockable: row.flags.includes('lock'), ends: ENDS.has(row.mnemonic),
     memoryLetter: has('EMWQO'), registerLetter: has('EWQ') && want !== 'mem', immediate: operands.find(o => 'IJ1'.includes(o.letter) && o.letter),
     privileged: row.flags.find(f => f.startsWith('name:'))?.slice(5), width: row.flags.find(f => f.startsWith('width:'))?.slice(6) ?? '',
+    np: row.flags.includes('np'), implicit: implicitAddress(mnemonic), counts: countsRegister(mnemonic), absolute: has('O'),
+    wideAlone: operands.some(o => o.size === 'y'), selects: map >= 1 && row.operands.includes('I') && !sized && has('VPUNQW'),
+    special: mnemonic === 'enter' || mnemonic === 'x87' || mnemonic === 'mov_to_sreg' ? mnemonic : mnemonic.startsWith('pcmpestr') ? 'cmpestr' : mnemonic.endsWith('_imm') && operands.some(o => o.size === 'w') ? 'unsigned16' : '',
+    fixed: fixedBits(string, operands),
     handlers: new Int32Array(3 * 6 * 3).fill(-1),
   };
 }
 
-function fixedBits(c: Compiled): Bits {
-  if (c.string) return 8;
-  const b = c.operands.map(o => sizeBits(o.size, 32)).find(b => b <= 64);
-  return c.operands.length && c.operands.every(o => o.size === 'b') ? 8 : c.operands[0] && 'EGMZA'.includes(c.operands[0].letter) && b ? b : 32;
+function fixedBits(string: boolean, operands: readonly Operand[]): Bits {
+  if (string) return 8;
+  const b = operands.map(o => sizeBits(o.size, 32)).find(b => b <= 64);
+  return operands.length && operands.every(o => o.size === 'b') ? 8 : operands[0] && 'EGMZA'.includes(operands[0].letter) && b ? b : 32;
 }
 
 /** All handler shapes, in handler-number order (after the specials). The same on every thread. */
@@ -101,13 +116,13 @@ for (const c of compiled) {
   if (c.prefix || c.second >= 0) list.unshift(c); else list.push(c);
   const definition = definitionOf(c.row.mnemonic);
   if (!definition) continue;
-  const all: readonly Bits[] = !c.sized ? [fixedBits(c)] : c.operands.some(o => o.size === 'y') ? [32, 64] : OPERATION_BITS;
+  const all: readonly Bits[] = !c.sized ? [c.fixed] : c.wideAlone ? [32, 64] : OPERATION_BITS;
   // Shapes nothing decodes to are left out: 64-bit ones of compatibility mode, 16-bit relative branches, ...
   const relative = c.operands.some(o => o.letter === 'J'), sizes = all.filter(b => !(c.bitness === '32' && b === 64) && !(relative && b === 16));
-  const isLoop = c.row.mnemonic.startsWith('loop') || c.row.mnemonic === 'jrcxz' || implicitAddress(c.row.mnemonic);
+  const isLoop = c.counts || c.implicit;
   for (const bits of c.privileged ? [32 as const] : sizes) {
     const compatOnly = c.bitness === '32' || c.f64 && bits < 64 || c.d64 && bits === 32;
-    const kinds: AddressKind[] = c.operands.some(o => o.letter === 'O') ? ['abs', 'a32'] : c.privileged ? ['reg'] : c.string || isLoop ? (compatOnly ? ['a32'] : ['bd', 'a32']) : c.memoryLetter && c.want !== 'reg' ? [...(c.registerLetter ? ['reg' as const] : []), ...(compatOnly ? ['a32' as const] : MEMORY_KINDS)] : ['reg'];
+    const kinds: AddressKind[] = c.absolute ? ['abs', 'a32'] : c.privileged ? ['reg'] : c.string || isLoop ? (compatOnly ? ['a32'] : ['bd', 'a32']) : c.memoryLetter && c.want !== 'reg' ? [...(c.registerLetter ? ['reg' as const] : []), ...(compatOnly ? ['a32' as const] : MEMORY_KINDS)] : ['reg'];
     for (const address of kinds) {
       const memory = address !== 'reg';
       const operands = operandForms(c, bits, memory);
@@ -138,8 +153,14 @@ export interface Decoded extends RecordFields {
   ends: boolean;
   mnemonic: string;
 }
-export const newDecoded = (): Decoded => ({ handler: 0, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0, target: 0, ends: false, mnemonic: '' });
+export const newDecoded = (): Decoded => ({ handler: 0, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, imm64: undefined, offset: 0, length: 0, c: 0, link: 0, target: 0, ends: false, mnemonic: '' });
 
+/** The bytes do not suffice: they end here, or the instruction is longer than any may be. */
+function short(d: Decoded, at: number, limit: number, offset: number): boolean {
+  if (limit < at + 15) return false;
+  undefinedInstruction(d, offset, 15, 13);
+  return true;
+}
 const byteSlot = (n: number, rex: number): number => rex === 0 && n >= 4 && n < 8 ? SLOT.gpr(n - 4) + 1 : SLOT.gpr(n);
 
 /**
@@ -149,13 +170,12 @@ const byteSlot = (n: number, rex: number): number => rex === 0 && n >= 4 && n < 
 export function decode(bytes: Uint8Array, at: number, limit: number, offset: number, compat: boolean, d: Decoded): boolean {
   let p = at, opsize = false, addr = false, lock = false, rep = 0, rex = 0, segment = -1, b = 0;
   const max = Math.min(limit, at + 15);
-  const short = (): boolean => { if (limit >= at + 15) { undefinedInstruction(d, offset, 15, 13); return true; } return false; };
-  delete d.imm64;
+  d.imm64 = undefined;
   d.a = d.b = d.c = d.base = d.index = d.scale = d.disp = d.imm = d.link = d.target = 0;
   d.segment = SLOT.zero;
   d.offset = offset;
   for (;; p++) {
-    if (p >= max) return short();
+    if (p >= max) return short(d, at, limit, offset);
     b = bytes[p]!;
     if (b === 0x66) opsize = true;
     else if (b === 0x67) addr = true;
@@ -170,10 +190,10 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
   let map = 0;
   p++;
   if (b === 0x0f) {
-    if (p >= max) return short();
+    if (p >= max) return short(d, at, limit, offset);
     b = bytes[p++]!;
     map = 1;
-    if (b === 0x38 || b === 0x3a) { map = b === 0x38 ? 2 : 3; if (p >= max) return short(); b = bytes[p++]!; }
+    if (b === 0x38 || b === 0x3a) { map = b === 0x38 ? 2 : 3; if (p >= max) return short(d, at, limit, offset); b = bytes[p++]!; }
   }
   const rexW = (rex & 8) !== 0, list = tables[map * 256 + b]!;
   const modrm = p < max ? bytes[p]! : -1;
@@ -183,11 +203,11 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     if (r.prefix === 0x66 ? !opsize || rep !== 0 : r.prefix !== 0 && r.prefix !== rep) { other = r; continue; }
     if (r.bitness !== 'any' && (r.bitness === '32') !== compat) continue;
     if (r.modrm || r.second >= 0) {
-      if (modrm < 0) return short();
+      if (modrm < 0) return short(d, at, limit, offset);
       if (r.second >= 0 ? modrm !== r.second : r.extension >= 0 && (modrm >> 3 & 7) !== r.extension) continue;
       if (r.second < 0 && (r.want === 'reg' && mod !== 3 || r.want === 'mem' && mod === 3)) { if (map !== 1 || b < 0x20 || b > 0x23) continue; }
     }
-    if (r.row.flags.includes('np') && (opsize || rep)) continue;
+    if (r.np && (opsize || rep)) continue;
     // 90 is XCHG with the accumulator only when REX.B makes it one of another register.
     if (b === 0x90 && map === 0 && (r.row.operands === '') === ((rex & 1) !== 0)) continue;
     c = r;
@@ -217,7 +237,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       if (compat && addr) { undefinedInstruction(d, offset, p - at); return true; } // 16-bit addressing
       let base = rm, scale = 0, index = -1;
       if (rm === 4) {
-        if (p >= max) return short();
+        if (p >= max) return short(d, at, limit, offset);
         const sib = bytes[p++]!;
         scale = sib >> 6;
         index = (sib >> 3 & 7) | (rex & 2) << 2;
@@ -229,12 +249,12 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       if (mod === 0 && base === 5) {
         stackBased = false;
         d.base = SLOT.zero;
-        if (p + 4 > max) return short();
+        if (p + 4 > max) return short(d, at, limit, offset);
         d.disp = read32(bytes, p);
         p += 4;
         ripRelative = rm === 5 && !compat;
-      } else if (mod === 1) { if (p >= max) return short(); d.disp = bytes[p++]! << 24 >> 24; }
-      else if (mod === 2) { if (p + 4 > max) return short(); d.disp = read32(bytes, p); p += 4; }
+      } else if (mod === 1) { if (p >= max) return short(d, at, limit, offset); d.disp = bytes[p++]! << 24 >> 24; }
+      else if (mod === 2) { if (p + 4 > max) return short(d, at, limit, offset); d.disp = read32(bytes, p); p += 4; }
       d.index = index < 0 ? SLOT.zero : SLOT.gpr(index);
       d.scale = scale;
       if (segment >= 4) d.segment = SEGMENT_SLOT[segment]!;
@@ -243,11 +263,11 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     }
   }
   // 16-bit addresses without a ModRM byte.
-  if (compat && addr && (isString || implicitAddress(c.row.mnemonic) || countsRegister(c.row.mnemonic) || c.operands.some(o => o.letter === 'O'))) { undefinedInstruction(d, offset, p - at); return true; }
-  if (isString || implicitAddress(c.row.mnemonic)) {
+  if (compat && addr && (isString || c.implicit || c.counts || c.absolute)) { undefinedInstruction(d, offset, p - at); return true; }
+  if (isString || c.implicit) {
     d.segment = segment >= 4 ? SEGMENT_SLOT[segment]! : compat ? SEGMENT_SLOT[segment >= 0 ? segment : 3]! : SLOT.zero;
     kind = compat || addr ? 'a32' : 'bd';
-  } else if (countsRegister(c.row.mnemonic)) kind = compat || addr ? 'a32' : 'bd';
+  } else if (c.counts) kind = compat || addr ? 'a32' : 'bd';
 
   // Operands into fields.
   let field = 0;
@@ -263,7 +283,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       case 'C': value = SLOT.gpr(1); break;
       case 'S':
         value = modrm >> 3 & 7;
-        if (value > 5 || value === 1 && c.row.mnemonic === 'mov_to_sreg') { undefinedInstruction(d, offset, p - at); return true; }
+        if (value > 5 || value === 1 && c.special === 'mov_to_sreg') { undefinedInstruction(d, offset, p - at); return true; }
         break;
       case 'V': value = (modrm >> 3 & 7) | (rex & 4) << 1; break;
       case 'P': value = modrm >> 3 & 7; break;
@@ -272,7 +292,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       case '1': d.imm = 1; break;
       case 'O': {
         const wide = !compat && !addr, n = wide ? 8 : 4;
-        if (p + n > max) return short();
+        if (p + n > max) return short(d, at, limit, offset);
         kind = wide ? 'abs' : 'a32';
         d.base = d.index = SLOT.zero;
         d.segment = segment >= 4 ? SEGMENT_SLOT[segment]! : compat ? SEGMENT_SLOT[segment >= 0 ? segment : 3]! : SLOT.zero;
@@ -282,12 +302,12 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       }
       case 'I': case 'J': {
         const n = size === 'b' ? 1 : size === 'w' ? 2 : size === 'v' ? bits / 8 : bits === 16 ? 2 : 4;
-        if (p + n > max) return short();
+        if (p + n > max) return short(d, at, limit, offset);
         if (n === 8) d.imm64 = read64(bytes, p);
         else {
           const v = n === 1 ? bytes[p]! << 24 >> 24 : n === 2 ? (bytes[p]! | bytes[p + 1]! << 8) << 16 >> 16 : read32(bytes, p);
-          if (c.row.mnemonic === 'enter' && size === 'b') d.c = v & 0xff;
-          else d.imm = c.row.mnemonic === 'enter' || c.row.mnemonic.endsWith('_imm') && size === 'w' ? v & 0xffff : v;
+          if (c.special === 'enter' && size === 'b') d.c = v & 0xff;
+          else d.imm = c.special === 'enter' || c.special === 'unsigned16' && size === 'w' ? v & 0xffff : v;
         }
         p += n;
         break;
@@ -297,7 +317,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     }
     if (letter === 'A' && size === 'p') {
       const n = bits === 16 ? 4 : 6;
-      if (p + n > max) return short();
+      if (p + n > max) return short(d, at, limit, offset);
       d.disp = n === 4 ? bytes[p]! | bytes[p + 1]! << 8 : read32(bytes, p);
       d.imm = bytes[p + n - 2]! | bytes[p + n - 1]! << 8;
       p += n;
@@ -313,7 +333,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     d.imm = 0;
     if (compat && bits === 16) { undefinedInstruction(d, offset, d.length); return true; }
   }
-  if (c.map >= 1 && c.row.operands.includes('I') && !c.sized && c.operands.some(o => 'VPUNQW'.includes(o.letter))) d.imm &= 0xff;
+  if (c.selects) d.imm &= 0xff;
   d.ends = c.ends;
   d.mnemonic = c.row.mnemonic;
   if (c.privileged) {
@@ -326,23 +346,17 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     d.handler = c.handlers.find(h => h >= 0)!;
     return true;
   }
-  if (c.row.mnemonic.startsWith('pcmpestr')) d.c = rexW ? 1 : 0; // lengths in rax and rdx, or eax and edx
-  if (c.row.mnemonic === 'x87') { d.a = b; d.b = modrm; d.c = opsize ? 1 : 0; }
+  if (c.special === 'cmpestr') d.c = rexW ? 1 : 0; // lengths in rax and rdx, or eax and edx
+  if (c.special === 'x87') { d.a = b; d.b = modrm; d.c = opsize ? 1 : 0; }
   if (lock && !(c.lockable && kind !== 'reg')) { undefinedInstruction(d, offset, d.length); return true; }
   const extra = isString ? (rep === 0xf3 ? 1 : rep === 0xf2 ? 2 : 0) : lock ? 1 : 0;
-  const width = c.sized ? (bits === 16 && c.operands.some(o => o.size === 'y') ? 32 : bits) : fixedBitsOf(c);
+  const width = c.sized ? (bits === 16 && c.wideAlone ? 32 : bits) : c.fixed;
   const handler = c.handlers[formKey(width, KIND_INDEX[kind], extra)]!;
   if (handler < 0) { undefinedInstruction(d, offset, d.length); return true; }
   d.handler = handler;
   return true;
 }
 
-const fixedCache = new Map<Compiled, Bits>();
-function fixedBitsOf(c: Compiled): Bits {
-  let b = fixedCache.get(c);
-  if (b === undefined) fixedCache.set(c, b = fixedBits(c));
-  return b;
-}
 /** Length of a ModRM byte with all that belongs to it. */
 function modrmBytes(modrm: number, sib: number, short: boolean): number {
   const mod = modrm >> 6, rm = modrm & 7;
@@ -363,7 +377,7 @@ const read64 = (bytes: Uint8Array, p: number): bigint => BigInt.asIntN(64, BigIn
 /** `vector` 13 for one that is too long. */
 function undefinedInstruction(d: Decoded, offset: number, length: number, vector = 6): void {
   d.imm = vector;
-  delete d.imm64;
+  d.imm64 = undefined;
   d.handler = SPECIAL.undefined;
   d.offset = offset;
   d.length = length;

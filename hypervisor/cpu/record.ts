@@ -12,7 +12,7 @@ export const R = { handler: 0, a: 2, b: 3, base: 4, index: 5, scale: 6, segment:
 
 export interface RecordFields {
   handler: number; a: number; b: number; base: number; index: number; scale: number; segment: number;
-  disp: number; imm: number; imm64?: bigint; offset: number; length: number; c: number; link: number; target: number;
+  disp: number; imm: number; imm64?: bigint | undefined; offset: number; length: number; c: number; link: number; target: number;
 }
 
 export function writeRecord(view: DataView, at: number, r: RecordFields): void {

@@ -1,17 +1,18 @@
 // Runs batches of cases on both sides and gathers what differs.
 import { forms } from '../../../hypervisor/cpu/decode.ts';
 import { CaseMaker, newMeta, type Meta } from './cases.ts';
-import { difference } from './compare.ts';
+import { differences } from './compare.ts';
 import { Guest } from './guest.ts';
 import { CASE_WORDS, CODE_BYTES, MAX_CASES } from './layout.ts';
-import { NativeHost } from './native.ts';
+import type { NativeHost } from './native.ts';
 import { nameOf, recipes, type Recipe } from './rows.ts';
 import type { Sample } from './report.ts';
 import { makeSequence, RUNS_PER_SEQUENCE, SEQUENCE_STRIDE, sequenceInputs } from './sequence.ts';
+import type { Stage } from './stage.ts';
 
 /** 35 is coprime to the page size: cases come to lie across page ends. */
 const STRIDE = 35;
-const BATCH = 2048;
+const BATCH = MAX_CASES;
 const SEQUENCES = 512;
 /** Differences of one kind that are kept whole. */
 const SAMPLES_PER_KIND = 2;
@@ -30,47 +31,66 @@ export interface CampaignResult {
   samples: Sample[];
 }
 
-export async function runCampaign(host: NativeHost, o: CampaignOptions, progress?: (done: number, differing: number) => void): Promise<CampaignResult> {
-  const maker = new CaseMaker(o.seed), guest = new Guest(), { r } = maker;
-  const chosen = o.only ? recipes.filter(x => o.only!.test(nameOf(x))) : recipes;
-  if (!chosen.length) throw new Error(`no instruction matches ${String(o.only)}`);
-  const byMode = { long: chosen.filter(x => x.long), compat: chosen.filter(x => x.compat) };
-  const code = new Uint8Array(CODE_BYTES);
-  const input = new Uint32Array(MAX_CASES * CASE_WORDS), ours = new Uint32Array(MAX_CASES * CASE_WORDS), theirs = new Uint32Array(MAX_CASES * CASE_WORDS);
-  const inputBytes = new Uint8Array(input.buffer), theirBytes = new Uint8Array(theirs.buffer);
-  const metas: Meta[] = Array.from({ length: BATCH }, () => newMeta(chosen[0]!));
-  const result: CampaignResult = { cases: 0, differing: 0, tally: new Map(), coverage: new Uint32Array(forms.length), traps: new Map(), samples: [], counters: {} };
-  const kinds = new Map<string, number>();
-  const deck = { long: [] as Recipe[], compat: [] as Recipe[] };
-  /** Every recipe comes up as often as any other. */
-  const deal = (mode: 'long' | 'compat'): Recipe => {
-    if (!deck[mode].length) { deck[mode] = [...byMode[mode]]; for (let i = deck[mode].length - 1; i > 0; i--) { const k = r.below(i + 1); [deck[mode][i], deck[mode][k]] = [deck[mode][k]!, deck[mode][i]!]; } }
-    return deck[mode].pop()!;
-  };
+/** Cases made together: they share a code image, and a mode. */
+interface Batch { readonly place: number; readonly code: Uint8Array; readonly input: Uint32Array; readonly metas: Meta[]; count: number; compat: boolean; sequence: boolean; done: Promise<void> }
 
-  while (result.cases < o.count) {
-    const compat = !byMode.long.length || byMode.compat.length > 0 && r.chance(0.25), sequence = r.chance(o.sequences ?? 0.2);
-    const n = Math.min(o.count - result.cases, sequence ? SEQUENCES : BATCH), mode = compat ? 'compat' : 'long';
+const bytesOf = (w: Uint32Array): Uint8Array => new Uint8Array(w.buffer, w.byteOffset, w.byteLength);
+
+/** Makes batches: every recipe comes up as often as any other. */
+class BatchMaker {
+  readonly maker: CaseMaker;
+  private readonly byMode: Record<'long' | 'compat', Recipe[]>;
+  private readonly deck: Record<'long' | 'compat', Recipe[]> = { long: [], compat: [] };
+  private readonly sequences: number;
+
+  constructor(o: CampaignOptions, stage: Stage) {
+    const chosen = o.only ? recipes.filter(x => o.only!.test(nameOf(x))) : recipes;
+    if (!chosen.length) throw new Error(`no instruction matches ${String(o.only)}`);
+    this.maker = new CaseMaker(o.seed, stage);
+    this.byMode = { long: chosen.filter(x => x.long), compat: chosen.filter(x => x.compat) };
+    this.sequences = o.sequences ?? 0.2;
+  }
+  private deal(mode: 'long' | 'compat'): Recipe {
+    let deck = this.deck[mode];
+    if (!deck.length) {
+      deck = this.deck[mode] = [...this.byMode[mode]];
+      for (let i = deck.length - 1; i > 0; i--) { const k = this.maker.r.below(i + 1); [deck[i], deck[k]] = [deck[k]!, deck[i]!]; }
+    }
+    return deck.pop()!;
+  }
+  make(b: Batch, most: number): void {
+    const { maker, byMode } = this, { r } = maker, { input, code } = b;
+    maker.nextBatch();
+    const compat = b.compat = !byMode.long.length || byMode.compat.length > 0 && r.chance(0.25), sequence = b.sequence = r.chance(this.sequences);
+    b.count = Math.min(most, sequence ? SEQUENCES : BATCH);
     code.fill(0xcc);
-    for (let i = 0; i < n; i++) {
-      const meta = metas[i]!, base = i * CASE_WORDS;
-      const first = metas[i - i % RUNS_PER_SEQUENCE]!;
+    for (let i = 0; i < b.count; i++) {
+      const meta = b.metas[i]!, base = i * CASE_WORDS, first = b.metas[i - i % RUNS_PER_SEQUENCE]!;
       if (sequence && first !== meta) sequenceInputs(maker, input, base, first.at, first.length, compat, first.undefinedFlags, meta);
       else if (sequence) makeSequence(maker, input, base, code, i / RUNS_PER_SEQUENCE * SEQUENCE_STRIDE, compat, meta);
-      else maker.make(deal(mode), input, base, code, i * STRIDE + r.below(8), compat, meta);
+      else maker.make(this.deal(compat ? 'compat' : 'long'), input, base, code, i * STRIDE + r.below(8), compat, meta);
     }
-    const native = host.run(code, inputBytes, n);
-    guest.loadCode(code);
-    for (let i = 0; i < n; i++) guest.run(input, ours, i);
-    await native;
-    host.results(theirBytes, n);
-    for (let i = 0; i < n; i++) {
-      const meta = metas[i]!, name = sequence ? 'sequence' : nameOf(meta.recipe), what = difference(meta, input, ours, theirs, i);
+  }
+}
+
+/** Host and guest run a batch at the same time; the next one is made, too, while the host is at it. */
+export async function runCampaign(host: NativeHost, o: CampaignOptions, progress?: (done: number, differing: number) => void): Promise<CampaignResult> {
+  const guest = new Guest(), { stage } = guest, makers = new BatchMaker(o, stage), ours = stage.slots(2), theirs = stage.slots(3);
+  const batches = [0, 1].map((place): Batch => ({ place, code: new Uint8Array(CODE_BYTES), input: stage.slots(place), metas: Array.from({ length: BATCH }, () => newMeta(recipes[0]!)), count: 0, compat: false, sequence: false, done: Promise.resolve() }));
+  const result: CampaignResult = { cases: 0, differing: 0, tally: new Map(), coverage: new Uint32Array(forms.length), traps: new Map(), samples: [], counters: {} };
+  const kinds = new Map<string, number>();
+  let made = 0;
+  const prepare = (b: Batch): void => { makers.make(b, o.count - made); made += b.count; };
+  const start = (b: Batch): void => { b.done = host.run(b.place, b.code, bytesOf(b.input), b.count); };
+
+  const compare = ({ metas, input, code, count, compat, sequence }: Batch): void => {
+    const difference = differences(stage, input, ours, theirs);
+    for (let i = 0; i < count; i++) {
+      const meta = metas[i]!, name = sequence ? 'sequence' : nameOf(meta.recipe), base = i * CASE_WORDS, what = difference(meta, base), trap = theirs[base]!;
       let t = result.tally.get(name);
       if (!t) result.tally.set(name, t = { cases: 0, differing: 0 });
       t.cases++;
       if (meta.formIndex >= 0) result.coverage[meta.formIndex]!++;
-      const trap = theirs[i * CASE_WORDS]!;
       result.traps.set(trap, (result.traps.get(trap) ?? 0) + 1);
       if (!what) continue;
       t.differing++;
@@ -78,11 +98,25 @@ export async function runCampaign(host: NativeHost, o: CampaignOptions, progress
       const kind = `${name} ${what}`, seen = kinds.get(kind) ?? 0;
       kinds.set(kind, seen + 1);
       if (seen >= SAMPLES_PER_KIND) continue;
-      const cut = (w: Uint32Array): Uint32Array => w.slice(i * CASE_WORDS, (i + 1) * CASE_WORDS);
+      const cut = (w: Uint32Array): Uint32Array => w.slice(base, base + CASE_WORDS);
       result.samples.push({ name, what, bytes: code.slice(meta.at, meta.at + meta.length), compat, step: meta.step, input: cut(input), ours: cut(ours), host: cut(theirs) });
     }
-    result.cases += n;
+    result.cases += count;
     progress?.(result.cases, result.differing);
+  };
+
+  let now = batches[0]!, next = batches[1]!;
+  prepare(now);
+  start(now);
+  while (now.count) {
+    guest.loadCode(now.code);
+    for (let i = 0; i < now.count; i++) guest.run(now.input, ours, i * CASE_WORDS);
+    prepare(next);
+    await now.done;
+    host.results(now.place, bytesOf(theirs), now.count);
+    if (next.count) start(next);
+    compare(now);
+    [now, next] = [next, now];
   }
   result.counters = guest.cpu.counters();
   return result;

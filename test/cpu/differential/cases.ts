@@ -2,8 +2,9 @@
 import { decode, forms, newDecoded, SPECIAL, SPECIAL_COUNT, type Decoded } from '../../../hypervisor/cpu/decode.ts';
 import type { Form } from '../../../hypervisor/cpu/insn.ts';
 import { CASE, CASE_WORDS, CODE, CS32, CS64, FS_BASE, GS_BASE, REGIONS, REGION_BYTES, WINDOW, WORD } from './layout.ts';
-import { hardPool, Random } from './random.ts';
-import { isBranch, usesSegments, type Recipe } from './rows.ts';
+import { hardPool, Random, registerPool, x87Pool } from './random.ts';
+import type { Recipe } from './rows.ts';
+import { POOL, type Stage } from './stage.ts';
 
 export interface Meta {
   recipe: Recipe;
@@ -22,64 +23,61 @@ export interface Meta {
 }
 export const newMeta = (recipe: Recipe): Meta => ({ recipe, length: 0, at: 0, step: true, compat: false, form: undefined, formIndex: -1, decoded: newDecoded(), undefinedFlags: -1, wild: false });
 
-const DEFAULT_FX = new Uint32Array(128);
-DEFAULT_FX[0] = 0x37f;
-DEFAULT_FX[6] = 0x1f80;
-DEFAULT_FX[7] = 0xffff;
 const FLAG_BITS = 0x8d5;
-const MASK64 = (1n << 64n) - 1n;
-const POOL_BYTES = 1 << 18;
+/** x87 control words. */
+const CONTROLS = [0x37f, 0x27f, 0x7f, 0x37f];
+/** Fresh states are cut from pools, which are filled anew after so many batches. */
+const POOL_BATCHES = 64;
 
 interface Place { window: number; focus: number }
 
 export class CaseMaker {
   readonly r: Random;
-  private readonly pool: Uint8Array;
-  private readonly pool32: Uint32Array;
-  private words: Uint32Array = new Uint32Array(0);
+  private readonly stage: Stage;
+  /** A case that is of no use otherwise. */
+  readonly spare: Uint32Array;
+  private batches = 0;
+  private words: Uint32Array;
+  private bytes: Uint8Array;
   private base = 0;
   private compat = false;
+  private readonly scratch = new Uint32Array(2);
 
-  constructor(seed: number) {
+  constructor(seed: number, stage: Stage) {
     this.r = new Random(seed);
-    this.pool = hardPool(this.r, POOL_BYTES);
-    this.pool32 = new Uint32Array(this.pool.buffer);
+    this.stage = stage;
+    this.words = this.spare = stage.scratch();
+    this.bytes = new Uint8Array(this.words.buffer);
+    this.refill();
+  }
+
+  /** Before each batch. */
+  nextBatch(): void { if (++this.batches % POOL_BATCHES === 0) this.refill(); }
+  private refill(): void {
+    hardPool(this.r, this.stage.pool('vector'));
+    registerPool(this.r, this.stage.pool('gpr'));
+    x87Pool(this.r, this.stage.pool('st'));
   }
 
   // ---- state of the case
-  /** Starts a case at words[base]: random everything. */
+  /** Starts a case at words[base], which lies on the stage: random everything. */
   begin(words: Uint32Array, base: number, compat: boolean, fp: boolean): void {
-    const { r } = this;
+    const { r, stage } = this;
     this.words = words; this.base = base; this.compat = compat;
-    words.fill(0, base, base + WORD.gpr);
+    const gpr = r.below(POOL.gpr / 8 - 16) * 8, data0 = r.below(POOL.vector / 4 - WINDOW / 4) * 4, data1 = r.below(POOL.vector / 4 - WINDOW / 4) * 4;
+    const xmm = fp ? r.below(POOL.vector / 16 - 16) * 16 : 0, st = fp ? r.below(POOL.st / 16 - 8) * 16 : 0;
+    stage.fresh(words.byteOffset + 4 * base, fp, gpr, xmm, st, data0, data1);
     words[base + WORD.trap] = compat ? CS32 : CS64;
-    for (let n = 0; n < 16; n++) r.hard64(words, base + WORD.gpr + 2 * n);
-    words.set(DEFAULT_FX, base + WORD.fx);
     if (fp) this.floatingPoint();
-    for (const d of [0, 1]) { const at = r.below(POOL_BYTES / 4 - WINDOW); words.set(this.pool32.subarray(at, at + WINDOW / 4), base + WORD.data + d * WINDOW / 4); }
     words[base + WORD.rflags] = 0x202 | r.u32() & FLAG_BITS | (r.chance(0.25) ? 0x400 : 0);
-    words[base + WORD.rflags + 1] = 0;
   }
-  /** Random XMM, MXCSR and x87 state. */
+  /** Random MXCSR and x87 control and status. */
   private floatingPoint(): void {
     const { r, words, base } = this, fx = base + WORD.fx;
-    for (let x = 0; x < 16; x++) { const at = r.below(POOL_BYTES / 16) * 4; words.set(this.pool32.subarray(at, at + 4), fx + 40 + 4 * x); }
     // Rounding, FTZ, DAZ, sticky flags; exceptions unmasked now and then.
     words[fx + 6] = r.u32() & 0xe07f | (r.chance(0.85) ? 0x1f80 : r.u32() & 0x1f80);
-    for (let s = 0; s < 8; s++) {
-      const o = fx + 8 + 4 * s;
-      r.hard64(words, o);
-      switch (r.below(8)) {
-        case 0: words[o + 2] = r.u32() & 0xffff; break;
-        case 1: words[o] = words[o + 1] = 0; words[o + 2] = r.below(2) << 15; break;
-        case 2: words[o + 1]! |= 0x80000000; words[o + 2] = 0x7fff | r.below(2) << 15; break;
-        case 3: words[o] = 0; words[o + 1] = r.pick([0x80000000, 0xc0000000]); words[o + 2] = 0x7fff | r.below(2) << 15; break;
-        case 4: words[o + 1]! &= 0x7fffffff; words[o + 2] = r.below(2) << 15; break;
-        default: words[o + 1]! |= 0x80000000; words[o + 2] = 0x3fff + r.range(-70, 70) | r.below(2) << 15;
-      }
-    }
     const top = r.below(8), used = r.chance(0.5) ? 0xff : r.chance(0.5) ? 0 : r.below(256);
-    words[fx] = r.pick([0x37f, 0x27f, 0x7f, 0x37f]) | r.below(4) << 10 | (top << 11 | (r.below(16) & 7) << 8 | r.below(2) << 14) << 16;
+    words[fx] = r.pick(CONTROLS) | r.below(4) << 10 | (top << 11 | (r.below(16) & 7) << 8 | r.below(2) << 14) << 16;
     if (r.chance(0.1)) words[fx] = words[fx]! & ~0x3f | r.below(64);
     if (r.chance(0.3)) words[fx] = words[fx]! | (r.below(128) & ~(r.chance(0.9) ? 0 : 64)) << 16;
     this.pendingBits();
@@ -91,14 +89,12 @@ export class CaseMaker {
     this.words[fx] = (w & 0x7f7fffff) | (pending ? 0x80800000 : 0);
   }
   private set(n: number, lo: number, hi = 0): void { this.words[this.base + WORD.gpr + 2 * n] = lo; this.words[this.base + WORD.gpr + 2 * n + 1] = hi; }
-  private setBig(n: number, v: bigint): void { this.set(n, Number(v & 0xffffffffn), Number(v >> 32n & 0xffffffffn)); }
   private lo(n: number): number { return this.words[this.base + WORD.gpr + 2 * n]!; }
-  private getBig(n: number): bigint { return BigInt(this.words[this.base + WORD.gpr + 2 * n + 1]!) << 32n | BigInt(this.lo(n)); }
   private setWindow(i: number, p: Place): Place { this.words[this.base + WORD.window + 2 * i] = p.window; this.words[this.base + WORD.window + 2 * i + 1] = 0; return p; }
   /** 32 bits of window content at an address (which may lie outside: then nothing). */
   private poke(i: number, at: number, bytes: readonly number[]): void {
-    const start = at - this.words[this.base + WORD.window + 2 * i]!, data = new Uint8Array(this.words.buffer, this.words.byteOffset + this.base * 4 + CASE.data + i * WINDOW, WINDOW);
-    bytes.forEach((b, k) => { if (start + k >= 0 && start + k < WINDOW) data[start + k] = b; });
+    const start = at - this.words[this.base + WORD.window + 2 * i]!, data = this.words.byteOffset + this.base * 4 + CASE.data + i * WINDOW;
+    for (let k = 0; k < bytes.length; k++) if (start + k >= 0 && start + k < WINDOW) this.bytes[data + start + k] = bytes[k]!;
   }
   private poke64(i: number, at: number, lo: number, hi: number): void { this.poke(i, at, [lo, lo >>> 8, lo >>> 16, lo >>> 24, hi, hi >>> 8, hi >>> 16, hi >>> 24].map(b => b & 255)); }
 
@@ -119,18 +115,17 @@ export class CaseMaker {
   // ---- encoding
   /** One case of a recipe into words[base] and code[at]; `rip` is where code[at] will stand. */
   make(recipe: Recipe, words: Uint32Array, base: number, code: Uint8Array, at: number, compat: boolean, meta: Meta): void {
-    const { r } = this, m = recipe.mnemonic, fp = recipe.operands.some(o => 'VWUPQN'.includes(o.letter)) || m === 'x87' || /fx|mxcsr|emms/.test(m);
-    this.begin(words, base, compat, fp);
-    const rip = CODE + at, writable = isBranch(m), p0 = this.setWindow(0, this.place(0, writable)), p1 = this.setWindow(1, this.place(1, writable));
+    const { r } = this, m = recipe.mnemonic;
+    this.begin(words, base, compat, recipe.fp);
+    const rip = CODE + at, writable = recipe.branch, p0 = this.setWindow(0, this.place(0, writable)), p1 = this.setWindow(1, this.place(1, writable));
     this.implicit(recipe, p0, p1);
 
     let p = at;
     const emit = (b: number): void => { code[p++] = b & 255; };
     // Prefixes.
-    const free = recipe.freePrefixes, branch = isBranch(m);
-    const sizedVector = recipe.map === 1 && recipe.opcode === 0xb8 || recipe.map === 2 && recipe.prefix === 0xf2 || recipe.map === 1 && (recipe.opcode === 0xbc || recipe.opcode === 0xbd);
-    const opsize = recipe.prefix !== 0x66 && (free && (!branch || compat && !recipe.operands.some(o => o.letter === 'J')) && m !== 'bswap' || sizedVector) && r.chance(0.28);
-    const addr = !compat && r.chance(recipe.memory || recipe.string ? 0.14 : 0.02) || !compat && /^(loop|jrcxz|xlat)/.test(m) && r.chance(0.3);
+    const free = recipe.freePrefixes, { branch } = recipe;
+    const opsize = recipe.prefix !== 0x66 && (free && (!branch || compat && !recipe.relative) && m !== 'bswap' || recipe.sizedVector) && r.chance(0.28);
+    const addr = !compat && r.chance(recipe.memory || recipe.string ? 0.14 : 0.02) || !compat && recipe.countsAddress && r.chance(0.3);
     let segment = r.chance(recipe.memory || recipe.string ? 0.16 : 0.02) ? r.pick(compat ? [0x26, 0x2e, 0x36, 0x3e] : [0x64, 0x65, 0x64, 0x65, 0x2e, 0x36]) : 0;
     if (compat && segment === 0x2e && !recipe.memory) segment = 0;
     if (compat && segment === 0x2e) segment = 0x3e; // code segments are not writable
@@ -139,14 +134,14 @@ export class CaseMaker {
     if (addr && recipe.string && r.chance(0.7)) for (const n of [1, 6, 7]) words[base + WORD.gpr + 2 * n + 1] = r.u32();
     let rep = 0;
     if (recipe.string) rep = r.pick([0, 0xf3, 0xf2, 0xf3]);
-    else if (free && recipe.map === 0 && !recipe.lockable && !/^loop/.test(m) && r.chance(0.03)) rep = r.pick([0xf2, 0xf3]);
+    else if (free && recipe.map === 0 && !recipe.lockable && !m.startsWith('loop') && r.chance(0.03)) rep = r.pick([0xf2, 0xf3]);
     const wantsRegister = recipe.register && (!recipe.memory || r.chance(0.4));
-    const lock = recipe.lockable && !wantsRegister ? r.chance(0.35) : m !== 'privileged' && m !== 'x87' && !usesSegments(m) && r.chance(0.005);
+    const lock = recipe.lockable && !wantsRegister ? r.chance(0.35) : m !== 'privileged' && m !== 'x87' && !recipe.segments && r.chance(0.005);
     const order = [opsize ? 0x66 : 0, addr ? 0x67 : 0, segment, lock ? 0xf0 : 0, rep].filter(Boolean);
     if (r.chance(0.3)) order.sort(() => r.chance(0.5) ? 1 : -1);
     if (order.length && r.chance(0.04)) order.push(r.pick(order));
     // Prefixes that select another vector instruction, or none. (What F2 and F3 make of MOVNTPS is one maker's only.)
-    if (recipe.operands.some(o => 'VWUPQN'.includes(o.letter)) && r.chance(0.03) && !(recipe.map === 1 && recipe.opcode === 0x2b)) order.push(r.pick([0x66, 0xf2, 0xf3]));
+    if (recipe.vector && r.chance(0.03) && !(recipe.map === 1 && recipe.opcode === 0x2b)) order.push(r.pick([0x66, 0xf2, 0xf3]));
     // A REX prefix before another prefix counts for nothing.
     if (!compat && (order.length || recipe.prefix) && r.chance(0.03)) order.unshift(0x40 | r.below(16));
     order.forEach(emit);
@@ -156,7 +151,7 @@ export class CaseMaker {
       rex = 0x40 | (r.chance(0.45) ? 8 : 0) | r.below(8);
       if (r.chance(0.3)) rex &= ~7;
       // Far pointers with 64-bit offsets are one maker's only.
-      if (/far|^l[fgs]s$/.test(m)) rex &= ~8;
+      if (recipe.far) rex &= ~8;
     }
     // Makers differ on F3 90 with REX.B: PAUSE, or an exchange.
     if (recipe.map === 0 && recipe.opcode === 0x90 && (recipe.prefix === 0xf3 || order.includes(0xf3))) rex &= ~1;
@@ -172,16 +167,16 @@ export class CaseMaker {
     if (recipe.second >= 0) emit(recipe.second);
     else if (recipe.modrm) {
       if (recipe.extension >= 0) reg = recipe.extension;
-      else if (recipe.operands.some(o => o.letter === 'S')) reg = r.below(r.chance(0.1) ? 8 : 6);
+      else if (recipe.selector) reg = r.below(r.chance(0.1) ? 8 : 6);
       if (m === 'privileged' && recipe.map === 1 && recipe.opcode >= 0x20 && recipe.opcode <= 0x23) { reg = recipe.opcode & 1 ? r.below(4) : r.pick([0, 2, 3, 4]); if (rex) { code[p - 3] = rex & ~7; } }
       if (wantsRegister || !recipe.memory) {
         const rm = r.below(8);
         emit(0xc0 | reg << 3 | rm);
-        this.registerOperand(m, rm | (rex & 1) << 3);
+        if (recipe.through && (m === 'jmp_rm' || (rm | (rex & 1) << 3) !== 4)) this.set(rm | (rex & 1) << 3, this.codeTarget());
       } else patch = this.memoryOperand(emit, reg, rex, addr, compat, target, meta, () => p);
     }
     const g = reg | (rex & 4) << 1;
-    if (/^bt/.test(m) && recipe.operands.some(o => o.letter === 'G') && patch !== -2 && !wantsRegister && r.chance(0.95)) {
+    if (recipe.bits && !wantsRegister && r.chance(0.95)) {
       // The bit offset moves the operand: keep it near, unless the register forms the address.
       if (!this.addressRegisters.includes(g)) { const v = r.range(-400, 400); this.set(g, v, v >> 31); }
     }
@@ -191,10 +186,10 @@ export class CaseMaker {
       if (letter === 'I' || letter === 'J') {
         let n = size === 'b' ? 1 : size === 'w' ? 2 : size === 'v' ? bits / 8 : bits === 16 ? 2 : 4;
         if (letter === 'J' && size === 'z') n = 4;
-        if (recipe.row.flags.some(f => f === 'd64') && size === 'z' && opsize && !(rex & 8)) n = 2;
+        if (recipe.d64 && size === 'z' && opsize && !(rex & 8)) n = 2;
         if (m === 'enter') { if (size === 'b') emit(r.chance(0.5) ? 0 : r.chance(0.8) ? r.below(5) : r.below(256)); else { const v = r.below(1024); emit(v); emit(v >> 8); } continue; }
         if (letter === 'J' && n === 4) { const v = r.range(-0x10000000, 0x10000000); emit(v); emit(v >> 8); emit(v >> 16); emit(v >> 24); continue; }
-        const v = new Uint32Array(2);
+        const v = this.scratch;
         r.hard64(v, 0);
         if (n === 1 && r.chance(0.3)) v[0] = r.below(72);
         for (let k = 0; k < n; k++) emit(k < 4 ? v[0]! >>> 8 * k : v[1]! >>> 8 * (k - 4));
@@ -212,8 +207,8 @@ export class CaseMaker {
     decode(code, at, at + 15, rip & 4095, compat, meta.decoded);
     meta.formIndex = meta.decoded.handler - SPECIAL_COUNT;
     meta.form = meta.decoded.handler === SPECIAL.undefined ? undefined : forms[meta.formIndex];
-    const repeats = recipe.string && rep !== 0 || /ss$|mov_to_sreg/.test(m); // a load of ss holds the trap back
-    meta.step = !repeats && (branch || /^(popf|int3|into|privileged|ud|bound)$/.test(m) || usesSegments(m) && !/ss$|mov_to_sreg/.test(m) || r.chance(0.8));
+    const repeats = recipe.string && rep !== 0 || recipe.stackSegment; // a load of ss holds the trap back
+    meta.step = !repeats && (recipe.stepped || r.chance(0.8));
     words[base + WORD.rip] = rip; words[base + WORD.rip + 1] = 0;
     if (meta.step) words[base + WORD.rflags]! |= 0x100;
     if (compat) for (let n = 0; n < 16; n++) words[base + WORD.gpr + 2 * n + 1] = 0;
@@ -229,13 +224,13 @@ export class CaseMaker {
     const wild = r.chance(0.02);
     meta.wild = wild;
     const disp32 = (v: number): void => { emit(v); emit(v >> 8); emit(v >> 16); emit(v >> 24); };
-    const put = (n: number, v: bigint): void => {
+    /** A register of the address gets hi * 2^32 + lo. */
+    const put = (n: number, lo: number, hi: number): void => {
       if (wild) return;
-      if (compat) v &= 0xffffffffn;
-      else if (addr) v = v & 0xffffffffn | BigInt(r.chance(0.5) ? r.u32() : 0) << 32n;
-      this.setBig(n, v & MASK64);
+      this.set(n, lo, compat ? 0 : addr ? (r.chance(0.5) ? r.u32() : 0) : hi);
       this.addressRegisters.push(n);
     };
+    const putNumber = (n: number, v: number): void => put(n, v | 0, Math.floor(v / 0x100000000));
     const displacement = (): { mod: number; d: number } => { const mod = r.below(3); return { mod, d: mod === 0 ? 0 : mod === 1 ? r.range(-128, 127) : r.chance(0.5) ? r.range(-300, 300) : r.u32() | 0 }; };
     const emitDisp = (mod: number, d: number): void => { if (mod === 1) emit(d); else if (mod === 2) disp32(d); };
     if (k < 8) {
@@ -252,7 +247,7 @@ export class CaseMaker {
       if (rm === 5 && mod === 0) { mod = 1; d = r.range(-128, 127); }
       emit(mod << 6 | reg << 3 | rm);
       emitDisp(mod, d);
-      put(rm | b8, BigInt(target - d));
+      putNumber(rm | b8, target - d);
       return -1;
     }
     const scale = r.below(4);
@@ -263,7 +258,7 @@ export class CaseMaker {
       emit(reg << 3 | 4);
       emit(scale << 6 | index << 3 | 5);
       const v = r.chance(0.5) ? r.range(-1000, 1000) : r.range(-0x4000000, 0x4000000);
-      put(n, BigInt(v));
+      putNumber(n, v);
       disp32(target - v * (1 << scale));
       return -1;
     }
@@ -273,23 +268,23 @@ export class CaseMaker {
     emit(mod << 6 | reg << 3 | 4);
     emit(scale << 6 | index << 3 | baseReg);
     emitDisp(mod, d);
-    if (n === 4) put(bn, BigInt(target - d));
-    else if (n === bn) put(bn, BigInt(Math.floor((target - d) / (1 + (1 << scale)))));
+    if (n === 4) putNumber(bn, target - d);
+    else if (n === bn) putNumber(bn, Math.floor((target - d) / (1 + (1 << scale))));
     else {
-      const iv = compat || r.chance(0.7) ? BigInt(r.range(-200, 200)) : BigInt.asIntN(64, this.getBig(n));
-      put(n, iv);
-      put(bn, BigInt(target - d) - (iv << BigInt(scale)));
+      const small = compat || r.chance(0.7), v = small ? r.range(-200, 200) : this.lo(n) | 0, high = small ? v >> 31 : this.words[this.base + WORD.gpr + 2 * n + 1]! | 0;
+      put(n, v, high);
+      // target - d - (index << scale), in two words.
+      const lo = (v << scale) >>> 0, rest = target - d, low = (rest >>> 0) - lo;
+      put(bn, low | 0, Math.floor(rest / 0x100000000) - (high << scale | (scale ? v >>> 32 - scale : 0)) - (low < 0 ? 1 : 0));
     }
     return -1;
   }
 
   private codeTarget(): number { return CODE + this.r.below(0x20000); }
-  private registerOperand(m: string, n: number): void {
-    if (m === 'jmp_rm' || m === 'call_rm') { if (m === 'jmp_rm' || n !== 4) this.set(n, this.codeTarget()); }
-  }
 
   /** Steers what the instruction uses without naming it. */
   private implicit(recipe: Recipe, p0: Place, p1: Place): void {
+    if (!recipe.steered) return;
     const { r, words, base } = this, m = recipe.mnemonic;
     if (/^(push|pop|call|ret|enter)/.test(m) && m !== 'popcnt' || m === 'pushf' || m === 'popf') {
       this.set(4, p1.focus);
@@ -310,7 +305,7 @@ export class CaseMaker {
       }
       return;
     }
-    if (usesSegments(m)) this.segments(recipe, p0, p1);
+    if (recipe.segments) this.segments(recipe, p0, p1);
     if (m === 'fxrstor' || m === 'ldmxcsr') { const v = r.chance(0.9) ? r.u32() & 0xffff : r.u32() & ~0x20000, at = p0.focus + (m === 'fxrstor' ? 24 : 0); this.poke(0, at, [v & 255, v >> 8 & 255, v >> 16 & 255, v >>> 24]); }
     if (m === 'xlat') { const v = p0.focus - (this.lo(0) & 255); this.set(3, v); }
     if (/^(div|idiv)$/.test(m)) {
@@ -318,7 +313,7 @@ export class CaseMaker {
       if (k === 0) this.set(2, 0, 0); else if (k === 1) { const s = words[base + WORD.gpr + 1]! | 0; this.set(2, s >> 31, s >> 31); } else if (k === 2) { const s = this.lo(0) | 0; this.set(2, s >> 31, s >> 31); } else if (k === 3) this.set(2, r.below(300), 0);
       if (recipe.opcode === 0xf6 && r.chance(0.5)) this.set(0, r.pick([r.below(0x4000), r.below(256), 0x8000, 0xff80, r.below(65536)]));
     }
-    if (recipe.operands.some(o => o.letter === 'C') && r.chance(0.6)) this.set(1, r.below(70), 0);
+    if (recipe.counted && r.chance(0.6)) this.set(1, r.below(70), 0);
     if (m === 'cmpxchg' && r.chance(0.5)) this.poke64(0, p0.focus, this.lo(0), words[base + WORD.gpr + 1]!);
     if (m === 'cmpxchg8b' && r.chance(0.6)) {
       const wide = r.chance(0.5);
@@ -350,8 +345,8 @@ export class CaseMaker {
   }
   /** Makes window 1 hold what window 0 holds, `shift` bytes further on. */
   private copyWindow(shift: number): void {
-    const bytes = new Uint8Array(this.words.buffer, this.words.byteOffset + this.base * 4 + CASE.data, 2 * WINDOW);
-    for (let i = 0; i < WINDOW; i++) { const from = i - shift; if (from >= 0 && from < WINDOW) bytes[WINDOW + i] = bytes[from]!; }
+    const at = this.words.byteOffset + this.base * 4 + CASE.data, n = WINDOW - Math.abs(shift), from = Math.max(0, -shift);
+    if (n > 0) this.bytes.copyWithin(at + WINDOW + from + shift, at + from, at + from + n);
   }
 }
 export { CASE_WORDS };

@@ -3,9 +3,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { SLOT } from '../../../hypervisor/cpu/state.ts';
 import type { Meta } from './cases.ts';
 import { TRAP } from './guest.ts';
-import { CASE_WORDS, CS32, WORD } from './layout.ts';
+import { CS32, WORD } from './layout.ts';
 import { approximation, closeSingles, COMPARED, FX_MASK, nearlyEqual, outsideDomain, transcendental, undefinedFlags, undefinedResult } from './masks.ts';
 import { nameOf } from './rows.ts';
+import type { Stage } from './stage.ts';
 
 /** Trap number of a case that never ended on the host's processor (native/harness.c). */
 const ENDLESS = 255;
@@ -33,9 +34,13 @@ function makersDiffer(meta: Meta, trap: number, ours: number, compat: boolean): 
   return form !== undefined && (form.rep !== 'none' && (trap === 14 || form.address === 'a32') || fault && form.operands.some(o => o.kind === 'mmx'));
 }
 
-/** Names of what differs ('' for nothing): also the key under which differences are gathered. */
-export function difference(meta: Meta, input: Uint32Array, ours: Uint32Array, host: Uint32Array, index: number): string {
-  const b = index * CASE_WORDS;
+/** Compares the cases of a batch: nearly all are equal in everything, and those that are not are looked at closely. */
+export function differences(stage: Stage, input: Uint32Array, ours: Uint32Array, host: Uint32Array): (meta: Meta, base: number) => string {
+  const { equal } = stage.wasm;
+  return (meta, base) => equal(ours.byteOffset + 4 * base, host.byteOffset + 4 * base) ? '' : difference(meta, input, ours, host, base);
+}
+/** Names of what differs in the case at a word index ('' for nothing): also the key under which differences are gathered. */
+function difference(meta: Meta, input: Uint32Array, ours: Uint32Array, host: Uint32Array, b: number): string {
   let trap = host[b]!;
   if (trap === ENDLESS || !AMD && makersDiffer(meta, trap, ours[b]!, input[b] === CS32)) return '';
   const found: string[] = [];

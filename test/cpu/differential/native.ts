@@ -3,7 +3,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, ftruncateSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CASE_BYTES, CODE_BYTES, MAX_CASES } from './layout.ts';
+import { BATCH_BYTES, BATCHES, CASE_BYTES, CODE_BYTES } from './layout.ts';
 
 const FLAGS = ['-O2', '-static-pie', '-fPIE', '-nostdlib', '-ffreestanding', '-fno-stack-protector', '-mno-red-zone'];
 
@@ -35,23 +35,23 @@ export class NativeHost {
       return `gcc cannot compile the harness: ${(error as Error).message}`;
     }
     const fd = openSync(file, 'w+');
-    ftruncateSync(fd, CODE_BYTES + MAX_CASES * CASE_BYTES);
+    ftruncateSync(fd, BATCHES * BATCH_BYTES);
     const child = spawn(program, [file], { stdio: ['pipe', 'pipe', 'inherit'] });
     child.once('spawn', () => rmSync(join(program, '..'), { recursive: true, force: true }));
     return new NativeHost(folder, fd, child);
   }
 
-  /** Starts a batch; the promise is kept when its results can be read. */
-  run(code: Uint8Array, cases: Uint8Array, count: number): Promise<void> {
-    writeSync(this.fd, code, 0, CODE_BYTES, 0);
-    writeSync(this.fd, cases, 0, count * CASE_BYTES, CODE_BYTES);
+  /** Starts a batch in one of the BATCHES places, one at a time; the promise is kept when its results can be read. */
+  run(place: number, code: Uint8Array, cases: Uint8Array, count: number): Promise<void> {
+    writeSync(this.fd, code, 0, CODE_BYTES, place * BATCH_BYTES);
+    writeSync(this.fd, cases, 0, count * CASE_BYTES, place * BATCH_BYTES + CODE_BYTES);
     return new Promise((resolve, reject) => {
       if (this.failure) { reject(this.failure); return; }
       this.waiting = { resolve, reject };
-      this.child.stdin!.write(new Uint8Array(Uint32Array.of(count).buffer));
+      this.child.stdin!.write(new Uint8Array(Uint32Array.of(count | place << 16).buffer));
     });
   }
-  results(into: Uint8Array, count: number): void { readSync(this.fd, into, 0, count * CASE_BYTES, CODE_BYTES); }
+  results(place: number, into: Uint8Array, count: number): void { readSync(this.fd, into, 0, count * CASE_BYTES, place * BATCH_BYTES + CODE_BYTES); }
   close(): void {
     this.child.removeAllListeners('exit');
     this.child.stdin!.end();

@@ -1,7 +1,7 @@
 // A seeded generator and the operands that break processors.
 
 export class Random {
-  private a: number; private b = 0x9e3779b9; private c = 0x243f6a88; private d = 0xb7e15162;
+  private a: number; private b = 0x9e3779b9 | 0; private c = 0x243f6a88; private d = 0xb7e15162 | 0;
   constructor(seed: number) {
     this.a = seed | 0;
     for (let i = 0; i < 20; i++) this.u32();
@@ -46,8 +46,7 @@ const DOUBLES: [number, number][] = [[0, 0], [0, 0x80000000], [1, 0], [1, 0x8000
   [1, 0x7ff00000], [1, 0xfff00000], [-1, 0x7ff7ffff], [-1, 0x7fffffff], [0, 0x3cb00000], [0, 0x3ca00000], [0, 0x38100000], [0, 0x36a00000], [0, 0x47efffff], [0xe0000000, 0x47efffff], [0xf0000000, 0x47efffff], [0, 0x47f00000]];
 
 /** Random bytes laced with hard integers and floating-point specials: windows and registers are cut out of it. */
-export function hardPool(r: Random, bytes: number): Uint8Array {
-  const words = new Uint32Array(bytes / 4);
+export function hardPool(r: Random, words: Uint32Array): void {
   for (let i = 0; i + 4 <= words.length; i += 4) {
     switch (r.below(6)) {
       case 0: for (let k = 0; k < 4; k++) words[i + k] = r.u32(); break;
@@ -58,5 +57,21 @@ export function hardPool(r: Random, bytes: number): Uint8Array {
       default: r.hard64(words, i); r.hard64(words, i + 2);
     }
   }
-  return new Uint8Array(words.buffer);
+}
+/** Hard 64-bit values. */
+export function registerPool(r: Random, words: Uint32Array): void { for (let i = 0; i < words.length; i += 2) r.hard64(words, i); }
+/** x87 registers as FXSAVE has them: zeros, infinities, NaNs, denormals, unnormals, and numbers near 1. */
+export function x87Pool(r: Random, words: Uint32Array): void {
+  for (let o = 0; o < words.length; o += 4) {
+    r.hard64(words, o);
+    words[o + 3] = 0;
+    switch (r.below(8)) {
+      case 0: words[o + 2] = r.u32() & 0xffff; break;
+      case 1: words[o] = words[o + 1] = 0; words[o + 2] = r.below(2) << 15; break;
+      case 2: words[o + 1]! |= 0x80000000; words[o + 2] = 0x7fff | r.below(2) << 15; break;
+      case 3: words[o] = 0; words[o + 1] = r.pick([0x80000000, 0xc0000000]); words[o + 2] = 0x7fff | r.below(2) << 15; break;
+      case 4: words[o + 1]! &= 0x7fffffff; words[o + 2] = r.below(2) << 15; break;
+      default: words[o + 1]! |= 0x80000000; words[o + 2] = 0x3fff + r.range(-70, 70) | r.below(2) << 15;
+    }
+  }
 }

@@ -12,6 +12,24 @@ export interface Recipe {
   /** 66, F2 and F3 do not select another instruction here. */
   readonly freePrefixes: boolean;
   readonly long: boolean; readonly compat: boolean;
+  /** Works on x87, MMX or vector registers, the latter two by its operands. */
+  readonly fp: boolean; readonly vector: boolean;
+  readonly branch: boolean; readonly segments: boolean;
+  /** Has a relative branch target, the count register, or a segment register as an operand. */
+  readonly relative: boolean; readonly counted: boolean; readonly selector: boolean;
+  /** F2, F3 or 66 select it, and an operand size counts nevertheless. */
+  readonly sizedVector: boolean;
+  /** Counts in rcx or addresses by rbx, as wide as addresses are. */
+  readonly countsAddress: boolean;
+  /** Its first operand's place follows from the second's bits. */
+  readonly bits: boolean;
+  /** Branches through its operand; has far pointers; loads a stack segment; ends otherwise than by a step. */
+  readonly through: boolean; readonly far: boolean; readonly stackSegment: boolean; readonly stepped: boolean;
+  /** Relative branches as wide as the stack. */
+  readonly d64: boolean;
+  /** Uses registers or memory that no operand names, which are to be of use to it (cases.ts: implicit). */
+  readonly steered: boolean;
+  readonly name: string;
 }
 
 /** Mnemonics left out, and why. */
@@ -36,7 +54,14 @@ function recipe(row: Row): Recipe {
   const vector = has('VWUPQN') || prefix !== 0;
   const modrm = second < 0 && (has('EGMRSWVUQPN') || extension >= 0 || want !== '' || row.mnemonic === 'x87');
   const register = modrm && want !== 'mem' && !has('M'), memory = modrm && want !== 'reg' && (has('EMWQ') || want === 'mem' || row.mnemonic === 'x87' || extension >= 0 && !has('RUN'));
+  const m = row.mnemonic, branch = isBranch(m), segments = usesSegments(m), stackSegment = /ss$|mov_to_sreg/.test(m);
   return {
+    fp: has('VWUPQN') || m === 'x87' || /fx|mxcsr|emms/.test(m), vector: has('VWUPQN'), branch, segments, relative: has('J'), counted: has('C'), selector: has('S'),
+    sizedVector: map === 1 && [0xb8, 0xbc, 0xbd].includes(opcode) || map === 2 && prefix === 0xf2,
+    countsAddress: /^(loop|jrcxz|xlat)/.test(m), bits: m.startsWith('bt') && has('G'), through: m === 'jmp_rm' || m === 'call_rm',
+    far: /far|^l[fgs]s$/.test(m), stackSegment, stepped: branch || /^(popf|int3|into|privileged|ud|bound)$/.test(m) || segments && !stackSegment, d64: row.flags.includes('d64'),
+    steered: row.flags.includes('string') || segments || has('C') || /^(push|pop|call|ret|enter|leave|jmp_rm|fxrstor|ldmxcsr|xlat|i?div|cmpxchg|loop|jrcxz)/.test(m),
+    name: m === 'privileged' ? privilegedName(row) : m,
     row, mnemonic: row.mnemonic, prefix, map, opcode, extension, second, modrm, memory, register, operands,
     string: row.flags.includes('string'), lockable: row.flags.includes('lock'),
     freePrefixes: !vector && !row.flags.includes('np') && !(map === 1 && opcode === 0xae) && map < 2 && row.mnemonic !== 'x87',
@@ -44,10 +69,10 @@ function recipe(row: Row): Recipe {
   };
 }
 
-const privilegedName = (row: Row): string => row.flags.find(f => f.startsWith('name:'))?.slice(5) ?? '';
 export const recipes: readonly Recipe[] = allRows.map(recipe).filter(r => !(r.mnemonic in EXCLUDED) && !EXCLUDED_PRIVILEGED.has(privilegedName(r.row)));
-export const nameOf = (r: Recipe): string => r.mnemonic === 'privileged' ? privilegedName(r.row) : r.mnemonic;
+export const nameOf = (r: Recipe): string => r.name;
 /** Instructions that load segment registers or ask about descriptors. */
-export const usesSegments = (m: string): boolean => /^(mov_to_sreg|l[efgds]s|lss|pop_[efgds]s|pop_ss|call_far|jmp_far|call_far_imm|jmp_far_imm|retf|retf_imm|iret|lar|lsl|verr|verw)$/.test(m);
+function usesSegments(m: string): boolean { return /^(mov_to_sreg|l[efgds]s|lss|pop_[efgds]s|pop_ss|call_far|jmp_far|call_far_imm|jmp_far_imm|retf|retf_imm|iret|lar|lsl|verr|verw)$/.test(m); }
 /** Branches: an operand-size prefix on them means different things to different makers. */
-export const isBranch = (m: string): boolean => /^(j\d+|jmp|jmp_rm|call|call_rm|ret|ret_imm|loop|loope|loopne|jrcxz)$/.test(m);
+function isBranch(m: string): boolean { return /^(j\d+|jmp|jmp_rm|call|call_rm|ret|ret_imm|loop|loope|loopne|jrcxz)$/.test(m); }
+function privilegedName(row: Row): string { return row.flags.find(f => f.startsWith('name:'))?.slice(5) ?? ''; }

@@ -1,7 +1,7 @@
 // Straight-line sequences of register instructions: what single instructions cannot show is how flags kept lazily
 // by one instruction are read by a later one. Undefined flags are tracked, and never read.
 import { SPECIAL } from '../../../hypervisor/cpu/decode.ts';
-import { CASE_WORDS, CODE, REGIONS, WORD } from './layout.ts';
+import { CODE, REGIONS, WORD } from './layout.ts';
 import type { CaseMaker, Meta } from './cases.ts';
 import { ARITHMETIC, isShift, undefinedAfter, undefinedAfterShift } from './masks.ts';
 import { recipes, type Recipe } from './rows.ts';
@@ -49,7 +49,7 @@ const COUNTER = REGIONS[0] + 4096 + 512 + 128;
  * them, and half of the sequences are loops, counted in memory.
  */
 export function makeSequence(maker: CaseMaker, words: Uint32Array, base: number, code: Uint8Array, at: number, compat: boolean, meta: Meta): void {
-  const { r } = maker, count = r.range(2, 30), loops = r.chance(0.5), scratch = new Uint32Array(CASE_WORDS), list = compat ? lists.compat : lists.long;
+  const { r } = maker, count = r.range(2, 30), loops = r.chance(0.5), scratch = maker.spare, list = compat ? lists.compat : lists.long;
   const branches = list.filter(x => /^j\d/.test(x.mnemonic)), comparisons = list.filter(x => /^(cmp|test)$/.test(x.mnemonic));
   let previous = '';
   let p = at, undefinedFlags = loops ? CF : 0;

@@ -1,10 +1,10 @@
 // Runs single instructions or short sequences on the host's own processor and reports all that they changed.
 // No libc: nothing here may depend on thread-local storage, for FS and GS hold the bases the cases use.
 //
-// usage: harness FILE. FILE is shared memory (differential/layout.ts has the same numbers):
+// usage: harness FILE. FILE is shared memory (differential/layout.ts has the same numbers): BATCHES times
 //   0           code image, CODE_BYTES, copied to CODE (read and execute)
-//   CODE_BYTES  case slots, CASE_BYTES each: inputs, overwritten by results
-// Each 4-byte count read from stdin runs that many cases; the count is then written to stdout.
+//   CODE_BYTES  MAX_CASES case slots, CASE_BYTES each: inputs, overwritten by results
+// Each 4-byte word read from stdin runs so many cases (lower half) of a batch (upper half), and is then written to stdout.
 //
 // Two regions of memory stand at fixed addresses, each [hole][read-only][write][write][hole], all pages filled with
 // a fixed pattern. A case lays its 256-byte window over each. What it changed outside of them is told by a hash.
@@ -24,7 +24,9 @@ typedef uint64_t u64; typedef uint32_t u32; typedef uint16_t u16; typedef uint8_
 #define REGION_PAGES 3
 #define REGION_BYTES (REGION_PAGES * 4096ul)
 #define WINDOW 256
-#define MAX_CASES 4096
+#define MAX_CASES 2048
+#define BATCHES 2
+#define BATCH_BYTES (CODE_BYTES + MAX_CASES * sizeof(struct slot))
 #define FS_BASE 0x01234560ul
 #define GS_BASE 0x02468ac8ul
 static const u64 regions[2] = { 0x2468b000ul, 0x3579d000ul };
@@ -39,7 +41,7 @@ struct slot {
 };
 
 static struct slot *volatile current;
-/** Cases so far, and at the last tick of the clock: one that is still there at the next does not end. */
+/** Cases so far, and at the last tick of the clock (of processor time): one that is still there at the next does not end. */
 static volatile u64 cases, ticked;
 #define ENDLESS 255
 static u64 selectors[2];
@@ -103,7 +105,7 @@ __attribute__((used)) void handler(int sig, siginfo_t *info, void *context) {
   if (!s) quit(3);
   s->trap = g[REG_TRAPNO];
   s->error = g[REG_ERR];
-  s->cr2 = g[REG_CR2];
+  s->cr2 = g[REG_TRAPNO] == 14 ? g[REG_CR2] : 0;
   s->rip = g[REG_RIP];
   s->rflags = g[REG_EFL];
   // Linux saves cs and ss alone and leaves the others as they were.
@@ -180,8 +182,7 @@ __attribute__((used)) void start(long *stack) {
   if (stack[0] != 2) quit(2);
   long fd = call(SYS_open, stack[2], 2, 0, 0, 0, 0);
   if (fd < 0) quit(5);
-  u64 shared_bytes = CODE_BYTES + MAX_CASES * sizeof(struct slot);
-  u8 *shared = (u8 *)call(SYS_mmap, 0, shared_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  u8 *shared = (u8 *)call(SYS_mmap, 0, BATCHES * BATCH_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if ((long)shared < 0 && (long)shared > -4096) quit(6);
   map(CODE, CODE_BYTES, PROT_READ | PROT_WRITE);
   for (int r = 0; r < 2; r++) {
@@ -196,24 +197,26 @@ __attribute__((used)) void start(long *stack) {
   static const int signals[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV };
   for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++) call(SYS_rt_sigaction, signals[i], (long)&action, 0, 8, 0, 0);
   struct { void (*handler)(void); u64 flags; void (*restorer)(void); u64 mask; } clock = { tick_entry, SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER | 0x04000000, go_on, 0 };
-  call(SYS_rt_sigaction, SIGALRM, (long)&clock, 0, 8, 0, 0);
-  struct { long every[2], first[2]; } period = { { 1, 0 }, { 1, 0 } };
-  call(SYS_setitimer, 0, (long)&period, 0, 0, 0, 0);
+  call(SYS_rt_sigaction, SIGPROF, (long)&clock, 0, 8, 0, 0);
+  struct { long every[2], first[2]; } period = { { 0, 10000 }, { 0, 10000 } };
+  call(SYS_setitimer, 2 /* ITIMER_PROF */, (long)&period, 0, 0, 0, 0);
   place_segments();
   // Stray accesses of the cases must find nothing: the stack and what the kernel maps above it go.
   u64 low = ((u64)stack & -4096ul) - (64ul << 20);
   if ((u64)&current > low) quit(8);
   call(SYS_munmap, low, 0x7ffffffff000ul - low, 0, 0, 0, 0);
-  struct slot *slots = (struct slot *)(shared + CODE_BYTES);
   for (;;) {
-    u32 count;
-    if (call(SYS_read, 0, (long)&count, 4, 0, 0, 0) != 4) quit(0);
-    if (count > MAX_CASES) quit(7);
+    u32 word;
+    if (call(SYS_read, 0, (long)&word, 4, 0, 0, 0) != 4) quit(0);
+    u32 count = word & 0xffff, batch = word >> 16;
+    if (count > MAX_CASES || batch >= BATCHES) quit(7);
+    u8 *code = shared + batch * BATCH_BYTES;
     call(SYS_mprotect, CODE, CODE_BYTES, PROT_READ | PROT_WRITE, 0, 0, 0);
-    copy((void *)CODE, shared, CODE_BYTES);
+    copy((void *)CODE, code, CODE_BYTES);
     call(SYS_mprotect, CODE, CODE_BYTES, PROT_READ | PROT_EXEC, 0, 0, 0);
+    struct slot *slots = (struct slot *)(code + CODE_BYTES);
     for (u32 i = 0; i < count; i++) run_case(slots + i);
-    call(SYS_write, 1, (long)&count, 4, 0, 0, 0);
+    call(SYS_write, 1, (long)&word, 4, 0, 0, 0);
   }
 }
 __asm__(".globl _start\n_start:\n  mov %rsp, %rdi\n  lea own_stack+65536(%rip), %rsp\n  call start\n  hlt\n");

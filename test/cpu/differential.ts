@@ -1,5 +1,6 @@
 // Compares the processor with the host's own, instruction by instruction.
-//   node test/cpu/differential.ts [--count N] [--seed S] [--only REGEX] [--jobs N] [--sequences SHARE] [--show N]
+//   node test/cpu/differential.ts [--count N] [--seed S] [--only REGEX] [--jobs N] [--sequences SHARE] [--show N] [--json]
+// With XENOLITH_JIT=force and --sequences 1 the translator's code is compared.
 // Exits 0 when nothing differs, 1 on a difference, 2 when this host cannot run the native side.
 import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
@@ -8,11 +9,12 @@ import { runCampaign, type CampaignResult } from './differential/campaign.ts';
 import { NativeHost } from './differential/native.ts';
 import { describeSample, uncovered } from './differential/report.ts';
 import { excludedForm } from './differential/rows.ts';
+import type { Report } from './differential/run.ts';
 
 const { values } = parseArgs({
   options: {
     count: { type: 'string', default: '100000' }, seed: { type: 'string', default: '1' }, only: { type: 'string' }, jobs: { type: 'string', default: '1' },
-    sequences: { type: 'string', default: '0.2' }, show: { type: 'string', default: '10' }, coverage: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false },
+    sequences: { type: 'string', default: '0.2' }, show: { type: 'string', default: '10' }, coverage: { type: 'boolean', default: false }, json: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false },
   },
 });
 const count = Number(values.count), seed = Number(values.seed), jobs = Number(values.jobs);
@@ -32,6 +34,8 @@ function summary(r: CampaignResult, seconds: number): void {
   console.log(`${r.cases} cases, ${r.differing} differences, seed ${seed}, ${seconds.toFixed(1)} s, ${Math.round(r.cases / seconds)} cases/s`);
 }
 
+const report = (r: CampaignResult): Report => ({ cases: r.cases, differing: r.differing, samples: r.samples.map(describeSample), traps: Object.fromEntries(r.traps), counters: r.counters, missing: uncovered(r.coverage, f => !excludedForm(f)) });
+
 async function single(): Promise<number> {
   const host = NativeHost.open();
   if (typeof host === 'string') { console.error(`differential: skipped, ${host}`); return 2; }
@@ -43,7 +47,7 @@ async function single(): Promise<number> {
       last = performance.now();
       console.error(`${done} cases, ${differing} differences`);
     });
-    summary(r, (performance.now() - start) / 1000);
+    if (values.json) console.log(JSON.stringify(report(r))); else summary(r, (performance.now() - start) / 1000);
     return r.differing ? 1 : 0;
   } finally { host.close(); }
 }

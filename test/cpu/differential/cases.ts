@@ -28,6 +28,9 @@ const FLAG_BITS = 0x8d5;
 const CONTROLS = [0x37f, 0x27f, 0x7f, 0x37f];
 /** Fresh states are cut from pools, which are filled anew after so many batches. */
 const POOL_BATCHES = 64;
+/** Share of locked operands that may cross a cache line. Hosts that hold such locks back (Linux: split_lock_detect) take up to a second for one. */
+const SPLIT_LOCKS = 0.02;
+const withinLine = (at: number, bits: boolean): number => bits ? at & ~7 : (at & 63) > 56 ? at - 8 : at;
 
 interface Place { window: number; focus: number }
 
@@ -117,7 +120,11 @@ export class CaseMaker {
   make(recipe: Recipe, words: Uint32Array, base: number, code: Uint8Array, at: number, compat: boolean, meta: Meta): void {
     const { r } = this, m = recipe.mnemonic;
     this.begin(words, base, compat, recipe.fp);
-    const rip = CODE + at, writable = recipe.branch, p0 = this.setWindow(0, this.place(0, writable)), p1 = this.setWindow(1, this.place(1, writable));
+    const wantsRegister = recipe.register && (!recipe.memory || r.chance(0.4));
+    const lock = recipe.lockable && !wantsRegister ? r.chance(0.45) : m !== 'privileged' && m !== 'x87' && !recipe.segments && r.chance(0.005);
+    const rip = CODE + at, writable = recipe.branch, place0 = this.place(0, writable);
+    if (recipe.lockable && !wantsRegister && (lock || m === 'xchg') && !r.chance(SPLIT_LOCKS)) place0.focus = withinLine(place0.focus, recipe.bits);
+    const p0 = this.setWindow(0, place0), p1 = this.setWindow(1, this.place(1, writable));
     this.implicit(recipe, p0, p1);
 
     let p = at;
@@ -126,7 +133,7 @@ export class CaseMaker {
     const free = recipe.freePrefixes, { branch } = recipe;
     const opsize = recipe.prefix !== 0x66 && (free && (!branch || compat && !recipe.relative) && m !== 'bswap' || recipe.sizedVector) && r.chance(0.28);
     const addr = !compat && r.chance(recipe.memory || recipe.string ? 0.14 : 0.02) || !compat && recipe.countsAddress && r.chance(0.3);
-    let segment = r.chance(recipe.memory || recipe.string ? 0.16 : 0.02) ? r.pick(compat ? [0x26, 0x2e, 0x36, 0x3e] : [0x64, 0x65, 0x64, 0x65, 0x2e, 0x36]) : 0;
+    let segment = r.chance(recipe.memory || recipe.string ? 0.24 : 0.02) ? r.pick(compat ? [0x26, 0x2e, 0x36, 0x3e] : [0x64, 0x65, 0x64, 0x65, 0x2e, 0x36]) : 0;
     if (compat && segment === 0x2e && !recipe.memory) segment = 0;
     if (compat && segment === 0x2e) segment = 0x3e; // code segments are not writable
     const segmentBase = segment === 0x64 ? FS_BASE : segment === 0x65 ? GS_BASE : 0;
@@ -135,8 +142,6 @@ export class CaseMaker {
     let rep = 0;
     if (recipe.string) rep = r.pick([0, 0xf3, 0xf2, 0xf3]);
     else if (free && recipe.map === 0 && !recipe.lockable && !m.startsWith('loop') && r.chance(0.03)) rep = r.pick([0xf2, 0xf3]);
-    const wantsRegister = recipe.register && (!recipe.memory || r.chance(0.4));
-    const lock = recipe.lockable && !wantsRegister ? r.chance(0.35) : m !== 'privileged' && m !== 'x87' && !recipe.segments && r.chance(0.005);
     const order = [opsize ? 0x66 : 0, addr ? 0x67 : 0, segment, lock ? 0xf0 : 0, rep].filter(Boolean);
     if (r.chance(0.3)) order.sort(() => r.chance(0.5) ? 1 : -1);
     if (order.length && r.chance(0.04)) order.push(r.pick(order));

@@ -22,12 +22,14 @@ const HOST_RUNS = new Set(['rdtsc', 'rdtscp', 'cpuid', 'xgetbv']);
 /** Where makers differ AMD's processors are followed: on others this is not compared. */
 const AMD = existsSync('/proc/cpuinfo') && readFileSync('/proc/cpuinfo', 'latin1').includes('AuthenticAMD');
 function makersDiffer(meta: Meta, trap: number, ours: number, compat: boolean): boolean {
-  const { form, recipe: { mnemonic } } = meta, fault = trap >= 12 && trap <= 14;
+  const { form, recipe } = meta, { mnemonic } = recipe, fault = trap >= 12 && trap <= 14;
   // BOUND's second limit where the first has decided, segment registers' upper halves on the stack, NaNs of dot
   // products, far returns, what masked stores touch.
   if (/^(maskmov|(push|pop)_[c-gs]s|dpp|retf|iret|movnti$|bound)/.test(mnemonic)) return true;
   // A store that an unmasked exception keeps from happening need not have had a place.
   if (mnemonic === 'x87' && ours >= 12 && ours <= 14 && !fault) return true;
+  // MOVSXD with a 16-bit result: Intel's read 2 bytes (SDM volume 2, MOVSXD r16, r/m16), AMD's 4 (APM volume 3, MOVSXD).
+  if (recipe.map === 0 && recipe.opcode === 0x63 && form?.bits === 16 && ours >= 12 && ours <= 14 && !fault) return true;
   // The last bits of x87 functions; segment limit or page first; a call's push before or after a look at its target.
   if (transcendental(meta) || compat && fault && ours >= 12 && ours <= 14 || mnemonic === 'call_rm' && trap === 13) return true;
   // At a fault: how far a repeated string instruction has come, whether MMX state was entered.

@@ -2,9 +2,12 @@
 import { chmod, rm } from 'node:fs/promises';
 import type { Dom0Hypercalls } from '../hypervisor/public/dom0-hypercalls.ts';
 import { runFolder } from './api/run-folder.ts';
+import { problemOf } from './api/problem.ts';
 import { createApi } from './api/server.ts';
 import { Blkback } from './blkback/index.ts';
 import { DebugServices } from './debug/index.ts';
+import { Management } from './management/index.ts';
+import { stateFolderAt } from './management/state-folder.ts';
 import { Netback } from './netback/index.ts';
 import type { Dom0Message, Dom0Options } from './options.ts';
 import { Bridges } from './switch/bridges.ts';
@@ -44,7 +47,8 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
     ...(parts.memory ? { memory: parts.memory } : {}),
   });
   const debug = new DebugServices(hypercalls, options.runDir);
-  const api = createApi({ toolstack, consoles, hypercalls, debug, bridges, host: {
+  const management = new Management({ toolstack, log, nowMs: () => Date.now(), problemOf, folder: stateFolderAt(options.stateDir), hostLife: options.hostLife, roots: options.roots });
+  const api = createApi({ toolstack, management, consoles, hypercalls, debug, bridges, host: {
     view: () => hostView(hypercalls, options.hostPid),
     dmesg: clear => hypercalls.readConsole(clear),
     debugKeys: keys => { for (const key of keys) hypercalls.debugKey(key); },
@@ -54,6 +58,7 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
   const end = async (now: boolean): Promise<void> => {
     if (ending && !now) return;
     ending = true;
+    management.managed.close();
     await (now ? toolstack.destroyAll() : toolstack.shutdownAll(GRACE_MS));
     debug.closeAll();
     uplinks.close();
@@ -68,4 +73,5 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
   await chmod(socket, 0o600);
   log.info({ socket }, 'ready');
   post({ kind: 'ready' });
+  void management.resume();
 }

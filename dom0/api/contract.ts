@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { TRACE_MAX } from '../../hypervisor/public/debug.ts';
 import { domainConfig, vifConfig } from '../toolstack/config/schema.ts';
 import { domainEnd, domainView, hostInfo, vifView } from '../toolstack/views.ts';
+import { configSource, MANAGEMENT_CONTRACT, ONE_CONFIG, oneConfig } from './management-contract.ts';
 import type { Route } from './route.ts';
 
 const query = {
@@ -12,13 +13,14 @@ const query = {
     after: z.coerce.number().int().min(-1).max(65535).optional().describe('only domids above this one: the last one of the page before'),
     limit: z.coerce.number().int().min(1).max(1000).optional().describe('at most so many; a Link header leads to the next page'),
   }),
+  act: z.strictObject({ until: z.enum(['acknowledged', 'ended']).default('acknowledged').describe('shutdown and reboot: until the guest has taken it, or until the domain has ended') }),
   perf: z.strictObject({ seconds: z.coerce.number().min(0.1).max(600).default(5), hertz: z.coerce.number().int().min(1).max(1000).default(500) }),
   instructions: z.strictObject({ last: z.coerce.number().int().min(1).max(TRACE_MAX).default(100) }),
   calls: z.strictObject({ last: z.coerce.number().int().min(1).max(TRACE_MAX).default(100), kind: z.enum(['hypercalls', 'events', 'all']).default('all') }),
 };
 
 const body = {
-  create: z.strictObject({ config: domainConfig, paused: z.boolean().default(false) }),
+  create: z.strictObject({ ...configSource, paused: z.boolean().default(false) }).refine(oneConfig, ONE_CONFIG),
   act: z.discriminatedUnion('action', [
     z.strictObject({ action: z.literal('shutdown') }), z.strictObject({ action: z.literal('reboot') }),
     z.strictObject({ action: z.literal('pause') }), z.strictObject({ action: z.literal('unpause') }),
@@ -51,33 +53,35 @@ const instructionView = z.object({ vcpu: z.number(), rip: z.string(), digest: z.
 const health = z.object({ status: z.literal('ok'), domains: z.number() });
 
 export const CONTRACT = {
-  health: { method: 'GET', path: '/healthz', tag: 'meta', summary: 'Says that Dom0 answers, and how many domains there are', answer: health },
+  health: { method: 'GET', path: '/healthz', tag: 'meta', summary: 'Says that Dom0 answers, and how many domains there are', answer: health, scope: 'none' },
   metrics: { method: 'GET', path: '/metrics', tag: 'meta', summary: "Host and domains in Prometheus's text format", answer: text, media: 'text/plain; version=0.0.4; charset=utf-8' },
   openapi: { method: 'GET', path: '/v1/openapi.json', tag: 'meta', summary: 'This document', answer: z.record(z.string(), z.unknown()) },
   reference: { method: 'GET', path: '/v1/reference', tag: 'meta', summary: 'This document as a page to read', answer: text, media: 'text/html; charset=utf-8' },
 
   host: { method: 'GET', path: '/v1/host', tag: 'host', summary: 'The machine, its memory and scheduler', answer: hostInfo },
   dmesg: { method: 'GET', path: '/v1/host/dmesg', tag: 'host', summary: "The hypervisor's console ring", answer: text, media: 'text/plain; charset=utf-8' },
-  clearDmesg: { method: 'DELETE', path: '/v1/host/dmesg', tag: 'host', summary: 'Returns the ring and empties it', answer: text, media: 'text/plain; charset=utf-8', status: 200 },
-  debugKeys: { method: 'POST', path: '/v1/host/debug-keys', tag: 'host', summary: 'Sends debug keys; what they say goes to the ring', body: body.keys },
-  shutdownHost: { method: 'POST', path: '/v1/host/shutdown', tag: 'host', summary: 'Ends the host after the answer, guests first', body: body.shutdown, answer: z.object({}), status: 202 },
+  clearDmesg: { method: 'DELETE', scope: 'admin', path: '/v1/host/dmesg', tag: 'host', summary: 'Returns the ring and empties it', answer: text, media: 'text/plain; charset=utf-8', status: 200 },
+  debugKeys: { method: 'POST', scope: 'admin', path: '/v1/host/debug-keys', tag: 'host', summary: 'Sends debug keys; what they say goes to the ring', body: body.keys },
+  shutdownHost: { method: 'POST', scope: 'admin', path: '/v1/host/shutdown', tag: 'host', summary: 'Ends the host after the answer, guests first', body: body.shutdown, answer: z.object({}), status: 202 },
   events: { method: 'GET', path: '/v1/events', tag: 'host', summary: 'Changes of state as server-sent events; Last-Event-ID resumes', answer: text, media: 'text/event-stream', headers: ['Last-Event-ID'], problems: ['too-many-readers'] },
+
+  ...MANAGEMENT_CONTRACT,
 
   domains: { method: 'GET', path: '/v1/domains', tag: 'domains', summary: 'All domains by domid, Domain-0 first', query: query.domains, answer: z.array(domainView) },
   createDomain: {
-    method: 'POST', path: '/v1/domains', tag: 'domains', summary: 'Makes a domain and starts it unless it is to stay paused; an Idempotency-Key makes repeating safe', body: body.create, answer: domainView, status: 201, headers: ['Idempotency-Key'],
-    problems: ['key-reused', 'domain-exists', 'domain-busy', 'bad-name', 'bad-memory', 'bad-disk', 'bad-vif', 'bad-kernel', 'bad-ramdisk', 'build-failed', 'not-supported', 'hypervisor'],
+    method: 'POST', path: '/v1/domains', tag: 'domains', summary: 'Makes a domain and starts it unless it is to stay paused; an Idempotency-Key makes repeating safe', body: body.create, answer: domainView, status: 201, headers: ['Idempotency-Key'], async: true,
+    problems: ['key-reused', 'domain-exists', 'domain-busy', 'bad-name', 'bad-memory', 'bad-disk', 'bad-vif', 'bad-kernel', 'bad-ramdisk', 'build-failed', 'not-supported', 'hypervisor', 'bad-config', 'path-refused', 'cancelled', 'limit-reached'],
   },
   domain: { method: 'GET', path: '/v1/domains/{domain}', tag: 'domains', summary: 'One domain, by domid or name', answer: domainView, problems: ['domain-not-found'] },
   config: { method: 'GET', path: '/v1/domains/{domain}/config', tag: 'domains', summary: 'The configuration it was made from', answer: domainConfig, problems: ['domain-not-found', 'dom0-refused'] },
-  destroy: { method: 'DELETE', path: '/v1/domains/{domain}', tag: 'domains', summary: 'Ends it at once', problems: ['domain-not-found', 'dom0-refused'] },
+  destroy: { method: 'DELETE', path: '/v1/domains/{domain}', tag: 'domains', summary: 'Ends it at once', async: true, problems: ['domain-not-found', 'dom0-refused', 'limit-reached'] },
   act: {
-    method: 'POST', path: '/v1/domains/{domain}/actions', tag: 'domains', summary: 'Shuts down, reboots, pauses, unpauses, renames, sends a sysrq', body: body.act, answer: domainView,
-    problems: ['domain-not-found', 'domain-not-running', 'domain-exists', 'bad-name', 'no-answer', 'dom0-refused', 'hypervisor'],
+    method: 'POST', path: '/v1/domains/{domain}/actions', tag: 'domains', summary: 'Shuts down, reboots, pauses, unpauses, renames, sends a sysrq', query: query.act, body: body.act, answer: domainView, async: true,
+    problems: ['cancelled', 'limit-reached', 'definition-exists', 'domain-not-found', 'domain-not-running', 'domain-exists', 'bad-name', 'no-answer', 'dom0-refused', 'hypervisor'],
   },
   waitEnd: { method: 'GET', path: '/v1/domains/{domain}/end', tag: 'domains', summary: 'Answers when the domain shuts down or is destroyed', answer: domainEnd, problems: ['domain-not-found', 'dom0-refused'] },
   console: {
-    method: 'GET', path: '/v1/domains/{domain}/console', tag: 'domains', summary: 'With `Upgrade: xenolith-console` the connection becomes the console, scrollback first',
+    method: 'GET', scope: 'operate', path: '/v1/domains/{domain}/console', tag: 'domains', summary: 'With `Upgrade: xenolith-console` the connection becomes the console, scrollback first',
     status: 101, problems: ['upgrade-required', 'domain-not-found', 'domain-not-running'],
   },
 
@@ -86,16 +90,16 @@ export const CONTRACT = {
   detachVif: { method: 'DELETE', path: '/v1/domains/{domain}/vifs/{device}', tag: 'devices', summary: 'Pulls one out, by devid or address', problems: ['domain-not-found', 'domain-not-running', 'device-not-found', 'dom0-refused'] },
   setCarrier: { method: 'PATCH', path: '/v1/domains/{domain}/vifs/{device}', tag: 'devices', summary: 'Takes its cable out, or puts it back', body: body.vif, answer: domainView, problems: ['domain-not-found', 'domain-not-running', 'device-not-found', 'dom0-refused'] },
   restartVif: { method: 'POST', path: '/v1/domains/{domain}/vifs/{device}/restart', tag: 'devices', summary: 'Its backend begins anew, unseen by the guest', answer: domainView, problems: ['domain-not-found', 'domain-not-running', 'device-not-found', 'dom0-refused'] },
-  captureVif: { method: 'GET', path: '/v1/domains/{domain}/vifs/{device}/capture', tag: 'devices', summary: 'Its packets as a pcap file that grows until the connection ends', answer: binary, media: 'application/vnd.tcpdump.pcap', problems: ['domain-not-found', 'device-not-found', 'no-such-bridge'] },
-  captureBridge: { method: 'GET', path: '/v1/bridges/{bridge}/capture', tag: 'devices', summary: "A bridge's packets as a pcap file that grows until the connection ends", answer: binary, media: 'application/vnd.tcpdump.pcap', problems: ['no-such-bridge'] },
+  captureVif: { method: 'GET', scope: 'admin', path: '/v1/domains/{domain}/vifs/{device}/capture', tag: 'devices', summary: 'Its packets as a pcap file that grows until the connection ends', answer: binary, media: 'application/vnd.tcpdump.pcap', problems: ['domain-not-found', 'device-not-found', 'no-such-bridge'] },
+  captureBridge: { method: 'GET', scope: 'admin', path: '/v1/bridges/{bridge}/capture', tag: 'devices', summary: "A bridge's packets as a pcap file that grows until the connection ends", answer: binary, media: 'application/vnd.tcpdump.pcap', problems: ['no-such-bridge'] },
 
   gdb: {
-    method: 'POST', path: '/v1/domains/{domain}/gdb', tag: 'debugging', summary: 'Opens a place for gdb, says in lines of JSON what happens there, closes it with the connection', body: body.gdb, answer: text, media: 'application/x-ndjson',
+    method: 'POST', scope: 'admin', path: '/v1/domains/{domain}/gdb', tag: 'debugging', summary: 'Opens a place for gdb, says in lines of JSON what happens there, closes it with the connection', body: body.gdb, answer: text, media: 'application/x-ndjson',
     problems: ['domain-not-found', 'dom0-refused', 'bad-address'],
   },
-  stacks: { method: 'GET', path: '/v1/domains/{domain}/stacks', tag: 'debugging', summary: 'Registers and likely calls of each vCPU', answer: z.array(stackView), problems: ['domain-not-found', 'dom0-refused', 'no-answer'] },
+  stacks: { method: 'GET', scope: 'admin', path: '/v1/domains/{domain}/stacks', tag: 'debugging', summary: 'Registers and likely calls of each vCPU', answer: z.array(stackView), problems: ['domain-not-found', 'dom0-refused', 'no-answer'] },
   perf: { method: 'GET', path: '/v1/domains/{domain}/perf', tag: 'debugging', summary: 'Measures for a while, then answers', query: query.perf, answer: perfReport, problems: ['domain-not-found', 'dom0-refused', 'domain-busy'] },
-  setTrace: { method: 'PUT', path: '/v1/domains/{domain}/trace', tag: 'debugging', summary: 'Switches traces', body: body.trace, problems: ['domain-not-found', 'dom0-refused', 'hypervisor'] },
-  calls: { method: 'GET', path: '/v1/domains/{domain}/trace/calls', tag: 'debugging', summary: 'The last hypercalls and events', query: query.calls, answer: z.array(text), problems: ['domain-not-found', 'dom0-refused', 'not-traced'] },
-  instructions: { method: 'GET', path: '/v1/domains/{domain}/trace/instructions', tag: 'debugging', summary: 'The last instructions', query: query.instructions, answer: z.array(instructionView), problems: ['domain-not-found', 'dom0-refused', 'not-traced'] },
+  setTrace: { method: 'PUT', scope: 'admin', path: '/v1/domains/{domain}/trace', tag: 'debugging', summary: 'Switches traces', body: body.trace, problems: ['domain-not-found', 'dom0-refused', 'hypervisor'] },
+  calls: { method: 'GET', scope: 'admin', path: '/v1/domains/{domain}/trace/calls', tag: 'debugging', summary: 'The last hypercalls and events', query: query.calls, answer: z.array(text), problems: ['domain-not-found', 'dom0-refused', 'not-traced'] },
+  instructions: { method: 'GET', scope: 'admin', path: '/v1/domains/{domain}/trace/instructions', tag: 'debugging', summary: 'The last instructions', query: query.instructions, answer: z.array(instructionView), problems: ['domain-not-found', 'dom0-refused', 'not-traced'] },
 } as const satisfies Readonly<Record<string, Route>>;

@@ -1,14 +1,19 @@
 // /v1/domains: list, create, describe, act, plug interfaces, wait for the end.
 import type { FastifyInstance } from 'fastify';
+import type { OperationRun } from '../management/operations.ts';
 import type { Action, DomainView } from '../toolstack/action.ts';
+import { answerOperation } from './async.ts';
+import { configFrom } from './config-source.ts';
 import { CONTRACT } from './contract.ts';
+import { destroyDomain, endLife, renameDomain } from './lifecycle.ts';
 import { IdempotencyKeys } from './idempotency.ts';
 import { BadRequest } from './problem.ts';
 import { serve, type QueryOf } from './route.ts';
 import type { ApiContext } from './server.ts';
 
-export function domainRoutes(api: FastifyInstance, { toolstack }: ApiContext): void {
-  const keys = new IdempotencyKeys<DomainView>();
+export function domainRoutes(api: FastifyInstance, context: ApiContext): void {
+  const { toolstack, management } = context, { operations, roots } = management;
+  const keys = new IdempotencyKeys<DomainView>(), runs = new WeakMap<Promise<DomainView>, OperationRun<DomainView>>();
   serve(api, CONTRACT.domains, async ({ query, reply }) => {
     const found = filtered(await toolstack.list(), query), page = query.limit === undefined ? found : found.slice(0, query.limit);
     if (page.length < found.length) {
@@ -17,14 +22,25 @@ export function domainRoutes(api: FastifyInstance, { toolstack }: ApiContext): v
     }
     return page;
   });
-  serve(api, CONTRACT.createDomain, ({ body, request }) => {
-    const create = async (): Promise<DomainView> => (await toolstack.perform({ action: 'create', ...body } as Action))!;
-    return keys.once(request.headers['idempotency-key'], body, create);
+  serve(api, CONTRACT.createDomain, call => {
+    const { body, request: { headers, caller } } = call, { paused } = body;
+    const done = keys.once(headers['idempotency-key'], { body, who: caller.who }, () => {
+      const config = configFrom(body);
+      const run = operations.run({ kind: 'create', target: config.name, who: caller.who }, async watch => (await toolstack.perform({ action: 'create', config: caller.remote ? await roots.confine(config) : config, paused }, watch))!);
+      runs.set(run.done, run);
+      return run.done;
+    });
+    return answerOperation(management, call, runs.get(done)!);
   });
   serve(api, CONTRACT.domain, ({ params }) => toolstack.describe(params.domain));
   serve(api, CONTRACT.config, ({ params }) => toolstack.config(params.domain));
-  serve(api, CONTRACT.destroy, async ({ params }) => { await toolstack.perform({ action: 'destroy', domain: params.domain }); });
-  serve(api, CONTRACT.act, async ({ params, body }) => (await toolstack.perform({ ...body, domain: params.domain } as Action))!);
+  serve(api, CONTRACT.destroy, call => answerOperation(management, call, destroyDomain(context, call)));
+  serve(api, CONTRACT.act, call => {
+    const { params, body } = call;
+    if (body.action === 'shutdown' || body.action === 'reboot') return answerOperation(management, call, endLife(context, call, body.action));
+    if (body.action === 'rename') return renameDomain(context, params.domain, body.name);
+    return toolstack.perform({ ...body, domain: params.domain } as Action) as Promise<DomainView>;
+  });
   serve(api, CONTRACT.console, ({ params }) => { throw new BadRequest('upgrade-required', `ask for /v1/domains/${params.domain}/console with Connection: Upgrade`); });
   serve(api, CONTRACT.vifs, async ({ params }) => (await toolstack.describe(params.domain)).vifs);
   serve(api, CONTRACT.attachVif, async ({ params, body }) => (await toolstack.perform({ action: 'attach-vif', domain: params.domain, vif: body } as Action))!);

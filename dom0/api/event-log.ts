@@ -1,14 +1,15 @@
 // Changes of domains and devices, numbered, the last ones kept so that a reader that was cut off misses none.
 // What is compared are two lists of domains; whoever changes something calls refresh() afterwards.
 import { createHash } from 'node:crypto';
+import type { ManagementEvent } from '../management/index.ts';
 import type { DomainView } from '../toolstack/action.ts';
 
 export interface ApiEvent {
   /** `EPOCH-NUMBER`: the epoch is the host's, numbers rise by one. */
   readonly id: string;
-  readonly type: 'domain-created' | 'domain-changed' | 'domain-destroyed' | 'events-lost';
-  /** Absent for events-lost. */
-  readonly domain?: DomainView;
+  readonly type: 'domain-created' | 'domain-changed' | 'domain-destroyed' | 'events-lost' | ManagementEvent['type'];
+  /** What has changed, as it is now; absent for events-lost. */
+  readonly data?: DomainView | ManagementEvent['data'];
 }
 
 const KEPT_EVENTS = 1024;
@@ -64,8 +65,11 @@ export class EventLog {
     } while (this.#again);
   }
 
-  #add(type: ApiEvent['type'], domain: DomainView): void {
-    const event: ApiEvent = { id: `${this.#epoch}-${++this.#last}`, type, domain };
+  /** What is known otherwise than by looking. */
+  publish({ type, data }: ManagementEvent): void { this.#add(type, data); }
+
+  #add(type: ApiEvent['type'], data: ApiEvent['data'] & object): void {
+    const event: ApiEvent = { id: `${this.#epoch}-${++this.#last}`, type, data };
     this.#events.push(event);
     if (this.#events.length > KEPT_EVENTS) this.#events.shift();
     for (const reader of this.#readers) reader(event);

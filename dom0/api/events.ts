@@ -12,13 +12,14 @@ const MAX_BACKLOG_BYTES = 1024 * 1024;
 /** Changes that guests make by themselves are looked for so often while somebody listens, and connections kept alive. */
 const LOOK_MS = 500, ALIVE_MS = 15_000;
 
-const frame = ({ id, type, domain }: ApiEvent): string => `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(domain ?? {})}\n\n`;
+const frame = ({ id, type, data }: ApiEvent): string => `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(data ?? {})}\n\n`;
 
-export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls }: ApiContext): void {
+export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, management }: ApiContext): void {
   const log = new EventLog(() => toolstack.list(), Date.now());
   const look = (): void => { void log.refresh().catch(() => {}); };
   const looking = setInterval(() => { if (log.readers > 0) look(); }, LOOK_MS).unref();
-  api.addHook('onClose', async () => { clearInterval(looking); });
+  const unhear = management.onEvent(event => log.publish(event));
+  api.addHook('onClose', async () => { clearInterval(looking); unhear(); });
   api.addHook('onResponse', async request => { if (request.method !== 'GET') look(); });
   hypercalls?.onDomainEvent(look);
   look();

@@ -2,13 +2,14 @@
 import { z } from 'zod';
 import { CONTRACT } from './contract.ts';
 import { PROBLEMS, problemSchema, type ProblemCode } from './problem.ts';
-import { PARAM, paramNames, statusOf, type Route } from './route.ts';
+import { operationView } from '../management/operations.ts';
+import { PARAM, paramNames, scopeOf, statusOf, type Route } from './route.ts';
 
 export interface OpenApi { readonly [key: string]: unknown; readonly openapi: '3.1.0'; readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>> }
 export interface Operation {
   readonly operationId: string; readonly tags: readonly string[]; readonly summary: string;
   readonly parameters: readonly { readonly name: string; readonly in: 'path' | 'query' | 'header'; readonly required: boolean; readonly description?: string; readonly schema: object }[];
-  readonly requestBody?: object; readonly responses: Readonly<Record<string, object>>;
+  readonly security?: readonly object[]; readonly requestBody?: object; readonly responses: Readonly<Record<string, object>>;
 }
 /** Every route may be refused so. */
 const COMMON: readonly ProblemCode[] = ['bad-request', 'invalid-body', 'internal'];
@@ -20,23 +21,29 @@ export function openApi(version: string): OpenApi {
   return {
     openapi: '3.1.0', info: { title: 'Xenolith', version, description: 'Management of one host. Errors are application/problem+json; `code` is stable.' },
     servers: [{ url: 'http://localhost' }], tags: [...new Set(Object.values(CONTRACT).map(route => route.tag))].map(name => ({ name })),
-    paths, components: { schemas: { Problem: schemaOf(problemSchema, 'output') } },
+    paths, components: {
+      schemas: { Problem: schemaOf(problemSchema, 'output'), Operation: schemaOf(operationView, 'output') },
+      securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'Over TCP; the Unix socket asks for none' } },
+    },
   };
 }
 
 function operation(id: string, route: Route): Operation {
   const query = route.query ? schemaOf(route.query, 'input') as { properties?: Record<string, { description?: string }>; required?: string[] } : {};
   return {
-    operationId: id, tags: [route.tag], summary: route.summary,
+    operationId: id, tags: [route.tag], summary: route.summary, ...(scopeOf(route) === 'none' ? {} : { security: [{}, { token: [scopeOf(route)] }] }),
     parameters: [
       ...paramNames(route.path).map(name => ({ name, in: 'path' as const, required: true, schema: schemaOf(PARAM, 'input') })),
       ...Object.entries(query.properties ?? {}).map(([name, { description, ...schema }]) => ({ name, in: 'query' as const, required: query.required?.includes(name) ?? false, ...(description ? { description } : {}), schema })),
-      ...(route.headers ?? []).map(name => ({ name, in: 'header' as const, required: false, schema: { type: 'string' } })),
+      ...[...route.headers ?? [], ...(route.async ? ['Prefer'] : [])].map(name => ({ name, in: 'header' as const, required: false, schema: { type: 'string' } })),
     ],
     ...(route.body ? { requestBody: { required: !route.body.safeParse({}).success, content: { 'application/json': { schema: schemaOf(route.body, 'input') } } } } : {}),
-    responses: { [statusOf(route)]: success(route), ...refusals([...COMMON, ...(route.body ? WITH_BODY : []), ...(route.problems ?? [])]) },
+    responses: { [statusOf(route)]: success(route), ...(route.async ? { 202: ACCEPTED } : {}), ...refusals([...COMMON, ...(route.body ? WITH_BODY : []), ...(route.problems ?? [])]) },
   };
 }
+
+/** Of a call that prefers not to wait. */
+const ACCEPTED = { description: 'With `Prefer: respond-async`: it has begun', content: { 'application/json': { schema: { $ref: '#/components/schemas/Operation' } } } };
 
 function success(route: Route): object {
   if (!route.answer) return { description: 'Done' };

@@ -1,6 +1,7 @@
 // Errors as application/problem+json (RFC 9457) with a stable code.
 import type { FastifyReply } from 'fastify';
 import { z, type ZodError } from 'zod';
+import { MANAGEMENT_ERRORS, ManagementError } from '../management/errors.ts';
 import { TOOLSTACK_ERRORS, ToolstackError } from '../toolstack/errors.ts';
 
 /** What is refused before the toolstack is asked. */
@@ -8,6 +9,9 @@ export const REQUEST_ERRORS = {
   'bad-request': { status: 400, title: 'The request cannot be understood' },
   'invalid-body': { status: 400, title: 'The request cannot be understood' },
   'bad-address': { status: 400, title: 'The request cannot be understood' },
+  'unauthorized': { status: 401, title: 'Who asks is not known' },
+  'forbidden': { status: 403, title: 'The token does not allow that' },
+  'too-many-requests': { status: 429, title: 'Too many requests' },
   'too-slow': { status: 408, title: 'The request did not arrive in time' },
   'no-such-resource': { status: 404, title: 'There is nothing of that name' },
   'no-such-bridge': { status: 404, title: 'There is no such bridge' },
@@ -18,7 +22,7 @@ export const REQUEST_ERRORS = {
   'too-many-readers': { status: 503, title: 'Too many readers' },
   'internal': { status: 500, title: 'Something went wrong in the host' },
 } as const;
-export const PROBLEMS = { ...REQUEST_ERRORS, ...TOOLSTACK_ERRORS };
+export const PROBLEMS = { ...REQUEST_ERRORS, ...TOOLSTACK_ERRORS, ...MANAGEMENT_ERRORS };
 export type RequestErrorCode = keyof typeof REQUEST_ERRORS;
 export type ProblemCode = keyof typeof PROBLEMS;
 
@@ -35,7 +39,7 @@ export class BadRequest extends Error {
 const problem = (code: ProblemCode, detail: string, status: number = PROBLEMS[code].status): Problem => ({ type: `urn:xenolith:problem:${code}`, title: PROBLEMS[code].title, status, code, detail });
 
 export function problemOf(error: unknown): Problem {
-  if (error instanceof ToolstackError || error instanceof BadRequest) return problem(error.code, error.message);
+  if (error instanceof ToolstackError || error instanceof BadRequest || error instanceof ManagementError) return problem(error.code, error.message);
   const { statusCode: status = 500, message = String(error) } = error as { statusCode?: number; message?: string };
   if (status === 413) return problem('body-too-large', message);
   if (status === 415) return problem('unsupported-media-type', message);

@@ -1,6 +1,7 @@
 // One entry of the contract, and serving it: the schemas are the validation, the handler's types and the document.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { Scope } from '../management/tokens.ts';
 import type { ProblemCode } from './problem.ts';
 import { validated } from './problem.ts';
 
@@ -8,7 +9,7 @@ export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** As in OpenAPI: `/v1/domains/{domain}`. */
   readonly path: string;
-  readonly tag: 'host' | 'domains' | 'devices' | 'debugging' | 'meta';
+  readonly tag: 'host' | 'domains' | 'definitions' | 'operations' | 'devices' | 'debugging' | 'access' | 'meta';
   readonly summary: string;
   readonly query?: z.ZodObject;
   /** All fields optional: the body may be left out. */
@@ -22,7 +23,12 @@ export interface Route {
   /** Request headers that it looks at. */
   readonly headers?: readonly string[];
   readonly problems?: readonly ProblemCode[];
+  /** That a remote caller's token has to have; default read for GET, else operate. */
+  readonly scope?: Scope | 'none';
+  /** With `Prefer: respond-async` it is answered at once, by the operation. */
+  readonly async?: true;
 }
+declare module 'fastify' { interface FastifyContextConfig { readonly scope?: Scope | 'none' } }
 
 type ParamNames<Path> = Path extends `${string}{${infer Name}}${infer Rest}` ? Name | ParamNames<Rest> : never;
 export type ParamsOf<R extends Route> = { readonly [name in ParamNames<R['path']>]: string };
@@ -45,11 +51,12 @@ export const PARAM = z.string().min(1).max(MAX_PARAM_CHARS);
 const NONE = z.strictObject({});
 
 export const statusOf = (route: Route): number => route.status ?? (route.answer ? 200 : 204);
+export const scopeOf = (route: Route): Scope | 'none' => route.scope ?? (route.method === 'GET' ? 'read' : 'operate');
 export const paramNames = (path: string): string[] => [...path.matchAll(/\{(\w+)\}/g)].map(match => match[1]!);
 
 export function serve<R extends Route>(api: FastifyInstance, route: R, handler: Handler<R>): void {
   api.route({
-    method: route.method, url: route.path.replace(/\{(\w+)\}/g, ':$1'),
+    method: route.method, url: route.path.replace(/\{(\w+)\}/g, ':$1'), config: { scope: scopeOf(route) },
     handler: async (request, reply) => {
       const params = request.params as ParamsOf<R>;
       for (const [name, value] of Object.entries(params)) validated(PARAM, value, name);

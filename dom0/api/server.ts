@@ -1,4 +1,4 @@
-// The HTTP API on a Unix socket: contract.ts lists it, one file per resource serves it.
+// The HTTP API: contract.ts lists it, one file per resource serves it. It listens on a Unix socket; listen.ts adds TCP.
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import type { HostView } from '../toolstack/action.ts';
@@ -6,20 +6,27 @@ import type { Consoles } from '../toolstack/ports.ts';
 import type { Bridges } from '../switch/bridges.ts';
 import type { Toolstack } from '../toolstack/toolstack.ts';
 import type { DebugServices } from '../debug/index.ts';
+import type { Management } from '../management/index.ts';
+import { Access, checkAccess } from './access.ts';
+import { auditChanges, auditRoutes } from './audit.ts';
 import { refuse, serveConsoles } from './consoles.ts';
 import { eventRoutes } from './events.ts';
 import { metaRoutes } from './meta.ts';
 import { debugRoutes } from './debug.ts';
+import { definitionRoutes } from './definitions.ts';
 import { domainRoutes } from './domains.ts';
 import { hostRoutes } from './host.ts';
 import { captureRoutes } from './captures.ts';
+import { operationRoutes } from './operations.ts';
 import { BadRequest, sendProblem } from './problem.ts';
+import { tokenRoutes } from './tokens.ts';
 
 /** What the routes act on. */
 export interface ApiContext {
   readonly toolstack: Toolstack;
   readonly consoles: Consoles;
   readonly host: HostControl;
+  readonly management: Management;
   /** Absent: metrics know what the toolstack knows, events are looked for. */
   readonly hypercalls?: Dom0Hypercalls;
   /** Absent: no debugging routes. */
@@ -38,7 +45,7 @@ export interface HostControl {
 /** How long a client may take to send a request. */
 const REQUEST_MS = 30_000;
 
-export function createApi(context: ApiContext): FastifyInstance {
+export function createApi(context: ApiContext, access = new Access(context.management)): FastifyInstance {
   const api = Fastify({
     logger: false, bodyLimit: 1024 * 1024, forceCloseConnections: true, requestTimeout: REQUEST_MS,
     frameworkErrors: (error, _request, reply) => { void sendProblem(reply, error); },
@@ -46,12 +53,19 @@ export function createApi(context: ApiContext): FastifyInstance {
   });
   api.setErrorHandler((error, _request, reply) => { void sendProblem(reply, error); });
   api.setNotFoundHandler((request, reply) => { void sendProblem(reply, new BadRequest('no-such-resource', `there is no ${request.method} ${request.url}`)); });
+  api.addHook('onClose', () => context.management.close());
+  checkAccess(api, access);
+  auditChanges(api, context);
   metaRoutes(api, context);
   eventRoutes(api, context);
   hostRoutes(api, context);
   domainRoutes(api, context);
   debugRoutes(api, context);
   captureRoutes(api, context);
+  definitionRoutes(api, context);
+  operationRoutes(api, context);
+  tokenRoutes(api, context);
+  auditRoutes(api, context);
   serveConsoles(api.server, context);
   return api;
 }

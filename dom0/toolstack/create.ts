@@ -9,6 +9,7 @@ import { checked, messageOf, ToolstackError } from './errors.ts';
 import type { DomainMemory } from './domain-memory.ts';
 import type { Builder, Consoles, DiskBackend, Log, NetBackend, OpenDisk, Store } from './ports.ts';
 import { Rollback } from './rollback.ts';
+import type { Watch } from './watch.ts';
 import { domainNodes, domainRoots, ringNodes, vbdBackendPath, vbdFrontendPath, vbdNodes, writeNodes } from './store-tree.ts';
 import { checkVifs, configsOf, plugVif } from './vifs.ts';
 
@@ -23,13 +24,16 @@ export interface Neighbours {
 const DOM0 = asDomid(0);
 const MAX_MEMORY_KIB = 4 * 1024 * 1024;
 const MIB = 1024;
+/** That a watcher is told of. */
+const STEPS = 4;
 
 /** @throws ToolstackError; nothing is left behind */
-export async function createDomain(near: Neighbours, config: DomainConfig): Promise<DomainRecord> {
+export async function createDomain(near: Neighbours, config: DomainConfig, watch: Watch = {}): Promise<DomainRecord> {
   checkConfig(config);
   const rollback = new Rollback();
   try {
-    const record = await build(near, config, rollback);
+    const record = await build(near, config, rollback, watch);
+    watch.signal?.throwIfAborted();
     rollback.commit();
     return record;
   } catch (error) {
@@ -61,12 +65,15 @@ export function checkConfig(config: DomainConfig): void {
   }
 }
 
-async function build(near: Neighbours, config: DomainConfig, rollback: Rollback): Promise<DomainRecord> {
+async function build(near: Neighbours, config: DomainConfig, rollback: Rollback, { step }: Watch): Promise<DomainRecord> {
   const { hypercalls, store, consoles } = near;
   checkVifs(near, config.vifs);
+  step?.('disks', 0, STEPS);
   const disks = await openDisks(near, config, rollback);
+  step?.('kernel', 1, STEPS);
   const image = await near.builder.prepare(config);
 
+  step?.('memory', 2, STEPS);
   const created = hypercalls.domainCreate({ uuid: config.uuid, vcpus: config.maxVcpus, maxMemKib: config.maxMemKib, weight: config.weight, cap: config.cap });
   if (created < 0) throw new ToolstackError('bad-memory', `Out of memory: cannot make a domain of ${config.maxMemKib / MIB} MiB and ${config.maxVcpus} vCPUs (error ${created})`);
   const dom = created as Domid;
@@ -79,6 +86,7 @@ async function build(near: Neighbours, config: DomainConfig, rollback: Rollback)
   const consolePort = checked<EvtchnPort>(hypercalls.evtchnAllocUnbound(dom, DOM0), 'allocating the console event channel');
   const { storeMfn, consoleMfn } = await image.build(dom, { storePort, consolePort });
 
+  step?.('devices', 3, STEPS);
   await writeNodes(store, ringNodes(dom, { storeMfn, storePort, consoleMfn, consolePort }));
   await store.introduce(dom, storeMfn, storePort);
   rollback.add('release it in xenstore', () => store.release(dom));

@@ -14,6 +14,7 @@ export const TOOLSTACK_ERRORS = {
   'bad-ramdisk': { status: 422, title: 'The ramdisk cannot be used' },
   'build-failed': { status: 422, title: 'The domain cannot be built' },
   'no-answer': { status: 504, title: 'The guest does not answer' },
+  'cancelled': { status: 409, title: 'It was cancelled' },
   'dom0-refused': { status: 409, title: 'Not possible for Domain-0' },
   'not-supported': { status: 501, title: 'Not supported' },
   'not-traced': { status: 409, title: 'Nothing is traced' },

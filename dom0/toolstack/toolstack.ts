@@ -13,6 +13,7 @@ import { endDomain, type DomainEnd, type DomainRecord } from './domain-record.ts
 import { checked, messageOf, ToolstackError } from './errors.ts';
 import { domainPath, vbdBackendPath, vbdFrontendPath, vmPath } from './store-tree.ts';
 import { attachVif, closeVifs, detachVif, restartVif, setCarrier, vifView } from './vifs.ts';
+import type { Watch } from './watch.ts';
 
 export interface ToolstackOptions extends Neighbours {
   /** How long a guest may take to acknowledge control/shutdown. */
@@ -25,18 +26,33 @@ const ACKNOWLEDGE_MS = 60_000;
 /** A domain that ends sooner than this is not restarted at once, so that a crash loop does not eat the host. */
 const RESTART_HOLD_MS = 2000;
 
+/** A domain is gone, or could not be made again after it was. */
+export interface Gone {
+  readonly config: DomainConfig;
+  /** SHUTDOWN_*, if the guest ended by itself; else it was destroyed. */
+  readonly reason?: number;
+  readonly ranMs: number;
+  /** Its on_... setting brings it back. */
+  readonly returns: boolean;
+  readonly error?: unknown;
+}
+
 export class Toolstack {
   readonly #near: ToolstackOptions;
   readonly #records = new Map<number, DomainRecord>();
   readonly #names = new Map<string, number>();
   readonly #startedMs: number;
   #closing = false;
+  #onGone: (gone: Gone) => void = () => {};
 
   constructor(near: ToolstackOptions) {
     this.#near = near;
     this.#startedMs = near.nowMs();
     near.hypercalls.onDomainEvent(() => this.#scan());
   }
+
+  /** To be set once, before anything is performed. */
+  set onGone(handler: (gone: Gone) => void) { this.#onGone = handler; }
 
   /** Takes over what a Dom0 that crashed left behind. To be called once, before anything is performed. */
   async adopt(): Promise<void> {
@@ -57,14 +73,14 @@ export class Toolstack {
   }
 
   /** @throws ToolstackError */
-  async perform(action: Action): Promise<DomainView | undefined> {
-    if (action.action === 'create') return this.view(await this.#create(action.config, action.paused ?? false));
+  async perform(action: Action, watch: Watch = {}): Promise<DomainView | undefined> {
+    if (action.action === 'create') return this.view(await this.#create(action.config, action.paused ?? false, watch));
     const record = this.#find(action.domain);
     const { hypercalls } = this.#near;
     switch (action.action) {
       case 'destroy': await this.#destroy(record); return undefined;
-      case 'shutdown': await this.#control(record, 'poweroff'); break;
-      case 'reboot': await this.#control(record, 'reboot'); break;
+      case 'shutdown': await this.#control(record, 'poweroff', watch); break;
+      case 'reboot': await this.#control(record, 'reboot', watch); break;
       case 'pause': checked(hypercalls.domainPause(record.domid), 'pausing'); break;
       case 'unpause': checked(hypercalls.domainUnpause(record.domid), 'unpausing'); break;
       case 'rename': await this.#rename(record, action.name); break;
@@ -90,6 +106,12 @@ export class Toolstack {
   config(ref: DomainRef): DomainConfig { return this.#find(ref).config; }
 
   domid(ref: DomainRef): number { return this.#isDom0(ref) ? 0 : this.#find(ref).domid; }
+
+  /** The domain that has the UUID, if one has. */
+  withUuid(uuid: string): { readonly domid: number; readonly name: string } | undefined {
+    const record = [...this.#records.values()].find(r => r.config.uuid === uuid);
+    return record && { domid: record.domid, name: record.config.name };
+  }
 
   /** Resolves when the domain shuts down or is destroyed. */
   waitEnd(ref: DomainRef, signal?: AbortSignal): Promise<DomainEnd> {
@@ -120,7 +142,7 @@ export class Toolstack {
     await Promise.all([...this.#records.values()].map(record => this.#destroy(record).catch(error => this.#near.log.error({ domid: record.domid, error: messageOf(error) }, 'destroy failed'))));
   }
 
-  async #create(config: DomainConfig, paused: boolean): Promise<DomainRecord> {
+  async #create(config: DomainConfig, paused: boolean, watch: Watch = {}): Promise<DomainRecord> {
     if (this.#closing) throw new ToolstackError('domain-busy', 'the host is shutting down');
     checkConfig(config);
     if (this.#names.has(config.name) || config.name === DOM0_NAME) throw new ToolstackError('domain-exists', `Domain with name "${config.name}" already exists.`);
@@ -128,7 +150,7 @@ export class Toolstack {
     let record: DomainRecord;
     try {
       if ([...this.#records.values()].some(r => r.config.uuid === config.uuid)) throw new ToolstackError('domain-exists', `Domain with UUID ${config.uuid} already exists: give another uuid or none.`);
-      record = await createDomain(this.#near, config);
+      record = await createDomain(this.#near, config, watch);
     } catch (error) { this.#names.delete(config.name); throw error; } finally { this.#near.memory?.settle(config.name); }
     this.#records.set(record.domid, record);
     this.#names.set(config.name, record.domid);
@@ -160,6 +182,8 @@ export class Toolstack {
     this.#records.delete(record.domid);
     if (this.#names.get(record.config.name) === record.domid) this.#names.delete(record.config.name);
     log.info({ domid: record.domid, name: record.config.name }, 'domain destroyed');
+    const reason = record.end?.kind === 'shutdown' ? record.end.reason : undefined;
+    this.#onGone({ config: record.config, ...(reason === undefined ? {} : { reason }), ranMs: this.#near.nowMs() - record.createdMs, returns: record.successor !== undefined });
     endDomain(record, { kind: 'destroyed' });
   }
 
@@ -188,22 +212,26 @@ export class Toolstack {
   }
 
   /** Writes control/shutdown and waits until the guest has emptied it. */
-  async #control(record: DomainRecord, request: 'poweroff' | 'reboot'): Promise<void> {
+  async #control(record: DomainRecord, request: 'poweroff' | 'reboot', { signal, step }: Watch): Promise<void> {
     const { store } = this.#near, path = `${domainPath(record.domid)}/control/shutdown`;
     const limitMs = this.#near.acknowledgeMs ?? ACKNOWLEDGE_MS;
     this.#mustRun(record);
+    step?.('asked', 0, 1);
     let done: (acknowledged: boolean) => void = () => {};
     const acknowledged = new Promise<boolean>(resolve => { done = resolve; });
     const ended = (): void => done(true);
     record.waiters.add(ended);
+    const cancelled = (): void => done(false);
+    signal?.addEventListener('abort', cancelled, { once: true });
     await store.write(path, request);
     const unwatch = await store.watch(path, async () => { if ((await store.read(path)) === '') done(true); });
     const timer = setTimeout(() => done(false), limitMs);
     try {
       if (await acknowledged) return;
       await store.write(path, '');
+      signal?.throwIfAborted();
       throw new ToolstackError('no-answer', "guest didn't acknowledge control request: it may still be booting, be paused or have no driver for it; xl destroy ends it");
-    } finally { clearTimeout(timer); unwatch(); record.waiters.delete(ended); }
+    } finally { clearTimeout(timer); unwatch(); record.waiters.delete(ended); signal?.removeEventListener('abort', cancelled); }
   }
 
   #mustRun(record: DomainRecord): void {
@@ -240,7 +268,10 @@ export class Toolstack {
       await new Promise(resolve => setTimeout(resolve, RESTART_HOLD_MS));
     }
     if (this.#closing) return;
-    await this.#create(config, false);
+    try { await this.#create(config, false); } catch (error) {
+      this.#onGone({ config, reason, ranMs, returns: false, error });
+      throw error;
+    }
   }
 
   /** rename-restart: the old domain stays under another name and UUID. */

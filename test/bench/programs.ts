@@ -25,7 +25,7 @@ await makeRunFolder(folder);
 let ready: () => void;
 const isReady = new Promise<void>(resolve => { ready = resolve; });
 const hypervisor = await startHypervisor({
-  dom0Module: new URL('../../dom0/index.ts', import.meta.url), dom0Data: { runDir: folder.dir, hostPid: process.pid, bridges: [] } satisfies Dom0Options,
+  dom0Module: new URL('../../dom0/index.ts', import.meta.url), dom0Data: { runDir: folder.dir, stateDir: join(folder.dir, 'state'), hostLife: 'bench', roots: [], hostPid: process.pid, bridges: [] } satisfies Dom0Options,
   programModule: new URL('../../domu-pv/index.ts', import.meta.url), onDom0Message: m => { if ((m as { kind: string }).kind === 'ready') ready(); }, onDom0Exit: () => {},
 });
 await isReady;

@@ -93,7 +93,7 @@ describe('a host', () => {
     await new Promise(resolve => setTimeout(resolve, 300));
     host!.kill('SIGTERM');
     await ended(host!);
-    expect(readdirSync(join(dir, 'run'))).toEqual(['log']);
+    expect(readdirSync(join(dir, 'run'))).toEqual(['log', 'state']);
     host = undefined;
   });
   test('xl starts a host by itself and says so', async () => {

@@ -33,7 +33,7 @@ test(`${OPS} hostile operations leave no trace outside their domain`, { timeout:
     await makeRunFolder(folder);
     await new Promise<void>((resolve, reject) => {
       startHypervisor({
-        dom0Module: new URL('../../dom0/index.ts', import.meta.url), dom0Data: { runDir: folder.dir, hostPid: process.pid, bridges: [{ name: 'xenbr0', uplink: 'user' }] } satisfies Dom0Options, programModule: new URL('../../domu-pv/index.ts', import.meta.url),
+        dom0Module: new URL('../../dom0/index.ts', import.meta.url), dom0Data: { runDir: folder.dir, stateDir: join(folder.dir, 'state'), hostLife: 'test', roots: [], hostPid: process.pid, bridges: [{ name: 'xenbr0', uplink: 'user' }] } satisfies Dom0Options, programModule: new URL('../../domu-pv/index.ts', import.meta.url),
         onDom0Message: m => { if ((m as { kind: string }).kind === 'ready') resolve(); }, onDom0Exit: () => { dom0Ended = true; reject(new Error('Dom0 ended')); },
       }).then(h => { hypervisor = h; }, reject);
     });

@@ -1,7 +1,9 @@
 // `xenolith host`: one process that runs the hypervisor and its control domain until it is told to end.
+import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { makeRunFolder, runFolder, type RunFolder } from '../../dom0/api/run-folder.ts';
+import { makeStateFolder, stateFolder, type StateFolder } from '../../dom0/management/state-folder.ts';
 import type { Dom0Message, Dom0Options } from '../../dom0/options.ts';
 import { startHypervisor } from '../../hypervisor/boot/main.ts';
 import { Client } from '../xl/client.ts';
@@ -26,10 +28,15 @@ export async function runHost(argv: readonly string[]): Promise<number> {
   const folder = runFolder();
   await makeRunFolder(folder);
   if (await answers(folder.socket)) throw new HostRunsError(await lockHolder(folder.lock) ?? 0, folder.socket);
+  const state = stateFolder();
+  makeStateFolder(state);
   const unlock = await takeHostLock(folder.lock);
   try {
-    rmSync(folder.socket, { force: true });
-    return await serve(folder, options);
+    const unlockState = await takeHostLock(state.lock).catch(error => { throw error instanceof HostRunsError ? new Error(`another host (process ${error.pid}) keeps its state in ${state.dir}: set XENOLITH_STATEDIR to a folder of this one's own`) : error; });
+    try {
+      rmSync(folder.socket, { force: true });
+      return await serve(folder, state, options);
+    } finally { await unlockState(); }
   } finally {
     rmSync(folder.socket, { force: true });
     rmSync(folder.xenstoreSocket, { force: true });
@@ -37,16 +44,17 @@ export async function runHost(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function serve(folder: RunFolder, { bridges }: HostOptions): Promise<number> {
-  const options: Dom0Options = { runDir: folder.dir, hostPid: process.pid, bridges };
+async function serve(folder: RunFolder, state: StateFolder, { bridges }: HostOptions): Promise<number> {
+  const options: Dom0Options = { runDir: folder.dir, stateDir: state.dir, hostLife: randomUUID(), roots: [], hostPid: process.pid, bridges };
   let signals = 0, crashes: number[] = [];
   let finish: (code: number) => void = () => {};
   const finished = new Promise<number>(resolve => { finish = resolve; });
   const hypervisor = await startHypervisor({
     dom0Module: moduleUrl('dom0/index'), dom0Data: options, programModule: moduleUrl('domu-pv/index'),
     onDom0Message: (message: unknown) => {
-      const { kind } = message as Dom0Message;
+      const said = message as Dom0Message, { kind } = said;
       if (kind === 'ready') process.stderr.write(`xenolith: host ready, xl talks to ${folder.socket}\n`);
+      if (said.kind === 'failed') { process.stderr.write(`xenolith: ${said.message}\n`); finish(1); }
       if (kind === 'finished') finish(0);
     },
     onDom0Exit: code => {

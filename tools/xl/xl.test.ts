@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { problemOf } from '../../dom0/api/problem.ts';
 import { createApi, type HostControl } from '../../dom0/api/server.ts';
+import { Management } from '../../dom0/management/index.ts';
 import { RECORDED_CASES } from '../../dom0/toolstack/config/recorded-cases.ts';
 import { fakeWorld, type World } from '../../dom0/toolstack/fakes.ts';
 import { Toolstack } from '../../dom0/toolstack/toolstack.ts';
@@ -43,7 +45,7 @@ beforeEach(async () => {
     }),
     dmesg: clear => { const text = ringText; if (clear) ringText = ''; return text; }, debugKeys: keys => { keysSent += keys; }, shutdown: () => {},
   };
-  const api = createApi({ toolstack, consoles, host });
+  const api = createApi({ toolstack, consoles, host, management: new Management({ toolstack, log: world.near.log, nowMs: Date.now, problemOf }) });
   socket = join(dir, `s${Math.random().toString(36).slice(2)}`);
   await api.listen({ path: socket });
   close = () => api.close();

@@ -1,0 +1,32 @@
+// Every change is in the audit log before it is made, and its outcome after; /v1/audit reads it.
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { AuditNote } from '../management/audit-log.ts';
+import { CONTRACT } from './contract.ts';
+import { linkNext } from './pages.ts';
+import { serve } from './route.ts';
+import type { ApiContext } from './server.ts';
+
+const MAX_BODY_CHARS = 2048;
+declare module 'fastify' { interface FastifyRequest { auditSeq: number } }
+
+/** To be called before any route is added. */
+export function auditChanges(api: FastifyInstance, { management: { audit } }: Pick<ApiContext, 'management'>): void {
+  api.decorateRequest('auditSeq', 0);
+  api.addHook('preHandler', async request => {
+    if (request.method === 'GET' || request.method === 'HEAD' || request.routeOptions.url === undefined) return;
+    request.auditSeq = await audit.add({ ...noteOf(request), ...(request.body === undefined ? {} : { body: JSON.stringify(request.body).slice(0, MAX_BODY_CHARS) }) });
+  });
+  api.addHook('onResponse', async (request, reply) => {
+    if (request.auditSeq > 0) audit.add({ ...noteOf(request), of: request.auditSeq, status: reply.statusCode }).catch(error => request.log.error(error));
+  });
+}
+
+export function auditRoutes(api: FastifyInstance, { management: { audit } }: ApiContext): void {
+  serve(api, CONTRACT.audit, ({ query, reply }) => {
+    const page = audit.page(query.after, query.limit);
+    if (page.length === query.limit) linkNext(reply, '/v1/audit', { ...query, after: page.at(-1)!.seq });
+    return page;
+  });
+}
+
+const noteOf = ({ caller, method, url, id }: FastifyRequest): AuditNote => ({ who: caller.who, ...(caller.address === undefined ? {} : { from: caller.address }), what: `${method} ${url.slice(0, MAX_BODY_CHARS)}`, request: id });

@@ -1,6 +1,6 @@
 // A domain for tests of the gdb session: vCPUs with registers, one page of memory, breakpoints that the test triggers.
 import { DEBUG, DEBUG_DATA_BYTES, DEBUG_STOP, REGISTERS, REGISTERS_BYTES, type DebugAnswer, type DebugRequest, type DebugSession, type DebugStop } from '../../hypervisor/public/debug.ts';
-import { EBUSY, EFAULT } from '../../hypervisor/public/errno.ts';
+import { EBUSY, EFAULT, EINVAL } from '../../hypervisor/public/errno.ts';
 
 export const FAKE_PAGE = 0xffff_8000_0000_1000n;
 const nothing = new Uint8Array(0);
@@ -12,6 +12,8 @@ export class FakeTarget implements DebugSession {
   readonly registers: Uint8Array[];
   readonly memory = new Uint8Array(4096).map((_, i) => i);
   readonly breakpoints: Set<bigint>[];
+  /** Address to accesses. */
+  readonly watches: Map<bigint, number>[];
   readonly log: string[] = [];
   closed = false;
 
@@ -21,6 +23,7 @@ export class FakeTarget implements DebugSession {
     this.started = all.map(() => true);
     this.stops = all.map(() => DEBUG_STOP.none);
     this.breakpoints = all.map(() => new Set());
+    this.watches = all.map(() => new Map());
     this.registers = all.map(n => { const block = new Uint8Array(REGISTERS_BYTES); new DataView(block.buffer).setBigUint64(REGISTERS.rip, 0x1000n + BigInt(n), true); return block; });
   }
   isStarted(vcpu: number): boolean { return this.started[vcpu] === true; }
@@ -46,6 +49,9 @@ export class FakeTarget implements DebugSession {
       case DEBUG.writeMemory: if (!inside || at + data.length > 4096) return answer(-EFAULT); this.memory.set(data, at); return answer(data.length);
       case DEBUG.setBreakpoint: if (!inside) return answer(-EFAULT); this.breakpoints[vcpu]!.add(address); return answer(0);
       case DEBUG.clearBreakpoint: this.breakpoints[vcpu]!.delete(address); return answer(0);
+      case DEBUG.setWatch: if (data.length !== 3) return answer(-EINVAL); this.watches[vcpu]!.set(address, data[0]!); return answer(0);
+      case DEBUG.clearWatch: this.watches[vcpu]!.delete(address); return answer(0);
+      case DEBUG.readWatch: { const [hit] = this.watches[vcpu]!, out = new Uint8Array(9); if (!hit) return answer(-EINVAL); new DataView(out.buffer).setBigUint64(0, hit[0], true); out[8] = hit[1]; return answer(0, out); }
       default: return answer(0);
     }
   }

@@ -38,7 +38,6 @@ describe('a session', () => {
     expect(await ask('vMustReplyEmpty')).toBe('');
     expect(await ask('qXfer:features:read:target.xml:0,40')).toBe(`m${TARGET_XML.slice(0, 0x40)}`);
     expect(await ask(`qXfer:features:read:target.xml:${(TARGET_XML.length - 5).toString(16)},40`)).toBe(`l${TARGET_XML.slice(-5)}`);
-    expect(await ask('Z2,1000,4')).toBe('');
   });
   test('registers of each thread', async () => {
     target.registers[1]!.set([1, 2, 3, 4, 5, 6, 7, 8], REGISTERS.gpr);
@@ -80,6 +79,29 @@ describe('a session', () => {
     expect(target.stops).toEqual([DEBUG_STOP.asked, DEBUG_STOP.breakpoint]);
     expect(await ask(`z0,${PAGE},1`)).toBe('OK');
     expect(target.breakpoints[0]!.size).toBe(0);
+  });
+  test('a watchpoint is set in every vCPU, also in one that comes up later; the stop says what was touched', async () => {
+    target.started[1] = false;
+    expect(await ask('Z2,7f00,4')).toBe('OK');
+    expect(await ask('Z4,8f00,8')).toBe('OK');
+    expect(await ask('Z3,8f00,0')).toBe('E16');
+    expect(await ask('Z3,8f00,1001')).toBe('E16');
+    expect(await ask('z4,8f00,8')).toBe('OK');
+    await ask('c');
+    target.started[1] = true;
+    target.stops[1] = DEBUG_STOP.start;
+    session.stopped();
+    await settle(); await settle();
+    expect(target.watches).toEqual([new Map([[0x7f00n, 2]]), new Map([[0x7f00n, 2]])]);
+    sent = [];
+    target.stop(0, DEBUG_STOP.watch, 0x2000n);
+    target.stop(1, DEBUG_STOP.watch, 0x3000n);
+    session.stopped(); session.stopped();
+    for (let n = 0; n < 4; n++) await settle();
+    expect(sent).toEqual(['T05watch:7f00;thread:1;']);
+    expect(await ask('vCont;c')).toBe('T05watch:7f00;thread:2;');
+    expect(await ask('vCont;c')).toBeUndefined();
+    expect(target.stops).toEqual([DEBUG_STOP.none, DEBUG_STOP.none]);
   });
   test('two that meet it at once are told of one after the other', async () => {
     await ask(`Z1,${PAGE},1`);

@@ -3,7 +3,7 @@
 //
 // Commands are done one after another in the order they came; an interrupt and a vCPU that stops by itself queue behind
 // them. Nothing that gdb sends is trusted beyond the domain it debugs.
-import { DEBUG, DEBUG_DATA_BYTES, DEBUG_STOP, type DebugAnswer, type DebugRequest, type DebugSession, REGISTERS } from '../../hypervisor/public/debug.ts';
+import { DEBUG, DEBUG_DATA_BYTES, DEBUG_STOP, type DebugAnswer, type DebugRequest, type DebugSession, REGISTERS, WATCH, WATCH_MAX } from '../../hypervisor/public/debug.ts';
 import { framePacket, PACKET_BYTES, PacketReader, type GdbInput } from './gdb-packets.ts';
 import { allRegisters, oneRegister, setAllRegisters, setRegister, TARGET_XML } from './gdb-registers.ts';
 
@@ -18,6 +18,10 @@ export interface GdbSessionOptions {
 }
 
 const MAX_QUEUED = 256, MAX_BREAKPOINTS = 1024;
+/** By Z kind: the accesses that are watched. */
+const WATCHES: Readonly<Record<string, number>> = { 2: WATCH.write, 3: WATCH.read, 4: WATCH.read | WATCH.write };
+/** Names in stop replies, by the same accesses. */
+const WATCH_REPLY: Readonly<Record<number, string>> = { [WATCH.write]: 'watch', [WATCH.read]: 'rwatch', [WATCH.read | WATCH.write]: 'awatch' };
 const SIGNAL = { interrupt: 2, trap: 5, crash: 11 } as const;
 /** gdb asks for errors as two digits and reads none of them. */
 const ERROR = { bad: 'E16', fault: 'E0e', busy: 'E10' } as const;
@@ -32,6 +36,8 @@ export class GdbSession {
   readonly #reader = new PacketReader();
   /** Address (hex) to Z kind. */
   readonly #breakpoints = new Map<bigint, string>();
+  /** What sets each watchpoint, by the packet's text after Z. */
+  readonly #watches = new Map<string, DebugRequest>();
   #acknowledge = true;
   #lastReply = '';
   #queue: Promise<void> = Promise.resolve();
@@ -166,9 +172,10 @@ export class GdbSession {
 
   // ---- breakpoints
   async #breakpoint(text: string): Promise<string> {
-    const [, set, kind, address] = /^([Zz])([0-4]),([0-9a-fA-F]{1,16}),[0-9a-fA-F]+/.exec(text) ?? [];
-    if (kind === undefined || address === undefined || kind > '1') return '';
-    const va = BigInt(`0x${address}`);
+    const [, set, kind, address, length] = /^([Zz])([0-4]),([0-9a-fA-F]{1,16}),([0-9a-fA-F]{1,8})/.exec(text) ?? [];
+    if (kind === undefined || address === undefined || length === undefined) return '';
+    const va = BigInt(`0x${address}`), watched = WATCHES[kind];
+    if (watched !== undefined) return this.#watch(set === 'Z', text.slice(1), va, watched, parseInt(length, 16));
     if (set === 'Z') {
       if (this.#breakpoints.size >= MAX_BREAKPOINTS) return ERROR.busy;
       const results = await Promise.all(this.#started.map(vcpu => this.#ask(vcpu, { operation: DEBUG.setBreakpoint, address: va })));
@@ -178,6 +185,18 @@ export class GdbSession {
       this.#breakpoints.delete(va);
       await Promise.all(this.#started.map(vcpu => this.#ask(vcpu, { operation: DEBUG.clearBreakpoint, address: va })));
     }
+    return 'OK';
+  }
+
+  async #watch(set: boolean, key: string, address: bigint, accesses: number, bytes: number): Promise<string> {
+    if (bytes < 1 || bytes > WATCH_MAX) return ERROR.bad;
+    const data = Uint8Array.of(accesses, bytes & 255, bytes >> 8), request: DebugRequest = { operation: set ? DEBUG.setWatch : DEBUG.clearWatch, address, data };
+    const results = await Promise.all(this.#started.map(vcpu => this.#ask(vcpu, request)));
+    if (set && results.some(r => r.result < 0)) {
+      await this.#watch(false, key, address, accesses, bytes);
+      return ERROR.busy;
+    }
+    if (set) this.#watches.set(key, request); else this.#watches.delete(key);
     return 'OK';
   }
 
@@ -202,12 +221,9 @@ export class GdbSession {
     if (this.#o.fate() !== 'lives') return this.#fateReply();
     // Others that stopped at the same moment have their turn first, unless their breakpoint is gone.
     for (const [vcpu, step] of actions) {
-      if (vcpu === this.#current || step === 'step' || this.#o.target.stopOf(vcpu) !== DEBUG_STOP.breakpoint || !await this.#atBreakpoint(vcpu)) continue;
-      await this.#ask(vcpu, { operation: DEBUG.hold });
-      if (this.#reported.has(vcpu)) continue;
-      this.#reported.add(vcpu);
-      this.#current = vcpu;
-      return this.#stopReply(SIGNAL.trap, true);
+      if (vcpu === this.#current || step === 'step' || !this.#brokeOff(vcpu) || this.#reported.has(vcpu)) continue;
+      if (this.#o.target.stopOf(vcpu) === DEBUG_STOP.breakpoint && !await this.#atBreakpoint(vcpu)) continue;
+      return this.#tell(vcpu);
     }
     this.#running = true;
     for (const [vcpu, step] of actions) {
@@ -216,8 +232,21 @@ export class GdbSession {
     }
     return undefined;
   }
-  /** vCPUs at a breakpoint that gdb has been told of. */
+  /** vCPUs at a breakpoint or behind a watched access that gdb has been told of. */
   readonly #reported = new Set<number>();
+  #brokeOff(vcpu: number): boolean { const stop = this.#o.target.stopOf(vcpu); return stop === DEBUG_STOP.breakpoint || stop === DEBUG_STOP.watch; }
+  /** The stop reply of a vCPU that broke off, which is gdb's current one from then on. */
+  async #tell(vcpu: number): Promise<string> {
+    this.#reported.add(vcpu);
+    this.#current = vcpu;
+    if (this.#o.target.stopOf(vcpu) === DEBUG_STOP.watch) {
+      const { result, data } = await this.#ask(vcpu, { operation: DEBUG.readWatch });
+      if (result < 0) return this.#stopReply(SIGNAL.trap);
+      return this.#stopReply(SIGNAL.trap, `${WATCH_REPLY[data[8]!]}:${new DataView(data.buffer, data.byteOffset).getBigUint64(0, true).toString(16)};`);
+    }
+    const pc = this.#tellsSwbreak ? await this.#programCounter(vcpu) : undefined;
+    return this.#stopReply(SIGNAL.trap, !this.#tellsSwbreak ? '' : pc !== undefined && this.#breakpoints.get(pc) === '1' ? 'hwbreak:;' : 'swbreak:;');
+  }
 
   async #programCounter(vcpu: number): Promise<bigint | undefined> {
     const { result, data } = await this.#ask(vcpu, { operation: DEBUG.readRegisters });
@@ -231,30 +260,28 @@ export class GdbSession {
   async #lookForStop(): Promise<void> {
     await this.#welcomeNew();
     if (!this.#running) return;
-    const { target } = this.#o, vcpu = this.#started.find(n => target.stopOf(n) === DEBUG_STOP.breakpoint && !this.#reported.has(n)) ?? this.#started.find(n => target.stopOf(n) === DEBUG_STOP.step);
+    const { target } = this.#o, vcpu = this.#started.find(n => this.#brokeOff(n) && !this.#reported.has(n)) ?? this.#started.find(n => target.stopOf(n) === DEBUG_STOP.step);
     if (vcpu === undefined) {
       if (this.#o.fate() === 'lives') return;
       await this.#holdAll();
       this.#reply(this.#fateReply());
       return;
     }
-    const broke = target.stopOf(vcpu) === DEBUG_STOP.breakpoint;
     await this.#holdAll();
     this.#current = vcpu;
-    if (broke) this.#reported.add(vcpu);
-    this.#reply(this.#stopReply(SIGNAL.trap, broke, broke ? await this.#programCounter(vcpu) : undefined));
+    this.#reply(this.#brokeOff(vcpu) ? await this.#tell(vcpu) : this.#stopReply(SIGNAL.trap));
   }
   /** A vCPU that has just been brought up gets the breakpoints; it runs if the others do. */
   async #welcomeNew(): Promise<void> {
     for (const vcpu of this.#started) {
       if (this.#o.target.stopOf(vcpu) !== DEBUG_STOP.start || !this.#running) continue;
       for (const address of this.#breakpoints.keys()) await this.#ask(vcpu, { operation: DEBUG.setBreakpoint, address });
+      for (const request of this.#watches.values()) await this.#ask(vcpu, request);
       await this.#ask(vcpu, { operation: DEBUG.resume });
     }
   }
-  #stopReply(signal: number, broke = false, pc?: bigint): string {
+  #stopReply(signal: number, why = ''): string {
     if (this.#o.fate() !== 'lives') return this.#fateReply();
-    const why = broke && this.#tellsSwbreak ? pc !== undefined && this.#breakpoints.get(pc) === '1' ? 'hwbreak:;' : 'swbreak:;' : '';
     return `T${byte(signal)}${why}thread:${(this.#current + 1).toString(16)};`;
   }
   #fateReply(): string { return this.#o.fate() === 'crashed' ? `T${byte(SIGNAL.crash)}thread:${(this.#current + 1).toString(16)};` : 'W00'; }

@@ -133,6 +133,7 @@ function runSlowly(v: Vcpu, debug: DebugAgent): boolean {
     if (debug.mayDeliver) deliverPending(v);
     if (v.stopped || !debug.before()) return true;
     const exit = v.processor.step();
+    if (exit === EXIT.watchpoint) { debug.stop(DEBUG_STOP.watch); return true; }
     if (exit && exit !== EXIT.attention) handleExit(v, exit);
     if (debug.after()) return true;
     if (state.vget(slot, id, V.blocked) || v.stopped || !state.vget(slot, id, V.up) || v.yielded) { v.yielded = false; return true; }
@@ -162,7 +163,7 @@ function runGuest(v: Vcpu): void {
     if (v.stopped) return;
     const begin = v.perf.timed ? performance.now() : 0, exit = v.processor.run(), end = v.perf.timed ? performance.now() : 0;
     if (v.perf.timed) v.perf.guestTook(end - begin);
-    if (exit === EXIT.breakpoint) { agent?.stop(DEBUG_STOP.breakpoint); return; }
+    if (exit === EXIT.breakpoint || exit === EXIT.watchpoint) { agent?.stop(exit === EXIT.breakpoint ? DEBUG_STOP.breakpoint : DEBUG_STOP.watch); return; }
     if (exit !== EXIT.attention) {
       const kind = handleExit(v, exit);
       v.perf.exit(kind);

@@ -6,7 +6,7 @@ import { SPECIAL, SPECIAL_COUNT } from './decode.ts';
 import { allForms as forms } from './fusion.ts';
 import { type Form, Insn, type Runtime } from './insn.ts';
 import { settleFunction, SETTLE } from './jit/flag-state.ts';
-import { CODE_WRITE, COMMIT, FOLLOW, FOREIGN, LOOKUP, REACH, TRANSLATE, commitFunction, followFunction, jumpToFunction, lookupFunction, reachFunction, translateFunction, walkFunction } from './mmu.ts';
+import { CODE_WRITE, COMMIT, FOLLOW, FOREIGN, LOOKUP, REACH, TRANSLATE, commitFunction, followFunction, jumpToFunction, lookupFunction, reachFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
 import { R } from './record.ts';
 import { SWITCH_ROOT, switchRootFunction } from './root-switch.ts';
 import { definitionOf } from './semantics/index.ts';
@@ -66,9 +66,9 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
 /** The module's bytes for one vCPU number. */
 export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   const area = areaOf(vcpu), m = new ModuleBuilder(), handlerType = m.typeIndex(HANDLER);
-  const foreign = m.importFunction('foreign', FOREIGN), codeWrite = m.importFunction('codeWrite', CODE_WRITE), helper = m.importFunction('helper', HELPER_CALL);
+  const foreign = m.importFunction('foreign', FOREIGN), codeWrite = m.importFunction('codeWrite', CODE_WRITE), helper = m.importFunction('helper', HELPER_CALL), watched = m.importFunction('watched', WATCHED);
   const walk = m.declare(TRANSLATE, 'walk'), translate = m.declare(TRANSLATE, 'translate'), commit = m.declare(COMMIT, 'commit'), lookup = m.declare(LOOKUP, 'lookup');
-  const imports = { foreign, codeWrite, walk }, rt: Runtime = { handlerType, translate, commit, lookup, helper };
+  const imports = { foreign, codeWrite, walk, watched }, rt: Runtime = { handlerType, translate, commit, lookup, helper };
   m.define(walk, walkFunction(area, imports));
   m.define(translate, translateFunction(area, imports));
   m.define(commit, commitFunction(area));

@@ -23,7 +23,10 @@ const blockHashCode = (phys: I32): I32 => phys.xor(phys.shrU(12)).and(BLOCK_ENTR
 export const jumpHash = (low: number): number => ((low ^ low >>> 13) & (JUMP_ENTRIES - 1)) * 16;
 export const jumpHashCode = (low: I32): I32 => low.xor(low.shrU(13)).and(JUMP_ENTRIES - 1).shl(4);
 
-export interface MmuImports { foreign: FuncRef; codeWrite: FuncRef; walk: FuncRef }
+/** (virtual address, access | bytes << 8): whether the access is watched; without bytes, whether the page is (watches.ts). */
+export const WATCHED: Signature = { params: ['i64', 'i32'], results: ['i32'] };
+
+export interface MmuImports { foreign: FuncRef; codeWrite: FuncRef; walk: FuncRef; watched: FuncRef }
 
 function fault(f: Fn, area: number, vector: number | I32, errorCode: I32, va: I64, rec: I32): void {
   f.st32(area, EXIT.exception, S.exit);
@@ -79,6 +82,7 @@ export function walkFunction(area: number, im: MmuImports): Fn {
     // A page with translated code in it loses them before it is written; only then may it be in the write TLB.
     f.if(ld8u(frame.get().shrU(12).add(ld32(area, S.codeMap))), () => f.call(im.codeWrite, frame.get()));
   });
+  f.if(ld32(area, S.watching), () => f.if(f.call<I32>(im.watched, va, kind), () => f.ret(frame.get().add(va.wrap().and(4095)))));
   const tlb = f.let(view.mul(VIEW_BYTES).add(kind.mul(TLB_BYTES)).add(va.shrU(8).wrap().and(0x3ff0)).add(area));
   f.st64(tlb, va.and(-4096n), S.tlbs);
   f.st32(tlb, frame.get().sub(va.and(-4096n).wrap()), S.tlbs + 8);
@@ -97,9 +101,15 @@ export function translateFunction(area: number, im: MmuImports): Fn {
   f.if(bytes.gtU(room).and(va.shrU(12).eq(0x7ffffffffn)), () => fault(f, area, stackOrOther(f, rec), i32(0), va, rec));
   const first = f.call<I32>(im.walk, va, kind, rec);
   f.if(first.eqz(), () => f.ret(i32(0)));
-  f.if(bytes.leU(room), () => f.ret(first));
+  const stopIfWatched = (): void => f.if(ld32(area, S.watching), () => f.if(f.call<I32>(im.watched, va, what), () => {
+    f.st32(area, INTERNAL.watched, S.exit);
+    f.st32(area, rec, S.current);
+    f.ret(i32(0));
+  }));
+  f.if(bytes.leU(room), () => { stopIfWatched(); f.ret(first); });
   const second = f.call<I32>(im.walk, f.let(va.add(room.extU())), kind, rec);
   f.if(second.eqz(), () => f.ret(i32(0)));
+  stopIfWatched();
   f.st32(area, first, S.crossFirst);
   f.st32(area, second, S.crossSecond);
   f.st32(area, room, S.crossFirstBytes);
@@ -151,6 +161,7 @@ export function lookupFunction(area: number, im: MmuImports): Fn {
     const marked = f.let(rip.xor(ld64(area, S.jumpTag)));
     f.if(ld64(cached).eq(marked), () => { f.set(rec, ld32(cached, 8)); f.br(found); });
     f.st32(area, ld32(area, S.lookups).add(1), S.lookups);
+    f.if(ld32(area, S.watching), () => f.if(f.call<I32>(im.watched, rip, i32(2)), () => { f.st32(area, 0, S.patch); f.st32(area, INTERNAL.none, S.exit); f.ret(i32(area + S.exitRecord)); }));
     const exec = f.let(ld32(area, S.tlb).add(rip.shrU(8).wrap().and(0x3ff0))), p = f.local('i32');
     f.if(ld64(exec, 2 * TLB_BYTES).eq(rip.and(-4096n)), () => f.set(p, rip.wrap().add(ld32(exec, 2 * TLB_BYTES + 8))), () => {
       f.set(p, f.call(im.walk, rip, i32(2), i32(0)));

@@ -17,6 +17,8 @@ export const EXIT = {
   sysenter: 6,
   /** A debugger's breakpoint was reached; rip is at the instruction, which has not run. */
   breakpoint: 7,
+  /** An instruction has touched what a debugger watches (watchHit); rip is behind it. */
+  watchpoint: 8,
 } as const;
 
 export type PrivilegedName =
@@ -61,6 +63,9 @@ export interface ProcessorHost {
   unimplemented(rip: bigint, bytes: string): void;
 }
 
+/** Bytes [va, va + bytes) whose reading, writing or both is reported. */
+export interface Watch { readonly va: bigint; readonly bytes: number; readonly reads: boolean; readonly writes: boolean }
+
 export interface Processor {
   readonly memory: WebAssembly.Memory;
   /** All of the domain's memory. A physical address is an index here: (pte & 0xfffff000). */
@@ -82,7 +87,7 @@ export interface Processor {
   activeView: View;
   /** CR0.TS: SSE/x87 use raises #NM while set. */
   taskSwitched: boolean;
-  /** DR0-3, 6, 7 by number; DR7 with enabled breakpoints makes the processor check them. */
+  /** DR0-3, 6, 7 by number, to read; set by setDebugRegister. */
   readonly debug: BigUint64Array;
 
   /** Valid after run() returned EXIT.exception / softwareInterrupt. errorCode is -1 when the vector has none. */
@@ -128,6 +133,12 @@ export interface Processor {
   /** Breakpoints of a debugger (guest-virtual), beside the guest's own. */
   setBreakpoint(va: bigint): void;
   clearBreakpoint(va: bigint): void;
+  setDebugRegister(number: number, value: bigint): void;
+  /** What a debugger watches, beside the guest's own; the same object takes it back. */
+  setWatch(watch: Watch): void;
+  clearWatch(watch: Watch): void;
+  /** What EXIT.watchpoint was about. */
+  readonly watchHit: Watch | undefined;
   /** Counters by name: exits, TLB misses, blocks decoded, ... */
   counters(): Record<string, number>;
 }

@@ -1,40 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { compileInterpreter } from './interpreter.ts';
-import { layoutMemory } from './layout.ts';
-import { createProcessor } from './processor.ts';
 import { EXIT } from './processor-api.ts';
-
-const module = compileInterpreter(0);
-const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n;
-
-/** A machine with three mapped areas: one code page, two data pages (the third absent), one stack page. */
-function machine(code: number[], slot = 0) {
-  const layout = layoutMemory(1, 64);
-  const memory = new WebAssembly.Memory({ initial: layout.totalBytes / 65536, maximum: layout.totalBytes / 65536, shared: true });
-  const cpu = createProcessor({ memory, layout, vcpu: 0, slot, module, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {} } });
-  let next = layout.first;
-  const frame = (): number => next++ * 4096;
-  const root = frame();
-  const map = (va: bigint, flags: bigint): number => {
-    let table = root;
-    for (const shift of [39n, 30n, 21n]) {
-      const at = table + Number(va >> shift & 511n) * 8;
-      if (!(cpu.view.getBigUint64(at, true) & 1n)) cpu.view.setBigUint64(at, BigInt(slot) << 32n | BigInt(frame()) | 7n, true);
-      table = Number(cpu.view.getBigUint64(at, true) & 0xfffff000n);
-    }
-    const p = frame();
-    cpu.view.setBigUint64(table + Number(va >> 12n & 511n) * 8, BigInt(slot) << 32n | BigInt(p) | flags, true);
-    return p;
-  };
-  const codeAt = map(CODE_VA, 7n), dataAt = map(DATA_VA, 7n);
-  map(DATA_VA + 4096n, 7n);
-  map(STACK_VA, 7n);
-  cpu.bytes.set(code, codeAt);
-  cpu.setRoot(0, BigInt(slot) << 32n | BigInt(root));
-  cpu.rip = CODE_VA;
-  cpu.gpr[4] = STACK_VA + 4096n;
-  return { cpu, codeAt, dataAt };
-}
+import { CODE_VA, DATA_VA, machine } from './test-machine.ts';
 
 describe('processor', () => {
   test('runs a loop with flags, memory and a call', () => {

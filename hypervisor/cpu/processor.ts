@@ -1,6 +1,6 @@
 // One virtual processor: drives the generated interpreter, decodes code it has not seen, and answers the helpers.
 // State lives in the domain's memory (state.ts); this object is only a way to reach it, one per vCPU thread.
-import { ACCESS, EXIT, VIEW, type Access, type PrivilegedInstruction, type Processor, type ProcessorHost, type View } from './processor-api.ts';
+import { ACCESS, EXIT, VIEW, type Access, type PrivilegedInstruction, type Processor, type ProcessorHost, type View, type Watch } from './processor-api.ts';
 import { BlockCache } from './blocks.ts';
 import { privilegedInstructions, SPECIAL } from './decode.ts';
 import { composeFlags, splitFlags } from './flags.ts';
@@ -11,6 +11,7 @@ import { R, writeRecord } from './record.ts';
 import { SegmentUnit } from './segments.ts';
 import { SiblingCode } from './sibling-code.ts';
 import { runHelper } from './helper-table.ts';
+import { Watches } from './watches.ts';
 import { x87StateOf } from './x87-helper.ts';
 import { fxrstor, fxsave } from './x87/index.ts';
 import { areaOf, FLAG, FLAGS_OTHER, FX, INTERNAL, JUMP_BYTES, JUMP_PAGES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
@@ -63,7 +64,10 @@ export class SoftwareProcessor implements Processor {
   private readonly jumpMarks: Uint16Array;
   private readonly start: number;
   private breakpointVas = new Map<bigint, number>();
+  private readonly watches: Watches;
   private stepOver = false;
+  /** DR6 bits of a trap behind the last instruction that is still to be raised: a debugger had its turn first. */
+  private trapDue = 0n;
   private exitCounts = new Map<number, number>();
 
   constructor(o: ProcessorOptions) {
@@ -80,6 +84,7 @@ export class SoftwareProcessor implements Processor {
     this.gpr = new BigUint64Array(buffer, area + S.regs, 16);
     this.selectors = new Uint16Array(buffer, area + S.selectors, 6);
     this.debug = new BigUint64Array(buffer, area + S.debug, 8);
+    this.watches = new Watches(this.debug);
     this.start = area + S.exitRecord + 0x20;
     this.word(S.slot, o.slot);
     this.word(S.codeMap, o.layout.codeMap);
@@ -104,6 +109,10 @@ export class SoftwareProcessor implements Processor {
         mem: o.memory,
         foreign: (low: number, high: number, access: number) => this.host.foreign(BigInt(high >>> 0) << 32n | BigInt(low >>> 0), access as Access),
         codeWrite: (phys: number) => { this.translator?.guestWrites(true); this.invalidateCode(phys >>> 12); this.translator?.guestWrites(false); },
+        watched: (signed: bigint, what: number) => {
+          const va = BigInt.asUintN(64, signed);
+          return Number(what >>> 8 ? this.watches.touches(va, (what & 255) as Access, what >>> 8 & 0xffff) : this.watches.keepsOut(va, what as Access));
+        },
         helper: (id: number, rec: number, p: number) => runHelper(this, id, rec >>> 0, p >>> 0),
       },
     });
@@ -205,6 +214,7 @@ export class SoftwareProcessor implements Processor {
         if (!this.findBlock(exit === INTERNAL.recheck)) return this.count(EXIT.exception);
         continue;
       }
+      if (exit === INTERNAL.watched) { this.stepOver = true; continue; }
       if (exit === INTERNAL.hot) { this.translator?.hot(this.words[S.hot / 4]! >>> 0, !this.longMode); continue; }
       if (exit === EXIT.attention && this.words[S.selfAttention / 4]) {
         Atomics.store(this.words, S.selfAttention / 4, 0);
@@ -221,13 +231,13 @@ export class SoftwareProcessor implements Processor {
     this.siblings?.readMail();
     this.word(S.patch, 0);
     this.stepOver = false;
-    const exit = this.stepOne();
+    const exit = this.stepTrapped();
     this.siblings?.readMail();
     return exit ? this.count(exit) : 0;
   }
 
   private count(exit: number): number { this.exitCounts.set(exit, (this.exitCounts.get(exit) ?? 0) + 1); return exit; }
-  private mustStep(): boolean { return this.stepOver || (this.words[S.flagsOther / 4]! & FLAG.TF) !== 0 || (this.debug[7]! & 0xffn) !== 0n; }
+  private mustStep(): boolean { return this.stepOver || (this.words[S.flagsOther / 4]! & FLAG.TF) !== 0 || this.trapDue !== 0n || (this.words[S.watching / 4] !== 0 && this.watches.stepsAt(this.rip)); }
 
   /** Runs from a record placed at rip. */
   private enterAt(record: number): void {
@@ -290,29 +300,30 @@ export class SoftwareProcessor implements Processor {
     return exit === INTERNAL.stepped || exit === EXIT.attention || exit === INTERNAL.none || exit === INTERNAL.decode ? 0 : exit;
   }
 
-  /** One instruction under TF or hardware breakpoints; the debug exception afterwards, if one is due. */
+  /** One instruction under TF or hardware breakpoints; then what a debugger watches for, or the debug exception, if one is due. */
   private stepTrapped(): number {
     const over = this.stepOver, trap = (this.words[S.flagsOther / 4]! & FLAG.TF) !== 0;
     this.stepOver = false;
+    if (this.trapDue) { const cause = this.trapDue; this.trapDue = 0n; return this.debugException(cause); }
     if (!over && !(this.words[S.flagsOther / 4]! & FLAG.RF)) {
-      const hit = this.executionBreakpoint();
+      const hit = this.watches.executing(this.rip);
       if (hit) return this.debugException(BigInt(hit));
     }
+    const { watches } = this;
+    watches.hits = 0;
+    watches.hit = undefined;
+    watches.noting = true;
     const exit = this.stepOne();
+    watches.noting = false;
     this.words[S.flagsOther / 4]! &= ~FLAG.RF;
-    if (exit) return exit;
-    return trap ? this.debugException(0x4000n) : 0;
+    if (exit) { watches.hit = undefined; return exit; }
+    const cause = BigInt(watches.hits) | (trap ? 0x4000n : 0n);
+    if (watches.hit) { this.trapDue = cause; return EXIT.watchpoint; }
+    return cause ? this.debugException(cause) : 0;
   }
-  private executionBreakpoint(): number {
-    let hit = 0;
-    for (let n = 0; n < 4; n++) {
-      const control = this.debug[7]! >> BigInt(16 + 4 * n) & 15n;
-      if (this.debug[7]! >> BigInt(2 * n) & 3n && control === 0n && this.debug[n] === this.rip) hit |= 1 << n;
-    }
-    return hit;
-  }
+  /** The causes stay in DR6 until the guest clears them. */
   private debugException(cause: bigint): number {
-    this.debug[6] = this.debug[6]! & ~0xfn | cause | 0xffff0ff0n;
+    this.debug[6] = this.debug[6]! | cause | 0xffff0ff0n;
     this.raise(0, 1);
     return EXIT.exception;
   }
@@ -419,6 +430,17 @@ export class SoftwareProcessor implements Processor {
     this.breakpointVas.delete(va);
     this.blocks.breakpoints.delete(p);
     this.blocks.invalidate(p >>> 12);
+  }
+  setDebugRegister(number: number, value: bigint): void {
+    this.debug[number] = value;
+    if (number < 4 || number === 7) this.arm();
+  }
+  setWatch(watch: Watch): void { this.watches.add(watch); this.arm(); }
+  clearWatch(watch: Watch): void { this.watches.remove(watch); this.arm(); }
+  get watchHit(): Watch | undefined { return this.watches.hit; }
+  private arm(): void {
+    for (const va of this.watches.arm()) this.flushPage(va);
+    this.word(S.watching, this.watches.any ? 1 : 0);
   }
   counters(): Record<string, number> {
     const names = Object.fromEntries(Object.entries(EXIT).map(([k, v]) => [v, k]));

@@ -72,6 +72,8 @@ export const S = {
   jumpMarks: 240,
   /** u8 each: whether the view's jump cache may have an address in the lower half. */
   jumpLower: 244,
+  /** i32: not zero while accesses or instructions may be watched (watches.ts). */
+  watching: 248,
   regs: 0x100,
   fx: 0x1000,
   /** Page-crossing stores are gathered in `scratch`, page-crossing loads in `readScratch`. */
@@ -114,7 +116,7 @@ export const SLOT = {
 export const SEGMENT_SLOT = [SLOT.esBase, SLOT.csBase, SLOT.ssBase, SLOT.dsBase, SLOT.fsBase, SLOT.gsBase] as const;
 
 /** Exits handled inside processor.ts. */
-export const INTERNAL = { none: 0, decode: 100, stepped: 101, recheck: 102, undefined: 103, hot: 104 } as const;
+export const INTERNAL = { none: 0, decode: 100, stepped: 101, recheck: 102, undefined: 103, hot: 104, watched: 105 } as const;
 
 /** FXSAVE image inside S.fx (Intel SDM, FXSAVE 64-bit map). */
 export const FX = { fcw: 0, fsw: 2, ftw: 4, fop: 6, fip: 8, fdp: 16, mxcsr: 24, mxcsrMask: 28, st: 32, xmm: 160 } as const;

@@ -1,14 +1,14 @@
 // The debugger's hand on a vCPU, on the vCPU's own thread: answers the mailbox, holds, steps, keeps breakpoints and
 // the instruction trace. The thread's loop calls serve() whenever it has been kicked, and nothing else here on the
 // way of a vCPU that nobody debugs.
-import { ACCESS, VIEW } from '../cpu/processor-api.ts';
+import { ACCESS, VIEW, type Watch } from '../cpu/processor-api.ts';
 import { raiseAttention } from '../domain/memories.ts';
 import type { Vcpu } from '../domain/vcpu.ts';
 import { spaceOf } from '../mm/flush.ts';
 import { isOwned, PGT, typeCount, typeOf } from '../mm/frame-table.ts';
 import { type Space, withPageLock } from '../mm/space.ts';
-import { DEBUG, DEBUG_DATA_BYTES, DEBUG_STOP, type DebugStop, REGISTERS_BYTES, TRACE_MAX } from '../public/debug.ts';
-import { EBUSY, EFAULT, EINVAL, ENOSYS, EPERM } from '../public/errno.ts';
+import { DEBUG, DEBUG_DATA_BYTES, DEBUG_STOP, type DebugStop, REGISTERS_BYTES, TRACE_MAX, WATCH, WATCH_MAX, WATCHES_MAX } from '../public/debug.ts';
+import { EBUSY, EFAULT, EINVAL, ENOSPC, ENOSYS, EPERM } from '../public/errno.ts';
 import { InstructionRing } from './instruction-ring.ts';
 import { B, Mailbox } from './mailbox.ts';
 import { readRegisters, writeRegisters } from './registers.ts';
@@ -23,6 +23,7 @@ export class DebugAgent {
   /** Breakpoint under the first instruction after a stop: passed over once. */
   private passOver: bigint | undefined;
   private readonly breakpoints = new Set<bigint>();
+  private readonly watches = new Map<string, Watch>();
   private readonly v: Vcpu;
   private readonly box: Mailbox;
 
@@ -42,7 +43,8 @@ export class DebugAgent {
   }
   /** The vCPU has stopped by itself. */
   stop(reason: DebugStop): void {
-    this.passOver = this.v.processor.rip;
+    // Behind a watched access nothing of the next instruction has been looked at.
+    if (reason !== DEBUG_STOP.watch) this.passOver = this.v.processor.rip;
     this.hold(reason);
     this.box.bump(B.stops);
   }
@@ -89,11 +91,16 @@ export class DebugAgent {
       case DEBUG.writeMemory: return this.writeMemory(address, this.box.data.slice(0, length));
       case DEBUG.setBreakpoint: return this.setBreakpoint(address);
       case DEBUG.clearBreakpoint: this.clearBreakpoint(address); return 0;
+      case DEBUG.setWatch: return this.setWatch(address, length);
+      case DEBUG.clearWatch: return this.clearWatch(address, length);
+      case DEBUG.readWatch: return this.readWatch();
       case DEBUG.traceInstructions: return this.traceInstructions(Number(address));
       case DEBUG.readInstructions: return this.readInstructions(address);
       case DEBUG.counters: this.answer(new TextEncoder().encode(JSON.stringify(v.processor.counters()))); return 0;
       case DEBUG.release:
         for (const va of [...this.breakpoints]) this.clearBreakpoint(va);
+        for (const watch of this.watches.values()) v.processor.clearWatch(watch);
+        this.watches.clear();
         this.resume(false);
         return 0;
       default: return -ENOSYS;
@@ -158,6 +165,36 @@ export class DebugAgent {
   private clearBreakpoint(va: bigint): void {
     this.breakpoints.delete(va);
     this.v.processor.clearBreakpoint(va);
+  }
+
+  /** What the request's data says. */
+  private askedWatch(va: bigint, length: number): { key: string; watch: Watch } | undefined {
+    const { data } = this.box, kind = data[0]!, bytes = data[1]! | data[2]! << 8, reads = (kind & WATCH.read) !== 0, writes = (kind & WATCH.write) !== 0;
+    if (length !== 3 || bytes < 1 || bytes > WATCH_MAX || !reads && !writes) return undefined;
+    return { key: `${va} ${bytes} ${reads} ${writes}`, watch: { va, bytes, reads, writes } };
+  }
+  private setWatch(va: bigint, length: number): number {
+    const asked = this.askedWatch(va, length);
+    if (!asked) return -EINVAL;
+    if (this.watches.has(asked.key)) return 0;
+    if (this.watches.size >= WATCHES_MAX) return -ENOSPC;
+    this.watches.set(asked.key, asked.watch);
+    this.v.processor.setWatch(asked.watch);
+    return 0;
+  }
+  private clearWatch(va: bigint, length: number): number {
+    const key = this.askedWatch(va, length)?.key ?? '', watch = this.watches.get(key);
+    if (watch) this.v.processor.clearWatch(watch);
+    this.watches.delete(key);
+    return 0;
+  }
+  private readWatch(): number {
+    const hit = this.v.processor.watchHit, data = new Uint8Array(9);
+    if (!hit) return -EINVAL;
+    new DataView(data.buffer).setBigUint64(0, hit.va, true);
+    data[8] = (hit.reads ? WATCH.read : 0) | (hit.writes ? WATCH.write : 0);
+    this.answer(data);
+    return 0;
   }
 
   // ---- one instruction at a time

@@ -112,6 +112,10 @@ export class FakeProcessor implements Processor {
   fxrstor(): void {}
   setBreakpoint(): void {}
   clearBreakpoint(): void {}
+  setDebugRegister(number: number, value: bigint): void { this.debug[number] = value; }
+  setWatch(): void {}
+  clearWatch(): void {}
+  readonly watchHit = undefined;
   counters(): Record<string, number> { return {}; }
 }
 

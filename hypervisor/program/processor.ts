@@ -59,5 +59,5 @@ export class ProgramProcessor implements Processor {
   readonly step = (): number => 0;
   readonly loadSegment = (): number => 0;
   readonly setRoot = nothing; readonly flushTlb = nothing; readonly flushWritable = nothing; readonly flushPage = nothing; readonly invalidateCode = nothing;
-  readonly fxsave = nothing; readonly fxrstor = nothing; readonly setBreakpoint = nothing; readonly clearBreakpoint = nothing;
+  readonly fxsave = nothing; readonly fxrstor = nothing; readonly setBreakpoint = nothing; readonly clearBreakpoint = nothing; readonly setDebugRegister = nothing; readonly setWatch = nothing; readonly clearWatch = nothing; readonly watchHit = undefined;
 }

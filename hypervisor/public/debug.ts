@@ -27,12 +27,21 @@ export const DEBUG = {
   counters: 12,
   /** Breakpoints and holds of a debugger that has gone are undone. */
   release: 13,
+  /** Address; data: u8 WATCH, then u16 bytes (1 to WATCH_MAX). An access stops the vCPU with DEBUG_STOP.watch, behind its instruction. -ENOSPC beyond WATCHES_MAX. */
+  setWatch: 14, clearWatch: 15,
+  /** Data: u64 address and u8 WATCH of what DEBUG_STOP.watch was about; -EINVAL when there is none. */
+  readWatch: 16,
 } as const;
 export type DebugOperation = (typeof DEBUG)[keyof typeof DEBUG];
 
 /** Why a vCPU is held. */
-export const DEBUG_STOP = { none: 0, asked: 1, breakpoint: 2, step: 3, start: 4 } as const;
+export const DEBUG_STOP = { none: 0, asked: 1, breakpoint: 2, step: 3, start: 4, watch: 5 } as const;
 export type DebugStop = (typeof DEBUG_STOP)[keyof typeof DEBUG_STOP];
+
+/** Bits: which accesses are watched. */
+export const WATCH = { read: 1, write: 2 } as const;
+/** Bytes of one watch, and how many watches there may be on a vCPU. */
+export const WATCH_MAX = 4096, WATCHES_MAX = 64;
 
 /** Longest data of one request or answer. */
 export const DEBUG_DATA_BYTES = 4096;

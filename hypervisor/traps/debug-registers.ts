@@ -3,6 +3,7 @@
 import { ENODEV, EPERM } from '../public/errno.ts';
 import type { VcpuContext } from '../domain/vcpu-context.ts';
 import { addressOk } from '../mm/address.ts';
+import { BREAKPOINT_BYTES } from '../cpu/watches.ts';
 import { CR4 } from './pv-state.ts';
 
 const DR6_RESERVED_ZERO = 0xffff_ffff_0000_1000n, DR6_RESERVED_ONE = 0xffff_0ff0n;
@@ -29,18 +30,31 @@ function checkDr7(ctx: VcpuContext, value: bigint): bigint | undefined {
 /** 0, or -EPERM, -ENODEV as Xen's set_debugreg. */
 export function setDebugRegister(ctx: VcpuContext, number: number, value: bigint): number {
   const reg = resolve(ctx, number);
-  const { debug } = ctx.processor;
+  const { processor } = ctx;
   if (reg >= 0 && reg <= 3) {
     if (!addressOk(value)) return -EPERM;
-    debug[reg] = value;
+    processor.setDebugRegister(reg, value);
     return 0;
   }
-  if (reg === 6) { debug[6] = (value & ~DR6_RESERVED_ZERO) | DR6_RESERVED_ONE; return 0; }
+  if (reg === 6) { processor.setDebugRegister(6, (value & ~DR6_RESERVED_ZERO) | DR6_RESERVED_ONE); return 0; }
   if (reg !== 7) return -ENODEV;
   const control = checkDr7(ctx, value);
   if (control === undefined) return -EPERM;
-  debug[7] = control;
+  processor.setDebugRegister(7, control);
   return 0;
+}
+
+/** Bits of DR6 for an emulated access to ports; the processor knows only addresses. */
+export function portBreakpoints(ctx: VcpuContext, port: number, bytes: number): bigint {
+  const { debug } = ctx.processor, control = debug[7]!;
+  if ((control & 0xffn) === 0n || !debugExtensions(ctx)) return 0n;
+  let hits = 0n;
+  for (let n = 0; n < 4; n++) {
+    const enabled = (control >> BigInt(2 * n) & 3n) !== 0n, condition = control >> BigInt(16 + 4 * n) & 3n;
+    const width = BREAKPOINT_BYTES[Number(control >> BigInt(18 + 4 * n) & 3n)]!, start = Number(debug[n]!);
+    if (enabled && condition === IO_BREAKPOINT && start < port + bytes && start + width > port) hits |= 1n << BigInt(n);
+  }
+  return hits;
 }
 
 export function getDebugRegister(ctx: VcpuContext, number: number): bigint | undefined {

@@ -7,7 +7,7 @@ import { ownFrameIndex } from '../mm/address.ts';
 import { newBasePointer } from '../mm/base-pointer.ts';
 import { TRAP, injectGp, injectPageFault, injectTrap, injectUd } from './bounce.ts';
 import { cpuid } from './cpuid.ts';
-import { getDebugRegister, setDebugRegister } from './debug-registers.ts';
+import { getDebugRegister, portBreakpoints, setDebugRegister } from './debug-registers.ts';
 import { readPort } from './io-ports.ts';
 import { EFLAGS, REG, setArchCr2, setUpcallMask } from './mode.ts';
 import { readMsr, writeMsr } from './msr.ts';
@@ -159,23 +159,27 @@ const KERNEL_MODE: Partial<Record<PrivilegedName, Emulator>> = {
   clts, invd: refuse, wbinvd: ignore, mov_from_cr: movFromCr, mov_to_cr: movToCr, mov_from_dr: movFromDr, mov_to_dr: movToDr, rdmsr, wrmsr,
 };
 
+const PORT_ACCESS: ReadonlySet<PrivilegedName> = new Set(['in', 'out', 'ins', 'outs']);
+
 /** EXIT.privileged: emulates the instruction at rip or injects what the guest deserves. */
 export function emulatePrivileged(ctx: VcpuContext): void {
   const insn = ctx.processor.privileged;
   const emulator = ANY_MODE[insn.name] ?? (ctx.pv.kernelMode ? KERNEL_MODE[insn.name] : undefined) ?? refuse;
-  const at = ctx.processor.rip;
+  const { processor } = ctx, at = processor.rip, port = portOf(ctx, insn), ports = PORT_ACCESS.has(insn.name);
   const outcome = emulator(ctx, insn);
   switch (outcome) {
-    case 'done':
-      ctx.processor.rip = BigInt.asUintN(64, at + BigInt(insn.length));
-      // RFLAGS.TF: the trap after an instruction that ran here instead of in the processor.
-      if ((ctx.processor.rflags & EFLAGS.TF) !== 0n) {
-        ctx.processor.debug[6] = ctx.processor.debug[6]! | DR6_SINGLE_STEP;
-        injectTrap(ctx, TRAP.debug, -1);
-      }
+    case 'done': case 'repeat': {
+      if (outcome === 'done') processor.rip = BigInt.asUintN(64, at + BigInt(insn.length));
+      // The traps behind an instruction that ran here instead of in the processor.
+      const step = outcome === 'done' && (processor.rflags & EFLAGS.TF) !== 0n ? DR6_SINGLE_STEP : 0n;
+      const causes = step | (ports ? portBreakpoints(ctx, port, insn.bits / 8) : 0n);
+      if (causes === 0n) return;
+      processor.setDebugRegister(6, processor.debug[6]! | causes);
+      injectTrap(ctx, TRAP.debug, -1);
       return;
+    }
     case 'gp': injectGp(ctx); return;
     case 'ud': injectUd(ctx); return;
-    case 'fault': case 'repeat': return;
+    case 'fault': return;
   }
 }

@@ -117,6 +117,14 @@ describe.skipIf(!hasGdb)('gdb', () => {
     expect(out).toMatch(/0xffffffff81000030:\t6\n0xffffffff81000030:\t77\n/);
     expect(await stub.end()).toBe(0);
   });
+  test('watchpoints on the return address of work(): called, loaded, returned through', async () => {
+    const stub = await waitForGdb('count');
+    const out = gdb(stub.address, 'break *0xffffffff8100000c', 'continue', 'delete', 'set $slot = (long *) ($rsp - 8)', 'set var *$slot = 0',
+      'watch -l *$slot', 'continue', 'p/x $rip', 'delete', 'rwatch -l *$slot', 'continue', 'p/x $rip', 'delete', 'awatch -l *$slot', 'continue', 'p/x $rip', 'continue', 'p/x $rip', 'delete', 'detach');
+    expect(out).toMatch(/Old value = 0\nNew value = -2130706412\n/);
+    expect([...out.matchAll(/= 0xffffffff810000(..)\n/g)].map(m => m[1])).toEqual(['16', '1d', '14', '16']);
+    expect(await stub.end()).toBe(0);
+  });
   test('code that a debugger writes is the code that runs', async () => {
     const stub = await waitForGdb('count');
     // inc rbx becomes dec rbx.

@@ -13,13 +13,16 @@ const def = definer(strings);
 class StringContext {
   readonly x: Insn; readonly bytes: number; readonly wide: Bits;
   /** Step in bytes, signed by DF. */
-  readonly step: I64; readonly forward: I32;
+  readonly step: I64;
+  /** Whether elements may be done many at a time: forwards, and while nobody looks at single bytes. */
+  readonly bulk: I32;
   constructor(x: Insn) {
     this.x = x;
     this.bytes = x.bits / 8;
     this.wide = x.form.address === 'a32' ? 32 : 64;
-    this.forward = x.f.let(x.state32(S.flagsOther).and(FLAG.DF).eqz());
-    this.step = x.f.let(select(this.forward, i64(this.bytes), i64(-this.bytes)));
+    const forward = x.f.let(x.state32(S.flagsOther).and(FLAG.DF).eqz());
+    this.bulk = x.f.let(forward.and(x.state32(S.watching).eqz()));
+    this.step = x.f.let(select(forward, i64(this.bytes), i64(-this.bytes)));
   }
   private linear(offset: I64, base: I64): I64 { return this.x.f.let(offset.add(base).and(select(this.x.state32(S.compat), i64(0xffffffffn), i64(-1n)))); }
   source(write = false): I32 { return this.x.translate(this.linear(this.x.gpr(6, this.wide), this.x.slot(this.x.field8(R.segment))), write, this.bytes); }
@@ -61,7 +64,7 @@ repeated('movs', (s, rep) => {
   if (rep) {
     // A run within both pages, forwards, not reaching into itself, is one copy.
     const scratch = x.area + S.scratch;
-    f.if(s.forward.and(from.ltU(scratch).or(from.geU(scratch + 4096))).and(to.ltU(scratch).or(to.geU(scratch + 4096))), () => {
+    f.if(s.bulk.and(from.ltU(scratch).or(from.geU(scratch + 4096))).and(to.ltU(scratch).or(to.geU(scratch + 4096))), () => {
       f.set(n, f.let(s.count()));
       for (const p of [from, to]) f.if(n.get().gtU(s.room(p)), () => f.set(n, s.room(p)));
       f.if(to.sub(from).ltU(f.let(n.get().wrap().mul(s.bytes))), () => f.set(n, i64(1)));
@@ -81,7 +84,7 @@ repeated('stos', (s, rep) => {
   f.set(n, i64(1));
   if (rep) {
     const scratch = x.area + S.scratch;
-    f.if(s.forward.and(to.ltU(scratch).or(to.geU(scratch + 4096))), () => {
+    f.if(s.bulk.and(to.ltU(scratch).or(to.geU(scratch + 4096))), () => {
       f.set(n, f.let(s.count()));
       f.if(n.get().gtU(s.room(to)), () => f.set(n, s.room(to)));
     });

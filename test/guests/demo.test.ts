@@ -16,7 +16,6 @@ const have = new Map<GuestSource, string | null>();
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'xenolith-demo-'));
   for (const g of [CLOUD_KERNEL, BUSYBOX]) have.set(g, await guestFile(g));
-  if (process.env['XENOLITH_TEST_GUESTS']) process.env['XENOLITH_LARGE_DOWNLOADS'] = '1';
   have.set(GENERIC_KERNEL, await guestFile(GENERIC_KERNEL));
 }, 300_000);
 afterAll(() => { rmSync(dir, { recursive: true, force: true }); });

@@ -21,7 +21,6 @@ menuentry "Second" { linux /boot/vmlinuz console=hvc0 quiet chosen=second; initr
 let dir = '', grub: string | null = null, kernel: string | null = null, host: TestHost;
 
 beforeAll(async () => {
-  if (process.env['XENOLITH_TEST_GUESTS']) process.env['XENOLITH_LARGE_DOWNLOADS'] = '1';
   [grub, kernel] = [await guestFile(GRUB_XEN), await guestFile(GENERIC_KERNEL)];
   if (!grub || !kernel) { if (process.env['CI'] !== undefined) throw new Error('grub or the kernel could not be fetched'); return; }
   dir = mkdtempSync(join(tmpdir(), 'xenolith-grub-'));

@@ -6,7 +6,7 @@ import { readDeb } from '../../tools/image/deb.ts';
 import { defaultCacheDir, PackageCache } from '../../tools/image/packages.ts';
 
 export const CLOUD_KERNEL = { meta: 'linux-image-cloud-amd64', prefix: 'linux-image-', path: /^boot\/vmlinuz-/ };
-/** 70 MB: fetched only with XENOLITH_LARGE_DOWNLOADS set, then cached like the rest. */
+/** 70 MB: fetched only with XENOLITH_TEST_GUESTS or XENOLITH_LARGE_DOWNLOADS set, then cached like the rest. */
 export const GENERIC_KERNEL = { meta: 'linux-image-amd64', prefix: 'linux-image-', path: /^boot\/vmlinuz-/, large: true };
 export const GRUB_XEN = { name: 'grub-xen-host', path: /^usr\/lib\/grub-xen\/grub-x86_64-xen\.bin$/ };
 export const BUSYBOX = { name: 'busybox-static', path: /^(usr\/)?bin\/busybox$/ };
@@ -25,7 +25,7 @@ export async function guestFile(source: GuestSource): Promise<string | null> {
   const dir = join(defaultCacheDir(), 'guests'), target = join(dir, `${what}-${source.path.source.replace(/\W+/g, '_')}`);
   if (existsSync(target)) return target;
   if (process.env['XENOLITH_NO_DOWNLOAD']) return skip(what, 'not in the cache folder, and XENOLITH_NO_DOWNLOAD is set');
-  if (source.large === true && !process.env['XENOLITH_LARGE_DOWNLOADS']) return skip(what, 'a large package; set XENOLITH_LARGE_DOWNLOADS to fetch it once');
+  if (source.large === true && !process.env['XENOLITH_LARGE_DOWNLOADS'] && !process.env['XENOLITH_TEST_GUESTS']) return skip(what, 'a large package; set XENOLITH_LARGE_DOWNLOADS to fetch it once');
   try {
     const packages = new PackageCache(defaultCacheDir());
     const deb = 'name' in source ? await packages.fetch(source.name) : await packages.fetchDependency(source.meta, source.prefix);

@@ -1,6 +1,6 @@
 // Compares the processor with the host's own, instruction by instruction.
-//   node test/cpu/differential.ts [--count N] [--seed S] [--only REGEX] [--jobs N] [--sequences SHARE] [--show N] [--json]
-// With XENOLITH_JIT=force and --sequences 1 the translator's code is compared.
+//   node test/cpu/differential.ts [--count N] [--seed S] [--only REGEX] [--jobs N] [--sequences SHARE] [--states N] [--show N] [--json]
+// With XENOLITH_JIT=force the translator's code is compared: --states 64 --sequences 0.5 lets each translation run with many states.
 // Exits 0 when nothing differs, 1 on a difference, 2 when this host cannot run the native side.
 import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
@@ -14,7 +14,7 @@ import type { Report } from './differential/run.ts';
 const { values } = parseArgs({
   options: {
     count: { type: 'string', default: '100000' }, seed: { type: 'string', default: '1' }, only: { type: 'string' }, jobs: { type: 'string', default: '1' },
-    sequences: { type: 'string', default: '0.2' }, show: { type: 'string', default: '10' }, coverage: { type: 'boolean', default: false }, json: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false },
+    sequences: { type: 'string', default: '0.2' }, states: { type: 'string', default: '1' }, show: { type: 'string', default: '10' }, coverage: { type: 'boolean', default: false }, json: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false },
   },
 });
 const count = Number(values.count), seed = Number(values.seed), jobs = Number(values.jobs);
@@ -42,7 +42,7 @@ async function single(): Promise<number> {
   const start = performance.now();
   let last = start;
   try {
-    const r = await runCampaign(host, { seed, count, ...(values.only ? { only: new RegExp(`^(${values.only})$`) } : {}), sequences: Number(values.sequences) }, (done, differing) => {
+    const r = await runCampaign(host, { seed, count, ...(values.only ? { only: new RegExp(`^(${values.only})$`) } : {}), sequences: Number(values.sequences), states: Number(values.states) }, (done, differing) => {
       if (values.quiet || performance.now() - last < 5000) return;
       last = performance.now();
       console.error(`${done} cases, ${differing} differences`);

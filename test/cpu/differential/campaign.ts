@@ -7,17 +7,23 @@ import { CASE_WORDS, CODE_BYTES, MAX_CASES } from './layout.ts';
 import type { NativeHost } from './native.ts';
 import { nameOf, recipes, type Recipe } from './rows.ts';
 import type { Sample } from './report.ts';
-import { makeSequence, RUNS_PER_SEQUENCE, SEQUENCE_STRIDE, sequenceInputs } from './sequence.ts';
+import { makeSequence, SEQUENCE_STRIDE, sequenceInputs } from './sequence.ts';
 import type { Stage } from './stage.ts';
 
 /** 35 is coprime to the page size: cases come to lie across page ends. */
 const STRIDE = 35;
 const BATCH = MAX_CASES;
 const SEQUENCES = 512;
+/** Sequences run with several states each: later ones find their blocks decoded and linked. */
+const STATES_OF_SEQUENCE = 4;
+/** Where encodings that run with several states lie: far from each other, for their jumps. */
+const STATES_STRIDE = 515, STATES_AT = 200;
 /** Differences of one kind that are kept whole. */
 const SAMPLES_PER_KIND = 2;
 
-export interface CampaignOptions { seed: number; count: number; only?: RegExp; /** Share of cases that are sequences. */ sequences?: number }
+export interface CampaignOptions { seed: number; count: number; only?: RegExp; /** Share of cases that are sequences. */ sequences?: number;
+  /** States that an encoding runs with, one after the other; more than 1: without single steps, as translations want it. Sequences get four times as many. */
+  states?: number }
 export interface CampaignResult {
   cases: number; differing: number;
   /** Cases and differences by mnemonic. */
@@ -42,9 +48,12 @@ class BatchMaker {
   private readonly byMode: Record<'long' | 'compat', Recipe[]>;
   private readonly deck: Record<'long' | 'compat', Recipe[]> = { long: [], compat: [] };
   private readonly sequences: number;
+  private readonly states: number;
 
   constructor(o: CampaignOptions, stage: Stage) {
-    const chosen = o.only ? recipes.filter(x => o.only!.test(nameOf(x))) : recipes;
+    this.states = Math.max(1, Math.min(o.states ?? 1, BATCH / STATES_OF_SEQUENCE));
+    // What leaves by its nature, and what the host makes its own of, is single-stepped or nothing.
+    const possible = this.states > 1 ? recipes.filter(x => !x.segments && x.mnemonic !== 'privileged') : recipes, chosen = o.only ? possible.filter(x => o.only!.test(nameOf(x))) : possible;
     if (!chosen.length) throw new Error(`no instruction matches ${String(o.only)}`);
     this.maker = new CaseMaker(o.seed, stage);
     this.byMode = { long: chosen.filter(x => x.long), compat: chosen.filter(x => x.compat) };
@@ -62,12 +71,15 @@ class BatchMaker {
     const { maker, byMode } = this, { r } = maker, { input, code } = b;
     maker.nextBatch();
     const compat = b.compat = !byMode.long.length || byMode.compat.length > 0 && r.chance(0.25), sequence = b.sequence = r.chance(this.sequences);
-    b.count = Math.min(most, sequence ? SEQUENCES : BATCH);
+    const { states } = this, runs = sequence ? STATES_OF_SEQUENCE * states : states;
+    b.count = Math.min(most, sequence && states === 1 ? SEQUENCES : BATCH);
     code.fill(0xcc);
     for (let i = 0; i < b.count; i++) {
-      const meta = b.metas[i]!, base = i * CASE_WORDS, first = b.metas[i - i % RUNS_PER_SEQUENCE]!;
+      const meta = b.metas[i]!, base = i * CASE_WORDS, first = b.metas[i - i % runs]!, n = Math.floor(i / runs);
       if (sequence && first !== meta) sequenceInputs(maker, input, base, first.at, first.length, compat, first.undefinedFlags, meta);
-      else if (sequence) makeSequence(maker, input, base, code, i / RUNS_PER_SEQUENCE * SEQUENCE_STRIDE, compat, meta);
+      else if (sequence) makeSequence(maker, input, base, code, n * SEQUENCE_STRIDE, compat, meta);
+      else if (first !== meta) maker.again(input, base, first, meta);
+      else if (states > 1) maker.make(this.deal(compat ? 'compat' : 'long'), input, base, code, STATES_AT + n * STATES_STRIDE + r.below(8), compat, meta, true);
       else maker.make(this.deal(compat ? 'compat' : 'long'), input, base, code, i * STRIDE + r.below(8), compat, meta);
     }
   }

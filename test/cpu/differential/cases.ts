@@ -24,6 +24,7 @@ export interface Meta {
 export const newMeta = (recipe: Recipe): Meta => ({ recipe, length: 0, at: 0, step: true, compat: false, form: undefined, formIndex: -1, decoded: newDecoded(), undefinedFlags: -1, wild: false });
 
 const FLAG_BITS = 0x8d5;
+export const CLEAR = 0x8000;
 /** x87 control words. */
 const CONTROLS = [0x37f, 0x27f, 0x7f, 0x37f];
 /** Fresh states are cut from pools, which are filled anew after so many batches. */
@@ -33,6 +34,12 @@ const SPLIT_LOCKS = 0.02;
 const withinLine = (at: number, bits: boolean): number => bits ? at & ~7 : (at & 63) > 56 ? at - 8 : at;
 
 interface Place { window: number; focus: number }
+/** What an encoding asks of the states it runs with. */
+interface Steering {
+  readonly recipe: Recipe; readonly p0: Place; readonly p1: Place; readonly segmentBase: number; readonly addr: boolean;
+  /** Registers set for its operands: number, low and high word, one after the other. */
+  readonly registers: number[];
+}
 
 export class CaseMaker {
   readonly r: Random;
@@ -40,11 +47,14 @@ export class CaseMaker {
   /** A case that is of no use otherwise. */
   readonly spare: Uint32Array;
   private batches = 0;
+  private stays = false;
   private words: Uint32Array;
   private bytes: Uint8Array;
   private base = 0;
   private compat = false;
   private readonly scratch = new Uint32Array(2);
+  /** How the last encoding wants its states, for again(). */
+  private last: Steering | undefined;
 
   constructor(seed: number, stage: Stage) {
     this.r = new Random(seed);
@@ -91,7 +101,10 @@ export class CaseMaker {
     const fx = this.base + WORD.fx, w = this.words[fx]!, pending = (w >>> 16 & ~w & 0x3f) !== 0;
     this.words[fx] = (w & 0x7f7fffff) | (pending ? 0x80800000 : 0);
   }
-  private set(n: number, lo: number, hi = 0): void { this.words[this.base + WORD.gpr + 2 * n] = lo; this.words[this.base + WORD.gpr + 2 * n + 1] = hi; }
+  private set(n: number, lo: number, hi = 0): void {
+    this.last?.registers.push(n, lo, hi);
+    this.words[this.base + WORD.gpr + 2 * n] = lo; this.words[this.base + WORD.gpr + 2 * n + 1] = hi;
+  }
   private lo(n: number): number { return this.words[this.base + WORD.gpr + 2 * n]!; }
   private setWindow(i: number, p: Place): Place { this.words[this.base + WORD.window + 2 * i] = p.window; this.words[this.base + WORD.window + 2 * i + 1] = 0; return p; }
   /** 32 bits of window content at an address (which may lie outside: then nothing). */
@@ -116,9 +129,14 @@ export class CaseMaker {
   }
 
   // ---- encoding
-  /** One case of a recipe into words[base] and code[at]; `rip` is where code[at] will stand. */
-  make(recipe: Recipe, words: Uint32Array, base: number, code: Uint8Array, at: number, compat: boolean, meta: Meta): void {
+  /**
+   * One case of a recipe into words[base] and code[at]; `rip` is where code[at] will stand.
+   * @param stays never single-stepped: ends at the INT3 behind it, or where it jumps to
+   */
+  make(recipe: Recipe, words: Uint32Array, base: number, code: Uint8Array, at: number, compat: boolean, meta: Meta, stays = false): void {
     const { r } = this, m = recipe.mnemonic;
+    this.last = undefined;
+    this.stays = stays;
     this.begin(words, base, compat, recipe.fp);
     const wantsRegister = recipe.register && (!recipe.memory || r.chance(0.4));
     const lock = recipe.lockable && !wantsRegister ? r.chance(0.45) : m !== 'privileged' && m !== 'x87' && !recipe.segments && r.chance(0.005);
@@ -137,8 +155,8 @@ export class CaseMaker {
     if (compat && segment === 0x2e && !recipe.memory) segment = 0;
     if (compat && segment === 0x2e) segment = 0x3e; // code segments are not writable
     const segmentBase = segment === 0x64 ? FS_BASE : segment === 0x65 ? GS_BASE : 0;
-    if (segmentBase && (recipe.string || m === 'xlat')) { const n = m === 'xlat' ? 3 : 6; this.set(n, this.lo(n) - segmentBase); }
-    if (addr && recipe.string && r.chance(0.7)) for (const n of [1, 6, 7]) words[base + WORD.gpr + 2 * n + 1] = r.u32();
+    this.steerString(recipe, segmentBase, addr);
+    if (stays) this.last = { recipe, p0, p1, segmentBase, addr, registers: [] };
     let rep = 0;
     if (recipe.string) rep = r.pick([0, 0xf3, 0xf2, 0xf3]);
     else if (free && recipe.map === 0 && !recipe.lockable && !m.startsWith('loop') && r.chance(0.03)) rep = r.pick([0xf2, 0xf3]);
@@ -193,10 +211,12 @@ export class CaseMaker {
         if (letter === 'J' && size === 'z') n = 4;
         if (recipe.d64 && size === 'z' && opsize && !(rex & 8)) n = 2;
         if (m === 'enter') { if (size === 'b') emit(r.chance(0.5) ? 0 : r.chance(0.8) ? r.below(5) : r.below(256)); else { const v = r.below(1024); emit(v); emit(v >> 8); } continue; }
-        if (letter === 'J' && n === 4) { const v = r.range(-0x10000000, 0x10000000); emit(v); emit(v >> 8); emit(v >> 16); emit(v >> 24); continue; }
+        if (letter === 'J' && n === 4) { const v = stays && r.chance(0.7) ? this.codeTarget() - rip : r.range(-0x10000000, 0x10000000); emit(v); emit(v >> 8); emit(v >> 16); emit(v >> 24); continue; }
         const v = this.scratch;
         r.hard64(v, 0);
         if (n === 1 && r.chance(0.3)) v[0] = r.below(72);
+        // Not into itself, for ever.
+        if (stays && letter === 'J') v[0] = r.chance(0.5) ? r.range(16, 127) : r.range(-128, -16);
         for (let k = 0; k < n; k++) emit(k < 4 ? v[0]! >>> 8 * k : v[1]! >>> 8 * (k - 4));
       } else if (letter === 'O') {
         if (compat) target &= -1;
@@ -213,10 +233,34 @@ export class CaseMaker {
     meta.formIndex = meta.decoded.handler - SPECIAL_COUNT;
     meta.form = meta.decoded.handler === SPECIAL.undefined ? undefined : forms[meta.formIndex];
     const repeats = recipe.string && rep !== 0 || recipe.stackSegment; // a load of ss holds the trap back
-    meta.step = !repeats && (recipe.stepped || r.chance(0.8));
+    meta.step = !stays && !repeats && (recipe.stepped || r.chance(0.8));
     words[base + WORD.rip] = rip; words[base + WORD.rip + 1] = 0;
     if (meta.step) words[base + WORD.rflags]! |= 0x100;
     if (compat) for (let n = 0; n < 16; n++) words[base + WORD.gpr + 2 * n + 1] = 0;
+  }
+
+  /** The encoding that was made last, with `stays`, once more with another state. */
+  again(words: Uint32Array, base: number, first: Meta, meta: Meta): void {
+    const { last } = this;
+    if (!last) throw new Error('nothing was made that can be made again');
+    const { recipe, p0, p1 } = last;
+    this.last = undefined;
+    this.begin(words, base, first.compat, recipe.fp);
+    this.setWindow(0, p0);
+    this.setWindow(1, p1);
+    this.implicit(recipe, p0, p1);
+    this.steerString(recipe, last.segmentBase, last.addr);
+    for (let i = 0; i < last.registers.length; i += 3) this.set(last.registers[i]!, last.registers[i + 1]!, last.registers[i + 2]!);
+    this.last = last;
+    words[base + WORD.rip] = CODE + first.at; words[base + WORD.rip + 1] = 0;
+    if (first.compat) for (let n = 0; n < 16; n++) words[base + WORD.gpr + 2 * n + 1] = 0;
+    Object.assign(meta, first);
+  }
+  /** String instructions address by rsi whatever the prefixes; with 32-bit addresses the upper halves count for nothing. */
+  private steerString(recipe: Recipe, segmentBase: number, addr: boolean): void {
+    const { r, words, base } = this;
+    if (segmentBase && (recipe.string || recipe.mnemonic === 'xlat')) { const n = recipe.mnemonic === 'xlat' ? 3 : 6; this.set(n, this.lo(n) - segmentBase); }
+    if (addr && recipe.string && r.chance(0.7)) for (const n of [1, 6, 7]) words[base + WORD.gpr + 2 * n + 1] = r.u32();
   }
 
   /** Registers that the last memory operand's address was formed from. */
@@ -285,7 +329,8 @@ export class CaseMaker {
     return -1;
   }
 
-  private codeTarget(): number { return CODE + this.r.below(0x20000); }
+  /** Cases that stay lie in front of CLEAR, so that a jump to behind it meets INT3. */
+  private codeTarget(): number { return this.stays ? CODE + CLEAR + this.r.below(0x20000 - CLEAR) : CODE + this.r.below(0x20000); }
 
   /** Steers what the instruction uses without naming it. */
   private implicit(recipe: Recipe, p0: Place, p1: Place): void {

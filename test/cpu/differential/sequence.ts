@@ -7,8 +7,6 @@ import { ARITHMETIC, isShift, undefinedAfter, undefinedAfterShift } from './mask
 import { recipes, type Recipe } from './rows.ts';
 
 export const SEQUENCE_STRIDE = 600;
-/** Cases that run one sequence, with different registers: later ones find its blocks translated and linked. */
-export const RUNS_PER_SEQUENCE = 4;
 const CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800;
 const CONDITION = [OF, CF, ZF, CF | ZF, SF, PF, SF | OF, ZF | SF | OF];
 

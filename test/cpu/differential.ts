@@ -1,6 +1,7 @@
 // Compares the processor with the host's own, instruction by instruction.
-//   node test/cpu/differential.ts [--count N] [--seed S] [--only REGEX] [--jobs N] [--sequences SHARE] [--states N] [--show N] [--json]
+//   node test/cpu/differential.ts [--count N] [--seed S] [--only REGEX] [--jobs N] [--sequences SHARE] [--states N] [--show N] [--every SECONDS] [--json]
 // With XENOLITH_JIT=force the translator's code is compared: --states 64 --sequences 0.5 lets each translation run with many states.
+// Progress, and differences as they are found, go to stderr; SIGTERM and SIGINT end a run with its summary.
 // Exits 0 when nothing differs, 1 on a difference, 2 when this host cannot run the native side.
 import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
@@ -14,7 +15,7 @@ import type { Report } from './differential/run.ts';
 const { values } = parseArgs({
   options: {
     count: { type: 'string', default: '100000' }, seed: { type: 'string', default: '1' }, only: { type: 'string' }, jobs: { type: 'string', default: '1' },
-    sequences: { type: 'string', default: '0.2' }, states: { type: 'string', default: '1' }, show: { type: 'string', default: '10' }, coverage: { type: 'boolean', default: false }, json: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false },
+    sequences: { type: 'string', default: '0.2' }, states: { type: 'string', default: '1' }, show: { type: 'string', default: '10' }, every: { type: 'string', default: '5' }, coverage: { type: 'boolean', default: false }, json: { type: 'boolean', default: false }, quiet: { type: 'boolean', default: false },
   },
 });
 const count = Number(values.count), seed = Number(values.seed), jobs = Number(values.jobs);
@@ -40,12 +41,15 @@ async function single(): Promise<number> {
   const host = NativeHost.open();
   if (typeof host === 'string') { console.error(`differential: skipped, ${host}`); return 2; }
   const start = performance.now();
+  const stop = new AbortController();
   let last = start;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
   try {
-    const r = await runCampaign(host, { seed, count, ...(values.only ? { only: new RegExp(`^(${values.only})$`) } : {}), sequences: Number(values.sequences), states: Number(values.states) }, (done, differing) => {
-      if (values.quiet || performance.now() - last < 5000) return;
+    const r = await runCampaign(host, { seed, count, ...(values.only ? { only: new RegExp(`^(${values.only})$`) } : {}), sequences: Number(values.sequences), states: Number(values.states), signal: stop.signal,
+      found: s => { if (!values.quiet) console.error(`seed ${seed}: ${describeSample(s)}\n`); } }, (done, differing) => {
+      if (values.quiet || performance.now() - last < Number(values.every) * 1000) return;
       last = performance.now();
-      console.error(`${done} cases, ${differing} differences`);
+      console.error(`${new Date().toISOString()} seed ${seed}: ${done} cases, ${differing} differences`);
     });
     if (values.json) console.log(JSON.stringify(report(r))); else summary(r, (performance.now() - start) / 1000);
     return r.differing ? 1 : 0;

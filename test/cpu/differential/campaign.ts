@@ -23,7 +23,11 @@ const SAMPLES_PER_KIND = 2;
 
 export interface CampaignOptions { seed: number; count: number; only?: RegExp; /** Share of cases that are sequences. */ sequences?: number;
   /** States that an encoding runs with, one after the other; more than 1: without single steps, as translations want it. Sequences get four times as many. */
-  states?: number }
+  states?: number;
+  /** Ends the campaign behind the batch in work. */
+  signal?: AbortSignal;
+  /** Told of each difference whose sample is kept. */
+  found?: (s: Sample) => void }
 export interface CampaignResult {
   cases: number; differing: number;
   /** Cases and differences by mnemonic. */
@@ -42,6 +46,7 @@ interface Batch { readonly place: number; readonly code: Uint8Array; readonly in
 
 const bytesOf = (w: Uint32Array): Uint8Array => new Uint8Array(w.buffer, w.byteOffset, w.byteLength);
 
+const X87_WEIGHT = 6;
 /** Makes batches: every recipe comes up as often as any other. */
 class BatchMaker {
   readonly maker: CaseMaker;
@@ -56,7 +61,9 @@ class BatchMaker {
     const possible = this.states > 1 ? recipes.filter(x => !x.segments && x.mnemonic !== 'privileged') : recipes, chosen = o.only ? possible.filter(x => o.only!.test(nameOf(x))) : possible;
     if (!chosen.length) throw new Error(`no instruction matches ${String(o.only)}`);
     this.maker = new CaseMaker(o.seed, stage);
-    this.byMode = { long: chosen.filter(x => x.long), compat: chosen.filter(x => x.compat) };
+    // A row of x87's stands for dozens of instructions.
+    const weighted = chosen.flatMap(x => x.mnemonic === 'x87' ? Array.from({ length: X87_WEIGHT }, () => x) : [x]);
+    this.byMode = { long: weighted.filter(x => x.long), compat: weighted.filter(x => x.compat) };
     this.sequences = o.sequences ?? 0.2;
   }
   private deal(mode: 'long' | 'compat'): Recipe {
@@ -111,7 +118,9 @@ export async function runCampaign(host: NativeHost, o: CampaignOptions, progress
       kinds.set(kind, seen + 1);
       if (seen >= SAMPLES_PER_KIND) continue;
       const cut = (w: Uint32Array): Uint32Array => w.slice(base, base + CASE_WORDS);
-      result.samples.push({ name, what, bytes: code.slice(meta.at, meta.at + meta.length), compat, step: meta.step, input: cut(input), ours: cut(ours), host: cut(theirs) });
+      const sample: Sample = { name, what, bytes: code.slice(meta.at, meta.at + meta.length), compat, step: meta.step, input: cut(input), ours: cut(ours), host: cut(theirs) };
+      result.samples.push(sample);
+      o.found?.(sample);
     }
     result.cases += count;
     progress?.(result.cases, result.differing);
@@ -120,7 +129,7 @@ export async function runCampaign(host: NativeHost, o: CampaignOptions, progress
   let now = batches[0]!, next = batches[1]!;
   prepare(now);
   start(now);
-  while (now.count) {
+  while (now.count && !o.signal?.aborted) {
     guest.loadCode(now.code);
     for (let i = 0; i < now.count; i++) guest.run(now.input, ours, i * CASE_WORDS);
     prepare(next);
@@ -130,6 +139,7 @@ export async function runCampaign(host: NativeHost, o: CampaignOptions, progress
     compare(now);
     [now, next] = [next, now];
   }
+  await now.done;
   result.counters = guest.cpu.counters();
   return result;
 }

@@ -16,7 +16,7 @@ export const BLOCK = [0x31, 0xf6, 0xbf, 0x01, 0x00, 0x00, 0x00, 0xb8, 0x1d, 0x00
 export const shutdown = (reason: number): number[] => [0x6a, reason, 0x48, 0x89, 0xe6, 0xbf, 0x02, 0x00, 0x00, 0x00, 0xb8, 0x1d, 0x00, 0x00, 0x00, 0x0f, 0x05];
 
 /** An ELF file with Xen notes around this code. */
-export const smallKernel = (code: number[]): Buffer => makeElf({
-  entry: VIRT_BASE + LOAD_AT, loads: [{ vaddr: VIRT_BASE + LOAD_AT, paddr: LOAD_AT, data: Uint8Array.from(code), memSize: 4096 }],
+export const smallKernel = (code: number[], memSize = 4096): Buffer => makeElf({
+  entry: VIRT_BASE + LOAD_AT, loads: [{ vaddr: VIRT_BASE + LOAD_AT, paddr: LOAD_AT, data: Uint8Array.from(code), memSize }],
   notes: [[NOTE.guestOs, 'linux'], [NOTE.xenVersion, 'xen-3.0'], [NOTE.virtBase, VIRT_BASE], [NOTE.paddrOffset, 0n], [NOTE.entry, VIRT_BASE + LOAD_AT], [NOTE.loader, 'generic'], [NOTE.pae, 'yes']],
 });

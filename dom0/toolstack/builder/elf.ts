@@ -29,7 +29,7 @@ export function isElf(bytes: Uint8Array): boolean {
   return bytes.length >= 4 && bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46;
 }
 
-const outside = (what: string): BuilderError => new BuilderError('kernel-corrupt', `is a damaged ELF file: its ${what} lies outside the file`);
+const outside = (what: string): BuilderError => new BuilderError('kernel-corrupt', `is a damaged ELF file: its ${what} lies outside the file; fetch or copy it again`);
 
 /** A range of the file, as 64-bit numbers from its own headers. */
 function slice(bytes: Uint8Array, offset: bigint, size: bigint, what: string): Uint8Array {

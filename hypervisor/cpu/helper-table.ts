@@ -31,6 +31,8 @@ export function runHelper(cpu: SoftwareProcessor, id: number, rec: number, p: nu
     case HELPER.describe: cpu.segments.describe(p); return 0;
     case HELPER.decimal: decimal(cpu, p); return 0;
     case HELPER.stringCompare: stringCompare(cpu, rec, p); return 0;
+    case HELPER.lockBus: cpu.lockBus(p); return 0;
+    case HELPER.unlockBus: cpu.unlockBus(p); return 0;
     case HELPER.x87: return x87Instruction(cpu, rec, p !== 0);
     case HELPER.x87Wait: return x87Wait(cpu, rec);
     case HELPER.fxsave: return saveImage(cpu, p, formOf(cpu, rec).bits === 64);

@@ -2,6 +2,7 @@
 // so the same definition serves any binding of its operands. This is the dynamic binding: operands are fields of a
 // pre-decoded record and the result is one interpreter handler.
 import { EXIT } from './processor-api.ts';
+import { HELPER } from './helpers.ts';
 import { FLAG, FX, S, SLOT, TLB_BYTES } from './state.ts';
 import { R, RECORD_BYTES } from './record.ts';
 import {
@@ -419,11 +420,18 @@ export class Insn {
     if (memory && (memory.access === 'w' || memory.access === 'rw')) this.commit(this.pointer!);
     this.next();
   }
-  /** Read-modify-write as a compare-exchange loop when aligned; plainly when not (see CAVEATS). */
+  /** What a locked instruction does at its operand, with all other vCPUs of this memory outside guest code. */
+  alone(body: () => void): void {
+    const { f } = this, p = this.pointer!, shared = (): I32 => this.state32(S.siblings);
+    f.if(shared(), () => this.helper(HELPER.lockBus, p));
+    body();
+    this.commit(p);
+    f.if(shared(), () => this.helper(HELPER.unlockBus, p));
+  }
+  /** Read-modify-write as a compare-exchange loop when aligned, alone when not. */
   private defineAtomic(definition: (x: Insn) => void, bits: Bits): void {
     const { f } = this, p = this.pointer!, bytes = bits / 8;
-    if (bits === 128) { definition(this); this.commit(p); this.next(); return; }
-    const plain = (): void => { definition(this); this.commit(p); };
+    const plain = (): void => this.alone(() => definition(this));
     const atomic = (): void => f.loop(again => {
       const old = f.let(this.loadInt(p, bits));
       this.locked = old;
@@ -438,7 +446,6 @@ export class Insn {
       if (flags) this.setFlags(...flags);
     });
     f.if(bytes === 1 ? i32(1) : p.and(bytes - 1).eqz().and(p.ne(this.area + S.scratch)), atomic, plain);
-    if (bytes === 1) { /* a byte never crosses a page */ }
     this.next();
   }
 }

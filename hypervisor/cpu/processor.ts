@@ -2,6 +2,7 @@
 // State lives in the domain's memory (state.ts); this object is only a way to reach it, one per vCPU thread.
 import { ACCESS, EXIT, VIEW, type Access, type PrivilegedInstruction, type Processor, type ProcessorHost, type View, type Watch } from './processor-api.ts';
 import { BlockCache } from './blocks.ts';
+import { BusLock } from './bus-lock.ts';
 import { privilegedInstructions, SPECIAL } from './decode.ts';
 import { composeFlags, splitFlags } from './flags.ts';
 import { CODE, PAGE_BYTES, type MemoryLayout } from './layout.ts';
@@ -58,6 +59,7 @@ export class SoftwareProcessor implements Processor {
   readonly blocks: BlockCache;
   private readonly translator: Translator | undefined;
   private readonly siblings: SiblingCode | undefined;
+  private readonly bus: BusLock | undefined;
   private readonly words: Int32Array;
   private readonly longs: BigUint64Array;
   private readonly slots: BigUint64Array;
@@ -91,7 +93,9 @@ export class SoftwareProcessor implements Processor {
     this.blocks = new BlockCache(this.bytes, this.view, area, o.layout.codeMap, () => this.flushWritable());
     // They name records, which will be others from then on.
     this.blocks.onEmpty = () => { this.flushJumps(VIEW.kernel); this.flushJumps(VIEW.user); };
+    this.word(S.siblings, o.layout.vcpus > 1 ? 1 : 0);
     if (o.layout.vcpus > 1) {
+      this.bus = new BusLock(buffer, o.vcpu, o.layout.vcpus);
       this.siblings = new SiblingCode(this.view, o.vcpu, o.layout.vcpus, {
         dropFrames: (frame, stride) => { for (let f = frame; f < o.layout.end; f += stride) this.blocks.drop(f); },
       });
@@ -182,6 +186,20 @@ export class SoftwareProcessor implements Processor {
     this.word(S.current, 0);
     this.word(S.exit, INTERNAL.none);
   }
+  /** For locked instructions (bus-lock.ts). An operand across pages is gathered anew, now that nobody changes it. */
+  lockBus(p: number): void {
+    this.bus?.take();
+    const { area, bytes, view } = this;
+    if (p !== area + S.scratch) return;
+    const first = view.getUint32(area + S.crossFirst, true), second = view.getUint32(area + S.crossSecond, true), room = view.getUint32(area + S.crossFirstBytes, true), rest = view.getUint32(area + S.crossBytes, true) - room;
+    bytes.copyWithin(p, first, first + room);
+    bytes.copyWithin(p + room, second, second + rest);
+  }
+  /** The operand is in its place: what completes a page-crossing store behind the instruction has nothing left to do. */
+  unlockBus(p: number): void {
+    if (p === this.area + S.scratch) { this.word(S.crossFirstBytes, 0); this.word(S.crossBytes, 0); }
+    this.bus?.release();
+  }
   slotValue(offset: number): bigint { return this.slots[offset / 8]!; }
   setSlotValue(offset: number, v: bigint): void { this.slots[offset / 8] = BigInt.asUintN(64, v); }
 
@@ -246,7 +264,12 @@ export class SoftwareProcessor implements Processor {
     this.view.setUint16(record + R.handler, SPECIAL.fallthrough, true);
     this.view.setUint16(record + R.offset, offset, true);
     this.word(S.exit, INTERNAL.none);
-    this.wasm.run(record);
+    this.runGuest(record);
+  }
+  private runGuest(record: number): void {
+    if (!this.bus) { this.wasm.run(record); return; }
+    this.bus.enter();
+    try { this.wasm.run(record); } finally { this.bus.leave(); }
   }
 
   /** After guest code came back: makes rip right for the exit, and says which exit it is. */
@@ -294,7 +317,7 @@ export class SoftwareProcessor implements Processor {
     if (!record) return EXIT.exception;
     this.word(S.selfAttention, 1);
     this.word(S.exit, INTERNAL.none);
-    this.wasm.run(record);
+    this.runGuest(record);
     this.word(S.selfAttention, 0);
     const exit = this.settle();
     return exit === INTERNAL.stepped || exit === EXIT.attention || exit === INTERNAL.none || exit === INTERNAL.decode ? 0 : exit;
@@ -448,7 +471,7 @@ export class SoftwareProcessor implements Processor {
       ...Object.fromEntries([...this.exitCounts].map(([e, n]) => [`exit_${names[e] ?? e}`, n])),
       tlb_walks: this.words[S.walks / 4]! >>> 0, lookups: this.words[S.lookups / 4]! >>> 0,
       blocks_decoded: this.blocks.decoded, blocks_dropped: this.blocks.dropped, cache_emptied: this.blocks.emptied, instructions_decoded: this.blocks.instructions,
-      ...this.siblings && { sibling_code_posted: this.siblings.posted, sibling_code_read: this.siblings.read },
+      ...this.siblings && { sibling_code_posted: this.siblings.posted, sibling_code_read: this.siblings.read, bus_locks: this.bus!.taken },
       ...this.translator?.counters(),
     };
   }

@@ -74,6 +74,8 @@ export const S = {
   jumpLower: 244,
   /** i32: not zero while accesses or instructions may be watched (watches.ts). */
   watching: 248,
+  /** i32: not zero where other vCPUs share the memory. */
+  siblings: 252,
   regs: 0x100,
   fx: 0x1000,
   /** Page-crossing stores are gathered in `scratch`, page-crossing loads in `readScratch`. */
@@ -84,6 +86,8 @@ export const S = {
   stepRecords: 0x3040,
   /** Mail from sibling vCPUs (sibling-code.ts): i32 not zero when there is some, then the bit maps of MAIL. */
   mail: 0x4000,
+  /** i32 each, see bus-lock.ts; the lock is vCPU 0's. */
+  inGuest: 0x4100, busLock: 0x4140,
   tlbs: 0x10000,
   jumpCaches: 0x40000,
   /** u8: not zero where the view's jump cache may have an address in a page with these low 12 bits of page number. */

@@ -127,18 +127,22 @@ def('xlat', '', x => {
 def('cmpxchg8b', 'rw', x => {
   const { f } = x, p = x.pointer!, b = x.bits;
   if (b === 64) {
-    const low = f.let(ld64(p)), high = f.let(ld64(p, 8));
-    const same = f.let(low.eq(x.gpr(0)).and(high.eq(x.gpr(2))));
-    f.if(same, () => { f.st64(p, x.gpr(3)); f.st64(p, x.gpr(1), 8); }, () => { x.setGpr(0, low); x.setGpr(2, high); });
-    setZero(x, same);
+    const exchange = (): void => {
+      const low = f.let(ld64(p)), high = f.let(ld64(p, 8));
+      const same = f.let(low.eq(x.gpr(0)).and(high.eq(x.gpr(2))));
+      f.if(same, () => { f.st64(p, x.gpr(3)); f.st64(p, x.gpr(1), 8); }, () => { x.setGpr(0, low); x.setGpr(2, high); });
+      setZero(x, same);
+    };
+    if (x.form.lock) x.alone(exchange); else exchange();
     return;
   }
   const expected = f.let(x.gpr(2, 32).shl(32).or(x.gpr(0, 32))), wanted = f.let(x.gpr(1, 32).shl(32).or(x.gpr(3, 32)));
   const old = f.local('i64');
-  f.if(p.and(7).eqz().and(p.ne(x.area + S.scratch)), () => f.set(old, f.cmpxchg(64, p, expected, wanted)), () => {
+  const exchange = (): void => {
     f.set(old, ld64(p));
     f.if(old.get().eq(expected), () => f.st64(p, wanted));
-  });
+  };
+  f.if(p.and(7).eqz().and(p.ne(x.area + S.scratch)), () => f.set(old, f.cmpxchg(64, p, expected, wanted)), () => { if (x.form.lock) x.alone(exchange); else exchange(); });
   const same = f.let(old.get().eq(expected));
   f.if(same.eqz(), () => { x.setGpr(0, old.get(), 32); x.setGpr(2, old.get().shrU(32), 32); });
   setZero(x, same);

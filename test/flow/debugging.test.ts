@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeElf } from '../../dom0/toolstack/builder/make-elf.ts';
+import { hasGdb, runGdb, serveGdb } from './gdb.ts';
 import { framePacket } from '../../dom0/debug/gdb-packets.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -47,19 +48,7 @@ const run = (tool: 'xl' | 'host', ...args: string[]) => {
 const xl = (...args: string[]) => run('xl', ...args);
 const xenolith = (...args: string[]) => run('host', ...args);
 
-/** `xenolith gdb` in the background, ready to be connected to. */
-async function waitForGdb(domain: string, ...args: string[]): Promise<{ address: string; said: () => string; end: () => Promise<number | null> }> {
-  const child = spawn(process.execPath, [join(root, 'tools/host/index.ts'), 'gdb', domain, ...args], { env: env(), cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
-  const ended = new Promise<number | null>(resolve => child.on('exit', resolve));
-  child.stderr!.on('data', data => { said += String(data); });
-  const address = await new Promise<string>((resolve, reject) => {
-    let text = '';
-    child.stdout!.on('data', data => { text += String(data); const match = /^target remote (.*)\n/.exec(text); if (match) resolve(match[1]!); });
-    void ended.then(code => reject(new Error(`xenolith gdb ended (${code}): ${said}`)));
-  });
-  return { address, said: () => said, end: () => { child.kill('SIGINT'); return ended; } };
-}
+const waitForGdb = (domain: string, ...args: string[]) => serveGdb(env(), domain, ...args);
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'debug-'));
@@ -80,11 +69,8 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const hasGdb = spawnSync('gdb', ['--version']).status === 0;
 if (!hasGdb) process.stderr.write('SKIPPED: the tests of the gdb stub with gdb itself, because there is no gdb on this machine (apt-get install gdb)\n');
-/** Lines that gdb prints for these commands. */
-const gdb = (address: string, ...commands: string[]): string =>
-  spawnSync('gdb', ['-nx', '-batch', '-ex', 'set architecture i386:x86-64', '-ex', `target remote ${address}`, ...commands.flatMap(c => ['-ex', c])], { encoding: 'utf8', timeout: 40_000, cwd: dir }).stdout;
+const gdb = (address: string, ...commands: string[]): string => runGdb(address, commands);
 
 describe.skipIf(!hasGdb)('gdb', () => {
   test('attaches before the first instruction of a paused domain, steps, reads registers of every kind', async () => {

@@ -1,6 +1,6 @@
 // FPREM, FPREM1, FSCALE, FXTRACT, FRNDINT: operations that take an operand's exponent apart.
 
-import { DE, IE, PE, ZE } from '../softfloat/flags.ts';
+import { DE, IE, PE, UE, ZE } from '../softfloat/flags.ts';
 import { bitLength } from '../softfloat/bits.ts';
 import { toIntegral } from '../softfloat/sse-convert.ts';
 import { TARGET_80 } from '../softfloat/round.ts';
@@ -31,7 +31,9 @@ export function remainder(a: Unpacked, b: Unpacked, nearest: boolean, env: Envir
   if (special) return { ...special, conditions: undefined };
   if (a.kind === KIND.infinity || b.kind === KIND.zero) return { ...invalid(), conditions: undefined };
   const flags = denormalFlag(a, b);
-  if (a.kind === KIND.zero || b.kind === KIND.infinity) return { ...same(a, env, flags), conditions: 0 };
+  if (a.kind === KIND.zero) return { ...same(a, env, flags), conditions: 0 };
+  // Left as it is: a denormal does not even underflow, which it does where a finite divisor is larger.
+  if (b.kind === KIND.infinity) return { ...same(a, { ...env, masks: env.masks | UE }, flags), conditions: 0 };
   const distance = leading(a) - leading(b);
   if (distance < -1) return { ...same(a, env, flags), conditions: 0 };
   if (distance >= 64) return partial(a, b, distance, env, flags);

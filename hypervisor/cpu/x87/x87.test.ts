@@ -97,6 +97,17 @@ describe('arithmetic', () => {
     expect(steps).toBeGreaterThan(10);
     expect(popDouble()).toBe(2);
   });
+  test('fprem: a denormal divided by infinity stays as it is, even with underflow unmasked; by a larger number it underflows', () => {
+    for (const [divisor, exponent, flags] of [[Infinity, 0x8000, 2], [1, 0xe000, 0x12]] as const) for (const modrm of [0xf8, 0xf5]) {
+      state.reset();
+      push(divisor);
+      push(0);
+      state.write(0, { se: 0x8000, significand: 0x7ffffffff0000000n });
+      control(FCW_INITIAL & ~0x10);
+      run(0xd9, modrm);
+      expect([state.read(0).se, state.status & 0x3f]).toEqual([exponent, flags]);
+    }
+  });
   test('packed decimal goes out as it came in', () => {
     const bytes = new Uint8Array([0x21, 0x43, 0x65, 0x87, 0x09, 0x21, 0x43, 0x65, 0x87, 0x80]);
     run(0xdf, 0x26, { bytes });

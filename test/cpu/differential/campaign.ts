@@ -83,7 +83,7 @@ class BatchMaker {
     code.fill(0xcc);
     for (let i = 0; i < b.count; i++) {
       const meta = b.metas[i]!, base = i * CASE_WORDS, first = b.metas[i - i % runs]!, n = Math.floor(i / runs);
-      if (sequence && first !== meta) sequenceInputs(maker, input, base, first.at, first.length, compat, first.undefinedFlags, meta);
+      if (sequence && first !== meta) sequenceInputs(maker, input, base, first, meta);
       else if (sequence) makeSequence(maker, input, base, code, n * SEQUENCE_STRIDE, compat, meta);
       else if (first !== meta) maker.again(input, base, first, meta);
       else if (states > 1) maker.make(this.deal(compat ? 'compat' : 'long'), input, base, code, STATES_AT + n * STATES_STRIDE + r.below(8), compat, meta, true);

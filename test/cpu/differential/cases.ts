@@ -18,10 +18,19 @@ export interface Meta {
   decoded: Decoded;
   /** Flags that its last instruction leaves undefined; -1: work it out from the recipe (masks.ts). */
   undefinedFlags: number;
+  /** The same where it ended by a fault: of a sequence, anywhere. */
+  faultFlags: number;
   /** Memory operand's displacement is unsteered. */
   wild: boolean;
 }
-export const newMeta = (recipe: Recipe): Meta => ({ recipe, length: 0, at: 0, step: true, compat: false, form: undefined, formIndex: -1, decoded: newDecoded(), undefinedFlags: -1, wild: false });
+export const newMeta = (recipe: Recipe): Meta => ({ recipe, length: 0, at: 0, step: true, compat: false, form: undefined, formIndex: -1, decoded: newDecoded(), undefinedFlags: -1, faultFlags: 0, wild: false });
+
+/** Where a sequence's memory operands go: it forms their addresses from registers whose values it keeps (sequence.ts). */
+export interface Operands {
+  place(recipe: Recipe): Place;
+  /** Value of a register that is kept; undefined for others. */
+  value(register: number): number | undefined;
+}
 
 const FLAG_BITS = 0x8d5;
 export const CLEAR = 0x8000;
@@ -29,11 +38,12 @@ export const CLEAR = 0x8000;
 const CONTROLS = [0x37f, 0x27f, 0x7f, 0x37f];
 /** Fresh states are cut from pools, which are filled anew after so many batches. */
 const POOL_BATCHES = 64;
-/** Share of locked operands that may cross a cache line. Hosts that hold such locks back (Linux: split_lock_detect) take up to a second for one. */
+/** Share of locked operands that may cross a cache line, where they are run once. Hosts that hold such locks back (Linux: split_lock_detect) take up to a second for one. */
 const SPLIT_LOCKS = 0.02;
 const withinLine = (at: number, bits: boolean): number => bits ? at & ~7 : (at & 63) > 56 ? at - 8 : at;
 
-interface Place { window: number; focus: number }
+/** An operand's place, and its window's. */
+export interface Place { window: number; focus: number }
 /** What an encoding asks of the states it runs with. */
 interface Steering {
   readonly recipe: Recipe; readonly p0: Place; readonly p1: Place; readonly segmentBase: number; readonly addr: boolean;
@@ -114,8 +124,6 @@ export class CaseMaker {
   }
   private poke64(i: number, at: number, lo: number, hi: number): void { this.poke(i, at, [lo, lo >>> 8, lo >>> 16, lo >>> 24, hi, hi >>> 8, hi >>> 16, hi >>> 24].map(b => b & 255)); }
 
-  /** Places both windows for a case that touches no memory. */
-  quietWindows(): void { for (const i of [0, 1]) this.setWindow(i, { window: REGIONS[i]! + 4096 + 512, focus: 0 }); }
 
   /** Where an operand goes: inside a page, across pages, into the hole, into the read-only page. */
   place(region: number, writable = false): Place {
@@ -132,16 +140,17 @@ export class CaseMaker {
   /**
    * One case of a recipe into words[base] and code[at]; `rip` is where code[at] will stand.
    * @param stays never single-stepped: ends at the INT3 behind it, or where it jumps to
+   * @param operands set for a part of a sequence
    */
-  make(recipe: Recipe, words: Uint32Array, base: number, code: Uint8Array, at: number, compat: boolean, meta: Meta, stays = false): void {
+  make(recipe: Recipe, words: Uint32Array, base: number, code: Uint8Array, at: number, compat: boolean, meta: Meta, stays = false, operands?: Operands): void {
     const { r } = this, m = recipe.mnemonic;
     this.last = undefined;
     this.stays = stays;
     this.begin(words, base, compat, recipe.fp);
-    const wantsRegister = recipe.register && (!recipe.memory || r.chance(0.4));
+    const wantsRegister = recipe.register && (!recipe.memory || (operands ? recipe.bits || r.chance(0.55) : r.chance(0.4)));
     const lock = recipe.lockable && !wantsRegister ? r.chance(0.45) : m !== 'privileged' && m !== 'x87' && !recipe.segments && r.chance(0.005);
-    const rip = CODE + at, writable = recipe.branch, place0 = this.place(0, writable);
-    if (recipe.lockable && !wantsRegister && (lock || m === 'xchg') && !r.chance(SPLIT_LOCKS)) place0.focus = withinLine(place0.focus, recipe.bits);
+    const rip = CODE + at, writable = recipe.branch, place0 = operands ? operands.place(recipe) : this.place(0, writable);
+    if (recipe.lockable && !wantsRegister && (lock || m === 'xchg') && (operands || stays || !r.chance(SPLIT_LOCKS))) place0.focus = withinLine(place0.focus, recipe.bits);
     const p0 = this.setWindow(0, place0), p1 = this.setWindow(1, this.place(1, writable));
     this.implicit(recipe, p0, p1);
 
@@ -196,7 +205,8 @@ export class CaseMaker {
         const rm = r.below(8);
         emit(0xc0 | reg << 3 | rm);
         if (recipe.through && (m === 'jmp_rm' || (rm | (rex & 1) << 3) !== 4)) this.set(rm | (rex & 1) << 3, this.codeTarget());
-      } else patch = this.memoryOperand(emit, reg, rex, addr, compat, target, meta, () => p);
+      } else if (operands) patch = this.keptOperand(emit, reg, rex, compat, target, operands, () => p);
+      else patch = this.memoryOperand(emit, reg, rex, addr, compat, target, meta, () => p);
     }
     const g = reg | (rex & 4) << 1;
     if (recipe.bits && !wantsRegister && r.chance(0.95)) {
@@ -228,7 +238,7 @@ export class CaseMaker {
     const length = p - at;
     if (patch >= 0) { const d = target - (rip + length); for (let k = 0; k < 4; k++) code[patch + k] = d >> 8 * k & 255; }
 
-    meta.recipe = recipe; meta.at = at; meta.length = length; meta.compat = compat; meta.undefinedFlags = -1;
+    meta.recipe = recipe; meta.at = at; meta.length = length; meta.compat = compat; meta.undefinedFlags = -1; meta.faultFlags = 0;
     decode(code, at, at + 15, rip & 4095, compat, meta.decoded);
     meta.formIndex = meta.decoded.handler - SPECIAL_COUNT;
     meta.form = meta.decoded.handler === SPECIAL.undefined ? undefined : forms[meta.formIndex];
@@ -326,6 +336,19 @@ export class CaseMaker {
       const lo = (v << scale) >>> 0, rest = target - d, low = (rest >>> 0) - lo;
       put(bn, low | 0, Math.floor(rest / 0x100000000) - (high << scale | (scale ? v >>> 32 - scale : 0)) - (low < 0 ? 1 : 0));
     }
+    return -1;
+  }
+
+  /** A memory operand whose address is formed from kept registers: bases 5 and 6, index 7, and those 8 higher. */
+  private keptOperand(emit: (b: number) => void, reg: number, rex: number, compat: boolean, target: number, operands: Operands, here: () => number): number {
+    const { r } = this, k = r.below(100), scale = r.below(4), rm = r.pick([5, 6]), base = operands.value(rm | (rex & 1) << 3)!, index = (operands.value(7 | (rex & 2) << 2)! << scale);
+    const disp32 = (v: number): void => { emit(v); emit(v >> 8); emit(v >> 16); emit(v >> 24); };
+    if (k < 10) { emit(reg << 3 | 5); const at = here(); disp32(compat ? target : 0); return compat ? -1 : at; }
+    if (k < 20) { emit(reg << 3 | 4); emit(scale << 6 | 7 << 3 | 5); disp32(target - index); return -1; }
+    const indexed = k >= 60, d = target - base - (indexed ? index : 0), mod = d === (d << 24 >> 24) && r.chance(0.9) ? 1 : 2;
+    emit(mod << 6 | reg << 3 | (indexed ? 4 : rm));
+    if (indexed) emit(scale << 6 | 7 << 3 | rm);
+    if (mod === 1) emit(d); else disp32(d);
     return -1;
   }
 

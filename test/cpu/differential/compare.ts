@@ -75,7 +75,7 @@ function difference(meta: Meta, input: Uint32Array, ours: Uint32Array, host: Uin
   }
   if (host[b + WORD.rip] !== ours[b + WORD.rip] || host[b + WORD.rip + 1] !== ours[b + WORD.rip + 1]) found.push('rip');
   const flags = (host[b + WORD.rflags]! ^ ours[b + WORD.rflags]!) & COMPARED;
-  if (flags && flags & ~(trap === 1 || trap === 3 ? undefinedFlags(meta, input, b) : 0)) found.push('flags');
+  if (flags && flags & ~(trap === 1 || trap === 3 ? undefinedFlags(meta, input, b) : meta.faultFlags)) found.push('flags');
   // POPA that faults may have loaded some registers.
   if (meta.recipe.mnemonic !== 'popa' || trap !== 14) for (let n = 0; n < 16; n++) {
     const o = b + WORD.gpr + 2 * n;

@@ -1,12 +1,13 @@
 // Our side: one processor whose guest sees the harness's memory, running the same case slots.
 import { compileInterpreter } from '../../../hypervisor/cpu/interpreter.ts';
 import { jitModeOf } from '../../../hypervisor/cpu/jit/translator.ts';
-import { layoutMemory } from '../../../hypervisor/cpu/layout.ts';
+import { attentionOffset, layoutMemory } from '../../../hypervisor/cpu/layout.ts';
 import { createProcessor, type SoftwareProcessor } from '../../../hypervisor/cpu/processor.ts';
 import { EXIT } from '../../../hypervisor/cpu/processor-api.ts';
 import { FLAG, S } from '../../../hypervisor/cpu/state.ts';
 import { CODE, CODE_PAGES, CS32, CS64, DS, foldPage, FS_BASE, GS_BASE, REGION_BYTES, regionPattern, REGION_PAGES, REGIONS, WORD } from './layout.ts';
 import { pagesFor, Stage } from './stage.ts';
+import { BEGUN, watch } from './watch.ts';
 
 /** Trap numbers our side reports beside the architecture's. */
 export const TRAP = { debug: 1, breakpoint: 3, privileged: 200, other: 300 } as const;
@@ -17,6 +18,8 @@ const P = 1n, RW = 2n, US = 4n, NX = 1n << 63n;
 export class Guest {
   readonly cpu: SoftwareProcessor;
   readonly stage: Stage;
+  private readonly attention: Int32Array;
+  private readonly begun: Int32Array;
   private readonly words: Uint32Array;
   private readonly codeFrames: number[] = [];
   /** Physical pages of the regions: frames[region][page]. Scattered, so that crossing a page shows. */
@@ -35,6 +38,8 @@ export class Guest {
     });
     this.words = new Uint32Array(memory.buffer as unknown as SharedArrayBuffer);
     this.stage = new Stage(memory, layout, 0);
+    this.attention = new Int32Array(memory.buffer as unknown as SharedArrayBuffer, attentionOffset(0), 1);
+    this.begun = watch(this.attention);
     let next = layout.first, high = layout.end - 1;
     const root = next++ * 4096;
     const map = (va: number, flags: bigint, frame: number): number => {
@@ -87,8 +92,12 @@ export class Guest {
     this.setMode(input[base] === CS32);
     if (input[base + WORD.error]) this.placeSegments();
     stage.wasm.enter(from);
+    this.attention[0] = 0;
+    this.begun[BEGUN]!++;
 
-    const exit = (input[base + WORD.rflags]! & FLAG.TF) !== 0 ? cpu.step() : cpu.run();
+    let exit = (input[base + WORD.rflags]! & FLAG.TF) !== 0 ? cpu.step() : cpu.run();
+    // The watch may have meant the case before.
+    while (exit === EXIT.attention && this.attention[0] !== this.begun[BEGUN]) { this.attention[0] = 0; exit = cpu.run(); }
 
     let trap: number = TRAP.debug, error = 0, cr2 = false;
     if (exit === EXIT.exception) {

@@ -13,6 +13,8 @@ import { BEGUN, watch } from './watch.ts';
 export const TRAP = { debug: 1, breakpoint: 3, privileged: 200, other: 300 } as const;
 /** Linux's descriptors for user programs and its own; the rest of its table is not present. */
 const GDT: readonly (bigint | undefined)[] = Array.from({ length: 16 }, (_, n) => ({ 1: 0x00cf9b000000ffffn, 2: 0x00af9b000000ffffn, 3: 0x00cf93000000ffffn, 4: 0x00cffb000000ffffn, 5: 0x00cff3000000ffffn, 6: 0x00affb000000ffffn, 15: 0x0040f50000000000n })[n] ?? 0n);
+/** Processor time after which a case that the watch has seen twice does not end. */
+const ENDLESS_US = 500_000;
 const P = 1n, RW = 2n, US = 4n, NX = 1n << 63n;
 
 export class Guest {
@@ -96,8 +98,14 @@ export class Guest {
     this.begun[BEGUN]!++;
 
     let exit = (input[base + WORD.rflags]! & FLAG.TF) !== 0 ? cpu.step() : cpu.run();
-    // The watch may have meant the case before.
-    while (exit === EXIT.attention && this.attention[0] !== this.begun[BEGUN]) { this.attention[0] = 0; exit = cpu.run(); }
+    for (let since = -1; exit === EXIT.attention; exit = cpu.run()) {
+      // The watch may have meant the case before, or have waited while this thread could not run.
+      if (this.attention[0] === this.begun[BEGUN]) {
+        const used = process.threadCpuUsage().user;
+        if (since < 0) since = used; else if (used - since > ENDLESS_US) break;
+      }
+      this.attention[0] = 0;
+    }
 
     let trap: number = TRAP.debug, error = 0, cr2 = false;
     if (exit === EXIT.exception) {

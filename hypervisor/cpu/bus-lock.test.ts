@@ -7,6 +7,7 @@ import { createProcessor, type SoftwareProcessor } from './processor.ts';
 import type { JitMode } from './jit/translator.ts';
 import { EXIT } from './processor-api.ts';
 import { S } from './state.ts';
+import { addressSpace } from './test-machine.ts';
 
 const ROUNDS = 300_000, VCPUS = 2;
 const CODE_VA = 0x400000n, DATA_VA = 0x500000n;
@@ -38,19 +39,7 @@ describe.each<JitMode>(['off', 'force'])('locked instructions of two vCPUs, tran
     const make = (vcpu: number): SoftwareProcessor => createProcessor({ memory, layout, vcpu, slot: 0, module: modules[vcpu]!, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {} } });
     cpus = [make(0), make(1)];
     const { view } = cpus[0]!;
-    let next = layout.first;
-    const frame = (): number => next++ * 4096, root = frame();
-    const map = (va: bigint): number => {
-      let table = root;
-      for (const shift of [39n, 30n, 21n]) {
-        const at = table + Number(va >> shift & 511n) * 8;
-        if (!(view.getBigUint64(at, true) & 1n)) view.setBigUint64(at, BigInt(frame()) | 7n, true);
-        table = Number(view.getBigUint64(at, true) & 0xfffff000n);
-      }
-      const p = frame();
-      view.setBigUint64(table + Number(va >> 12n & 511n) * 8, BigInt(p) | 7n, true);
-      return p;
-    };
+    const { root, map } = addressSpace(view, layout);
     code = map(CODE_VA);
     data = map(DATA_VA);
     map(DATA_VA + 4096n);

@@ -6,6 +6,7 @@ import { layoutMemory } from './layout.ts';
 import { createProcessor, type SoftwareProcessor } from './processor.ts';
 import { EXIT } from './processor-api.ts';
 import { S } from './state.ts';
+import { addressSpace } from './test-machine.ts';
 import type { JitMode } from './jit/translator.ts';
 
 const modules = [0, 1].map(compileInterpreter);
@@ -18,23 +19,12 @@ function machine(jit: JitMode) {
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   const cpus = modules.map((module, vcpu) => createProcessor({ memory, layout, vcpu, slot: 0, module, jit, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {} } }));
   const { view, bytes } = cpus[0]!;
-  let next = layout.first;
-  const frame = (): number => next++ * 4096, root = frame();
-  const map = (va: bigint, p: number): number => {
-    let table = root;
-    for (const shift of [39n, 30n, 21n]) {
-      const at = table + Number(va >> shift & 511n) * 8;
-      if (!(view.getBigUint64(at, true) & 1n)) view.setBigUint64(at, BigInt(frame()) | 7n, true);
-      table = Number(view.getBigUint64(at, true) & 0xfffff000n);
-    }
-    view.setBigUint64(table + Number(va >> 12n & 511n) * 8, BigInt(p) | 7n, true);
-    return p;
-  };
-  const code = map(CODE_VA, frame());
+  const { root, map } = addressSpace(view, layout);
+  const code = map(CODE_VA);
   map(ALIAS_VA, code);
   bytes.set(ANSWER, code);
-  bytes.set(WRITER, map(WRITER_VA, frame()));
-  const count = map(COUNT_VA, frame());
+  bytes.set(WRITER, map(WRITER_VA));
+  const count = map(COUNT_VA);
   for (const cpu of cpus) cpu.setRoot(0, BigInt(root));
   return { runner: cpus[0]!, writer: cpus[1]!, code, count };
 }

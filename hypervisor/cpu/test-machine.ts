@@ -1,35 +1,39 @@
 // A vCPU with a little memory, for tests of the processor alone.
 import { compileInterpreter } from './interpreter.ts';
 import type { JitMode } from './jit/translator.ts';
-import { layoutMemory } from './layout.ts';
+import { layoutMemory, type MemoryLayout } from './layout.ts';
 import { createProcessor } from './processor.ts';
 
 const module = compileInterpreter(0);
 export const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n, HIGH_VA = 0xffff_ffff_8100_0000n;
+
+/** Page tables in frames that nobody has: `map` gives a virtual page a physical one, a fresh one when none is named. */
+export function addressSpace(view: DataView, layout: MemoryLayout, slot = 0) {
+  let next = layout.first;
+  const frame = (): number => next++ * 4096, entry = (p: number): bigint => BigInt(slot) << 32n | BigInt(p) | 7n, root = frame();
+  const map = (va: bigint, p = frame()): number => {
+    let table = root;
+    for (const shift of [39n, 30n, 21n]) {
+      const at = table + Number(va >> shift & 511n) * 8;
+      if (!(view.getBigUint64(at, true) & 1n)) view.setBigUint64(at, entry(frame()), true);
+      table = Number(view.getBigUint64(at, true) & 0xfffff000n);
+    }
+    view.setBigUint64(table + Number(va >> 12n & 511n) * 8, entry(p), true);
+    return p;
+  };
+  return { root, map };
+}
 
 /** One vCPU with four mapped areas: one code page, two data pages (the third absent), one stack page, one data page in the upper half. */
 export function machine(code: number[], { slot = 0, jit = 'off' }: { slot?: number; jit?: JitMode } = {}) {
   const layout = layoutMemory(1, 64);
   const memory = new WebAssembly.Memory({ initial: layout.totalBytes / 65536, maximum: layout.totalBytes / 65536, shared: true });
   const cpu = createProcessor({ memory, layout, vcpu: 0, slot, module, jit, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {} } });
-  let next = layout.first;
-  const frame = (): number => next++ * 4096;
-  const root = frame();
-  const map = (va: bigint, flags: bigint): number => {
-    let table = root;
-    for (const shift of [39n, 30n, 21n]) {
-      const at = table + Number(va >> shift & 511n) * 8;
-      if (!(cpu.view.getBigUint64(at, true) & 1n)) cpu.view.setBigUint64(at, BigInt(slot) << 32n | BigInt(frame()) | 7n, true);
-      table = Number(cpu.view.getBigUint64(at, true) & 0xfffff000n);
-    }
-    const p = frame();
-    cpu.view.setBigUint64(table + Number(va >> 12n & 511n) * 8, BigInt(slot) << 32n | BigInt(p) | flags, true);
-    return p;
-  };
-  const codeAt = map(CODE_VA, 7n), dataAt = map(DATA_VA, 7n);
-  map(DATA_VA + 4096n, 7n);
-  map(STACK_VA, 7n);
-  map(HIGH_VA, 7n);
+  const { root, map } = addressSpace(cpu.view, layout, slot);
+  const codeAt = map(CODE_VA), dataAt = map(DATA_VA);
+  map(DATA_VA + 4096n);
+  map(STACK_VA);
+  map(HIGH_VA);
   cpu.bytes.set(code, codeAt);
   cpu.setRoot(0, BigInt(slot) << 32n | BigInt(root));
   cpu.rip = CODE_VA;

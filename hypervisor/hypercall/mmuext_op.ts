@@ -14,14 +14,13 @@ import { newBasePointer, newUserBasePointer } from '../mm/base-pointer.ts';
 import { ALL_VCPUS, flushLocal, flushMask, flushPageMask, spaceOf } from '../mm/flush.ts';
 import { PGT } from '../mm/frame-table.ts';
 import { getPage, noteWritten, putPage } from '../mm/frames.ts';
-import { copyIn, copyInWords, copyOut32, copyVcpuMask } from '../mm/guest-access.ts';
+import { copyInWords, copyVcpuMask } from '../mm/guest-access.ts';
 import { getPageAndType, pinTable, putPageAndType, unpinTable } from '../mm/page-tables.ts';
 import { withPageLock } from '../mm/space.ts';
-import { checkForeignDomain } from './mmu_update.ts';
+import { runBatch } from './mmu-batch.ts';
 
 const OP_BYTES = 24, OP_WORDS = 3;
 const words = new BigUint64Array(OP_WORDS);
-const MMU_UPDATE_PREEMPTED = 0x8000_0000;
 const BEFORE_PREEMPTION = 256;
 const MAX_LDT_ENTRIES = 8192n;
 
@@ -112,27 +111,11 @@ function runOp(ctx: VcpuContext, op: Op): number {
   return HANDLERS.get(op.cmd)?.(ctx, op) ?? -ENOSYS;
 }
 
-export const mmuext_op: HypercallHandler = (ctx, ops, count, pdone, foreigndom) => {
-  let remaining = Number(count & 0xffff_ffffn);
-  let done = 0;
-  if (remaining >= MMU_UPDATE_PREEMPTED) {
-    remaining -= MMU_UPDATE_PREEMPTED;
-    done = pdone === 0n ? 0 : copyIn(ctx, pdone, 4)?.getUint32(0, true) ?? 0;
-  }
-  const refused = checkForeignDomain(ctx, foreigndom);
-  if (refused !== 0) return refused;
-  let error = 0, applied = 0;
-  while (remaining > 0 && applied < BEFORE_PREEMPTION) {
-    if (!copyInWords(ctx, ops + BigInt(applied * OP_BYTES), words, OP_WORDS)) { error = -EFAULT; break; }
-    error = runOp(ctx, { cmd: Number(words[0]! & 0xffff_ffffn), arg1: words[1]!, arg2: words[2]! });
-    if (error !== 0) break;
-    applied++;
-    remaining--;
-  }
-  if (pdone !== 0n) copyOut32(ctx, pdone, done + applied);
-  if (error === 0 && remaining > 0) {
-    const args = [ops + BigInt(applied * OP_BYTES), BigInt(remaining + MMU_UPDATE_PREEMPTED), pdone, foreigndom];
-    ctx.pv.continuation = { call: __HYPERVISOR_mmuext_op, args };
-  }
-  return error;
-};
+export const mmuext_op: HypercallHandler = (ctx, ops, count, pdone, foreigndom) => runBatch(ctx, {
+  call: __HYPERVISOR_mmuext_op, requestBytes: OP_BYTES, most: BEFORE_PREEMPTION,
+  apply: from => {
+    if (!copyInWords(ctx, from, words, OP_WORDS)) return { done: 0, error: -EFAULT };
+    const error = runOp(ctx, { cmd: Number(words[0]! & 0xffff_ffffn), arg1: words[1]!, arg2: words[2]! });
+    return { done: error === 0 ? 1 : 0, error };
+  },
+}, ops, count, pdone, foreigndom);

@@ -3,7 +3,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ADDED_IMPORTS, rewriteModule } from '../../hypervisor/program/rewrite.ts';
+import { ADDED_IMPORTS, rewriteModule } from '../../hypervisor/cpu/program/rewrite.ts';
 import { compile, hasToolchain } from '../programs/toolchain.ts';
 
 const BASE = 0x20_0000, MEMORY_PAGES = 512, LIMIT_PAGES = 480, ROUNDS = 3;

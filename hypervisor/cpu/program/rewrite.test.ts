@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { attentionOffset } from '../cpu/layout.ts';
+import { attentionOffset } from '../layout.ts';
 import { ADDED_IMPORTS, rewriteModule } from './rewrite.ts';
 import { ModuleError } from './bytes.ts';
 

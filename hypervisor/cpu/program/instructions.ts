@@ -6,7 +6,7 @@
 //   memory.size, memory.grow   ask the vCPU's thread
 //   memory.copy, fill, init    go through helpers that add `base` and refuse to wrap around
 //   every function index       moves up by the imports that were added
-import { attentionOffset } from '../cpu/layout.ts';
+import { attentionOffset } from '../layout.ts';
 import { ModuleError, type Reader, type Writer } from './bytes.ts';
 
 export interface Rewriting {

@@ -1,7 +1,7 @@
 // What stands for the processor where the vCPU's program is WebAssembly: hypercalls read and write their arguments
 // through it. A guest-virtual address is a byte offset from the first guest frame. There are no registers to speak of.
-import { PAGE_BYTES, type MemoryLayout } from '../cpu/layout.ts';
-import type { Processor, PrivilegedInstruction } from '../cpu/processor-api.ts';
+import { PAGE_BYTES, type MemoryLayout } from '../layout.ts';
+import type { Processor, PrivilegedInstruction } from '../processor-api.ts';
 
 const nothing = (): void => {};
 

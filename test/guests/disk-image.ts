@@ -11,7 +11,7 @@ const ENTRIES = 128, ENTRY_BYTES = 128;
 
 /** Makes an ext4 file system from a folder. @throws Error with what mke2fs said */
 export function makeExt4(path: string, sizeMiB: number, folder?: string): void {
-  const r = spawnSync('mke2fs', ['-q', '-F', '-t', 'ext4', ...(folder ? ['-d', folder] : []), path, `${sizeMiB}M`], { encoding: 'utf8', env: { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` } });
+  const r = spawnSync('mke2fs', ['-q', '-F', '-t', 'ext4', ...(folder ? ['-d', folder] : []), path, `${sizeMiB}M`], { encoding: 'utf8' });
   if (r.status !== 0) throw new Error(`mke2fs: ${r.error?.message ?? r.stderr}`);
 }
 

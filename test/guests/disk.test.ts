@@ -35,7 +35,7 @@ async function powerOff(guest: GuestShell): Promise<void> {
   }
 }
 const fsck = (...options: string[]): { status: number | null; output: string } => {
-  const r = spawnSync('e2fsck', [...options, disk], { encoding: 'utf8', env: { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` } });
+  const r = spawnSync('e2fsck', [...options, disk], { encoding: 'utf8' });
   return { status: r.status, output: `${r.stdout}${r.stderr}` };
 };
 

@@ -46,8 +46,9 @@ interface Batch { readonly place: number; readonly code: Uint8Array; readonly in
 
 const bytesOf = (w: Uint32Array): Uint8Array => new Uint8Array(w.buffer, w.byteOffset, w.byteLength);
 
-const X87_WEIGHT = 6;
-/** Makes batches: every recipe comes up as often as any other. */
+/** A row of x87's stands for dozens of instructions, one that may be locked for twice as many forms as another. */
+const weightOf = (x: Recipe): number => x.mnemonic === 'x87' ? 6 : x.lockable ? 3 : 1;
+/** Makes batches: every recipe comes up as often as any other, but for its weight. */
 class BatchMaker {
   readonly maker: CaseMaker;
   private readonly byMode: Record<'long' | 'compat', Recipe[]>;
@@ -61,8 +62,7 @@ class BatchMaker {
     const possible = this.states > 1 ? recipes.filter(x => !x.segments && x.mnemonic !== 'privileged') : recipes, chosen = o.only ? possible.filter(x => o.only!.test(nameOf(x))) : possible;
     if (!chosen.length) throw new Error(`no instruction matches ${String(o.only)}`);
     this.maker = new CaseMaker(o.seed, stage);
-    // A row of x87's stands for dozens of instructions.
-    const weighted = chosen.flatMap(x => x.mnemonic === 'x87' ? Array.from({ length: X87_WEIGHT }, () => x) : [x]);
+    const weighted = chosen.flatMap(x => Array.from({ length: weightOf(x) }, () => x));
     this.byMode = { long: weighted.filter(x => x.long), compat: weighted.filter(x => x.compat) };
     this.sequences = o.sequences ?? 0.2;
   }

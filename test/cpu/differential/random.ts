@@ -1,5 +1,8 @@
 // A seeded generator and the operands that break processors.
 
+/** Operand widths, whose signed ends carry and overflow. */
+const WIDTHS = [8, 16, 32, 64];
+
 export class Random {
   private a: number; private b = 0x9e3779b9 | 0; private c = 0x243f6a88; private d = 0xb7e15162 | 0;
   constructor(seed: number) {
@@ -32,6 +35,7 @@ export class Random {
       case 7: lo = this.u32(); hi = 0; break;
       case 8: lo = this.u32(); hi = lo >> 31; break;
       case 9: { const b = this.pick([0x7f, 0x80, 0x81, 0xff, 0x00, 0x55, 0x01]); lo = Math.imul(b, 0x01010101); hi = this.chance(0.5) ? lo : 0; break; }
+      case 10: { const n = this.pick(WIDTHS), off = this.range(-1, 1), wide = this.chance(0.5) ? -1 : 0; lo = n > 32 ? off : (n === 32 ? 0x80000000 : 1 << n - 1) + off; hi = n > 32 ? 0x80000000 + (off < 0 ? -1 : 0) : wide; break; }
       default: lo = this.u32(); hi = this.u32();
     }
     words[at] = lo; words[at + 1] = hi;

@@ -56,7 +56,7 @@ beforeAll(async () => {
 afterAll(async () => { await host?.stop(); for (const server of servers) server.close(); rmSync(dir, { recursive: true, force: true }); }, LIMIT_MS);
 
 /** As soon as the address is no longer tentative. */
-const AWAIT_IPV6 = 'n=0; until ip -6 addr show dev eth0 scope global | grep inet6 | grep -qv tentative || [ $n = 100 ]; do n=$((n+1)); sleep 0.2; done; ip -6 addr show dev eth0 scope global';
+const AWAIT_IPV6 = 'n=0; until ip -6 addr show dev eth0 scope global | grep inet6 | grep -qv tentative || [ $n = 300 ]; do n=$((n+1)); sleep 0.2; done; ip -6 addr show dev eth0 scope global';
 
 describe('Debian on the user-mode network', () => {
   test('has addresses from DHCP and router advertisements; the gateway and the neighbour answer', async ctx => {
@@ -90,7 +90,7 @@ describe('Debian on the user-mode network', () => {
     if (why) ctx.skip();
     const key = join(dir, 'key');
     spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
-    await debian.run(`mkdir -p -m 700 /root/.ssh; echo '${readFileSync(`${key}.pub`, 'utf8').trim()}' >/root/.ssh/authorized_keys; /usr/sbin/sshd`);
+    await debian.run(`mkdir -p -m 700 /root/.ssh; echo '${readFileSync(`${key}.pub`, 'utf8').trim()}' >/root/.ssh/authorized_keys; /usr/sbin/sshd; until ss -ltn | grep -q :22; do sleep 0.1; done`);
     const child = spawn('ssh', ['-i', key, '-p', String(SSH_PORT), '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'BatchMode=yes', 'root@127.0.0.1', 'uname -s; md5sum'], { stdio: ['pipe', 'pipe', 'inherit'] });
     child.stdin.end('x'.repeat(1_000_000));
     expect(await text(child.stdout)).toBe('Linux\nec78dbd963d2fc01e51176ed4dec299e  -\n');

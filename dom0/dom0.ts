@@ -2,6 +2,8 @@
 import { chmod, rm } from 'node:fs/promises';
 import type { Dom0Hypercalls } from '../hypervisor/public/dom0-hypercalls.ts';
 import { runFolder } from './api/run-folder.ts';
+import { Access } from './api/access.ts';
+import { listenTcp, type TcpListener } from './api/listen.ts';
 import { problemOf } from './api/problem.ts';
 import { createApi } from './api/server.ts';
 import { Blkback } from './blkback/index.ts';
@@ -47,14 +49,16 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
     ...(parts.memory ? { memory: parts.memory } : {}),
   });
   const debug = new DebugServices(hypercalls, options.runDir);
-  const management = new Management({ toolstack, log, nowMs: () => Date.now(), problemOf, folder: stateFolderAt(options.stateDir), hostLife: options.hostLife, roots: options.roots });
+  const state = stateFolderAt(options.stateDir);
+  const management = new Management({ toolstack, log, nowMs: () => Date.now(), problemOf, folder: state, hostLife: options.hostLife, roots: options.roots });
+  const access = new Access(management);
   const api = createApi({ toolstack, management, consoles, hypercalls, debug, bridges, host: {
     view: () => hostView(hypercalls, options.hostPid),
     dmesg: clear => hypercalls.readConsole(clear),
     debugKeys: keys => { for (const key of keys) hypercalls.debugKey(key); },
     shutdown: now => { void end(now); },
-  } });
-  let ending = false;
+  } }, access);
+  let ending = false, tcp: TcpListener | undefined;
   const end = async (now: boolean): Promise<void> => {
     if (ending && !now) return;
     ending = true;
@@ -62,6 +66,7 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
     await (now ? toolstack.destroyAll() : toolstack.shutdownAll(GRACE_MS));
     debug.closeAll();
     uplinks.close();
+    tcp?.close();
     await api.close();
     post({ kind: 'finished' });
   };
@@ -71,7 +76,8 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
   await rm(socket, { force: true });
   await api.listen({ path: socket });
   await chmod(socket, 0o600);
-  log.info({ socket }, 'ready');
-  post({ kind: 'ready' });
+  tcp = options.listen && await listenTcp(api, { access, management }, options.listen, state);
+  log.info({ socket, ...(tcp ? { url: tcp.url } : {}) }, 'ready');
+  post({ kind: 'ready', ...(tcp ? { tcp: { url: tcp.url, fingerprint: tcp.fingerprint } } : {}) });
   void management.resume();
 }

@@ -7,6 +7,7 @@ import { startDom0 } from './dom0.ts';
 import type { Dom0Message, Dom0Options } from './options.ts';
 import { ConsoleTable } from './toolstack/console-table.ts';
 import { DomainMemory } from './toolstack/domain-memory.ts';
+import { messageOf } from './toolstack/errors.ts';
 import { XenstoreServer } from './xenstore/server.ts';
 
 const hypercalls = attachDom0(workerData), options = hypercalls.options as Dom0Options;
@@ -21,4 +22,8 @@ const post = (message: Dom0Message): void => parentPort!.postMessage(message);
 await startDom0({ hypercalls, store: xenstored.client(), xenstored, consoles: new ConsoleTable(hypercalls, logs), log, ...(domainArea ? { memory: new DomainMemory(domainArea) } : {}) }, options, message => {
   if (message.kind !== 'finished') { post(message); return; }
   void xenstored.close().finally(() => post(message));
+}).catch((error: unknown) => {
+  log.error({ error: messageOf(error) }, 'Dom0 cannot start');
+  post({ kind: 'failed', message: messageOf(error) });
+  throw error;
 });

@@ -8,16 +8,21 @@ export interface Dom0Options {
   readonly hostLife: string;
   /** Folders below which remote callers may name files. */
   readonly roots: readonly string[];
+  /** Absent: on the Unix socket only. */
+  readonly listen?: ListenOptions;
   /** Process id of the host, as `xl info` shows it. */
   readonly hostPid: number;
   readonly bridges: readonly BridgeOptions[];
 }
 
+/** Where the API listens for callers elsewhere. Without files it has a certificate that the host made. */
+export interface ListenOptions { readonly host: string; readonly port: number; readonly certFile?: string; readonly keyFile?: string }
+
 /** A bridge and the way out of it, as given to `--bridge`. */
 export interface BridgeOptions { readonly name: string; readonly uplink: string }
 export type Dom0Message =
   /** The API answers. */
-  | { readonly kind: 'ready' }
+  | { readonly kind: 'ready'; readonly tcp?: { readonly url: string; readonly fingerprint: string } }
   /** It cannot start, and would not another time. */
   | { readonly kind: 'failed'; readonly message: string }
   /** Every domain is gone: the host may end. */

@@ -46,6 +46,7 @@ export class Access {
     this.#sweep = setInterval(() => { for (const id of this.#ofToken.keys()) if (!management.tokens.holds(id)) this.#cut(id); }, SWEEP_MS).unref();
   }
 
+  isLocal(socket: Socket): boolean { return this.#local.has(socket); }
   acceptLocal(socket: Socket): void { this.#local.add(socket); }
   acceptRemote(socket: Socket): void {
     // The address is gone once the peer is.
@@ -78,6 +79,13 @@ export class Access {
     return { who: `token:${token.id} (${token.name})`, remote: true, address };
   }
 
+  /** As admit(), of a connection that is to become something else: what is typed there changes things, so it is noted. */
+  admitUpgrade(request: IncomingMessage): Caller {
+    const { who, address, remote } = this.admit(request, 'operate');
+    this.#management.audit.add({ who, ...(address === undefined ? {} : { from: address }), what: `UPGRADE ${request.url?.slice(0, 2048)}`, detail: String(request.headers.upgrade).slice(0, 64) }).catch(() => {});
+    return { who, remote, ...(address === undefined ? {} : { address }) };
+  }
+
   close(): void { clearInterval(this.#sweep); }
 
   #remember(id: string, socket: Socket): void {
@@ -93,6 +101,7 @@ export class Access {
 /** To be called before any route is added. */
 export function checkAccess(api: FastifyInstance, access: Access): void {
   api.server.on('connection', socket => access.acceptLocal(socket));
+  api.server.on('upgrade', request => { if (access.isLocal(request.socket)) access.admitUpgrade(request); });
   api.decorateRequest('caller', null as unknown as Caller);
   api.addHook('onClose', async () => access.close());
   api.addHook('onRequest', async (request, reply) => {

@@ -95,7 +95,7 @@ export const CONTRACT = {
 
   gdb: {
     method: 'POST', scope: 'admin', path: '/v1/domains/{domain}/gdb', tag: 'debugging', summary: 'Opens a place for gdb, says in lines of JSON what happens there, closes it with the connection', body: body.gdb, answer: text, media: 'application/x-ndjson',
-    problems: ['domain-not-found', 'dom0-refused', 'bad-address'],
+    problems: ['path-refused', 'domain-not-found', 'dom0-refused', 'bad-address'],
   },
   stacks: { method: 'GET', scope: 'admin', path: '/v1/domains/{domain}/stacks', tag: 'debugging', summary: 'Registers and likely calls of each vCPU', answer: z.array(stackView), problems: ['domain-not-found', 'dom0-refused', 'no-answer'] },
   perf: { method: 'GET', path: '/v1/domains/{domain}/perf', tag: 'debugging', summary: 'Measures for a while, then answers', query: query.perf, answer: perfReport, problems: ['domain-not-found', 'dom0-refused', 'domain-busy'] },

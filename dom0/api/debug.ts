@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Domid } from '../../hypervisor/public/types.ts';
 import type { GdbEvent, GdbListen } from '../debug/gdb-server.ts';
 import { DEFAULT_INSTRUCTIONS } from '../debug/instructions.ts';
+import { ManagementError } from '../management/errors.ts';
 import { ToolstackError } from '../toolstack/errors.ts';
 import { CONTRACT } from './contract.ts';
 import { BadRequest } from './problem.ts';
@@ -17,7 +18,8 @@ export function debugRoutes(api: FastifyInstance, { toolstack, debug }: ApiConte
     return dom as Domid;
   };
   /** Opens a place for gdb to connect to, says so and what happens there in lines of JSON, and closes it with the connection. */
-  serve(api, CONTRACT.gdb, async ({ params, body: { port, socket }, reply }) => {
+  serve(api, CONTRACT.gdb, async ({ params, body: { port, socket }, request, reply }) => {
+    if (socket !== undefined && request.caller.remote) throw new ManagementError('path-refused', 'remote callers may name no socket: leave it out, or ask for a port');
     const dom = domainOf(params);
     const listen: GdbListen | undefined = port !== undefined ? { port } : socket !== undefined ? { socket } : undefined;
     const early: GdbEvent[] = [];

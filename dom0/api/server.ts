@@ -9,7 +9,8 @@ import type { DebugServices } from '../debug/index.ts';
 import type { Management } from '../management/index.ts';
 import { Access, checkAccess } from './access.ts';
 import { auditChanges, auditRoutes } from './audit.ts';
-import { refuse, serveConsoles } from './consoles.ts';
+import { clientError } from './client-error.ts';
+import { serveConsoles } from './consoles.ts';
 import { eventRoutes } from './events.ts';
 import { metaRoutes } from './meta.ts';
 import { debugRoutes } from './debug.ts';
@@ -49,7 +50,7 @@ export function createApi(context: ApiContext, access = new Access(context.manag
   const api = Fastify({
     logger: false, bodyLimit: 1024 * 1024, forceCloseConnections: true, requestTimeout: REQUEST_MS,
     frameworkErrors: (error, _request, reply) => { void sendProblem(reply, error); },
-    clientErrorHandler(error, socket) { if (socket.writable && error.code !== 'ECONNRESET') refuse(socket, error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? new BadRequest('too-slow', 'the request did not arrive in time') : new BadRequest('bad-request', `this is not HTTP: ${error.message}`)); else socket.destroy(); },
+    clientErrorHandler: clientError,
   });
   api.setErrorHandler((error, _request, reply) => { void sendProblem(reply, error); });
   api.setNotFoundHandler((request, reply) => { void sendProblem(reply, new BadRequest('no-such-resource', `there is no ${request.method} ${request.url}`)); });

@@ -1,6 +1,6 @@
 // The host's memory on disk: definitions of managed domains, operations, tokens. One SQLite file, written through to the
 // disk at every commit, so that a host killed anywhere leaves whole commits.
-import { chmodSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 
 /** Each brings a database from the version that is its index to the next; they are never changed, only added to. */
@@ -28,13 +28,14 @@ export const SCHEMA_VERSION = MIGRATIONS.length;
  * @throws Error the file is damaged, or of a later version of this program
  */
 export function openDatabase(path: string): DatabaseSync {
+  // What SQLite puts beside it has the mode of the file.
+  if (path !== ':memory:') closeSync(openSync(path, 'a', 0o600));
   const database = new DatabaseSync(path, { timeout: 5000 });
   try {
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF');
     const check = database.prepare('PRAGMA quick_check(1)').get() as { quick_check: string };
     if (check.quick_check !== 'ok') throw new Error(`the database ${path} is damaged (${check.quick_check}): put a copy of it back, or move it away to begin anew`);
     migrate(database, path);
-    if (path !== ':memory:') chmodSync(path, 0o600);
     return database;
   } catch (error) { database.close(); throw error; }
 }

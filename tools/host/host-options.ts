@@ -1,8 +1,9 @@
 // Options of `xenolith host`.
-import type { BridgeOptions } from '../../dom0/options.ts';
+import type { BridgeOptions, ListenOptions } from '../../dom0/options.ts';
+import { resolve } from 'node:path';
 import { uplinkOf, UplinkError } from '../../dom0/uplink/index.ts';
 
-export interface HostOptions { readonly bridges: readonly BridgeOptions[]; readonly help: boolean }
+export interface HostOptions { readonly bridges: readonly BridgeOptions[]; readonly roots: readonly string[]; readonly listen?: ListenOptions; readonly help: boolean }
 
 export class HostUsageError extends Error {}
 
@@ -24,6 +25,10 @@ Options:
                                     restrict=on           nothing but forwards
                           socket  another program: socket:/run/passt.sock, socket:HOST:PORT, socket:listen=...
                           tap     tap:NAME, a TAP device; tap:fd=N, an open descriptor; tap:/dev/tapN, a macvtap device
+  --listen ADDRESS:PORT the API over TCP too, with TLS; callers show a token (xenolith token create)
+  --tls-cert FILE       its certificate and key in PEM form; without them the host makes its own and keeps it
+  --tls-key FILE
+  --root FOLDER         remote callers may name kernels, ramdisks and disks below it; may be given several times
   --help                this help
 `;
 
@@ -31,19 +36,46 @@ const DEFAULT_BRIDGES: readonly BridgeOptions[] = [{ name: 'xenbr0', uplink: 'us
 /** As interface names may be: they appear in paths and messages. */
 const BRIDGE = /^([A-Za-z0-9_.-]{1,15})=(.+)$/;
 
+/** A host name or address, IPv6 in brackets. */
+const LISTEN = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/;
+const VALUED = ['--bridge', '--listen', '--tls-cert', '--tls-key', '--root'] as const;
+
 /** @throws HostUsageError */
 export function parseHostOptions(argv: readonly string[]): HostOptions {
-  const bridges: BridgeOptions[] = [];
+  const given = new Map<string, string[]>(VALUED.map(name => [name, []]));
   let help = false;
   for (let i = 0; i < argv.length; i++) {
-    const word = argv[i]!;
+    const word = argv[i]!, [name, ...rest] = word.split('=');
     if (word === '--help' || word === '-h') { help = true; continue; }
-    if (word !== '--bridge' && !word.startsWith('--bridge=')) throw new HostUsageError(`unknown option ${word}`);
-    const value = word === '--bridge' ? argv[++i] : word.slice('--bridge='.length), match = BRIDGE.exec(value ?? '');
-    if (!match) throw new HostUsageError(`--bridge takes NAME=UPLINK, not "${value ?? ''}"`);
-    if (bridges.some(b => b.name === match[1])) throw new HostUsageError(`bridge ${match[1]} is given twice`);
-    try { uplinkOf(match[2]!); } catch (error) { if (error instanceof UplinkError) throw new HostUsageError(`--bridge ${match[1]}: ${error.message}`); throw error; }
-    bridges.push({ name: match[1]!, uplink: match[2]! });
+    const values = given.get(name!);
+    if (!values) throw new HostUsageError(`unknown option ${word}`);
+    const value = rest.length > 0 ? rest.join('=') : argv[++i];
+    if (!value) throw new HostUsageError(`${name} wants a value`);
+    values.push(value);
   }
-  return { bridges: bridges.length > 0 ? bridges : DEFAULT_BRIDGES, help };
+  const bridges: BridgeOptions[] = [];
+  for (const value of given.get('--bridge')!) bridges.push(bridgeOf(value, bridges));
+  const listen = listenOf(given);
+  return { bridges: bridges.length > 0 ? bridges : DEFAULT_BRIDGES, roots: given.get('--root')!.map(folder => resolve(folder)), ...(listen ? { listen } : {}), help };
+}
+
+function bridgeOf(value: string, others: readonly BridgeOptions[]): BridgeOptions {
+  const [, name, uplink] = BRIDGE.exec(value) ?? [];
+  if (name === undefined || uplink === undefined) throw new HostUsageError(`--bridge takes NAME=UPLINK, not "${value}"`);
+  if (others.some(b => b.name === name)) throw new HostUsageError(`bridge ${name} is given twice`);
+  try { uplinkOf(uplink); } catch (error) { if (error instanceof UplinkError) throw new HostUsageError(`--bridge ${name}: ${error.message}`); throw error; }
+  return { name, uplink };
+}
+
+function listenOf(given: ReadonlyMap<string, readonly string[]>): ListenOptions | undefined {
+  const [where, certFile, keyFile] = ['--listen', '--tls-cert', '--tls-key'].map(name => {
+    const values = given.get(name)!;
+    if (values.length > 1) throw new HostUsageError(`${name} is given twice`);
+    return values[0];
+  });
+  if ((certFile === undefined) !== (keyFile === undefined)) throw new HostUsageError('--tls-cert and --tls-key go together');
+  if (where === undefined) { if (certFile !== undefined) throw new HostUsageError('--tls-cert is for --listen'); return undefined; }
+  const match = LISTEN.exec(where), port = Number(match?.[3]);
+  if (!match || port > 65535) throw new HostUsageError(`--listen takes ADDRESS:PORT, not "${where}"; an IPv6 address stands in brackets`);
+  return { host: match[1] ?? match[2]!, port, ...(certFile !== undefined && keyFile !== undefined ? { certFile: resolve(certFile), keyFile: resolve(keyFile) } : {}) };
 }

@@ -44,23 +44,24 @@ export async function runHost(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function serve(folder: RunFolder, state: StateFolder, { bridges }: HostOptions): Promise<number> {
-  const options: Dom0Options = { runDir: folder.dir, stateDir: state.dir, hostLife: randomUUID(), roots: [], hostPid: process.pid, bridges };
-  let signals = 0, crashes: number[] = [];
+async function serve(folder: RunFolder, state: StateFolder, { bridges, roots, listen }: HostOptions): Promise<number> {
+  const options: Dom0Options = { runDir: folder.dir, stateDir: state.dir, hostLife: randomUUID(), roots, ...(listen ? { listen } : {}), hostPid: process.pid, bridges };
+  let signals = 0, wasReady = false, crashes: number[] = [];
   let finish: (code: number) => void = () => {};
   const finished = new Promise<number>(resolve => { finish = resolve; });
   const hypervisor = await startHypervisor({
     dom0Module: moduleUrl('dom0/index'), dom0Data: options, programModule: moduleUrl('domu-pv/index'),
     onDom0Message: (message: unknown) => {
       const said = message as Dom0Message, { kind } = said;
-      if (kind === 'ready') process.stderr.write(`xenolith: host ready, xl talks to ${folder.socket}\n`);
-      if (said.kind === 'failed') { process.stderr.write(`xenolith: ${said.message}\n`); finish(1); }
+      if (said.kind === 'ready') process.stderr.write(`${said.tcp ? `xenolith: listens on ${said.tcp.url}, certificate SHA-256 ${said.tcp.fingerprint}\n` : ''}xenolith: host ready, xl talks to ${folder.socket}\n`);
+      if (kind === 'ready') wasReady = true;
+      if (said.kind === 'failed') process.stderr.write(`xenolith: ${said.message}\n`);
       if (kind === 'finished') finish(0);
     },
     onDom0Exit: code => {
       const now = performance.now();
       crashes = [...crashes.filter(at => now - at < CRASH_WINDOW_MS), now];
-      const again = signals === 0 && crashes.length <= MAX_CRASHES;
+      const again = signals === 0 && wasReady && crashes.length <= MAX_CRASHES;
       process.stderr.write(`xenolith: the control domain ended (${code})${again ? ': it is started again, the guests go on' : ''}\n`);
       if (!again) finish(1);
       return again;

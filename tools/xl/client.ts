@@ -9,6 +9,8 @@ import type { GdbEvent } from '../../dom0/debug/gdb-server.ts';
 import type { InstructionView } from '../../dom0/debug/instructions.ts';
 import type { PerfReport } from '../../dom0/debug/perf.ts';
 import type { StackView } from '../../dom0/debug/stack.ts';
+import type { Definition } from '../../dom0/management/definitions.ts';
+import type { TokenView } from '../../dom0/management/tokens.ts';
 import type { DomainView, HostView } from '../../dom0/toolstack/action.ts';
 import type { DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
 
@@ -52,6 +54,14 @@ export class Client {
   restartVif(domain: string, device: string): Promise<DomainView> { return this.#call(CONTRACT.restartVif, { params: { domain, device } }); }
   /** @param device devid or address */
   detachVif(domain: string, device: string): Promise<void> { return this.#call(CONTRACT.detachVif, { params: { domain, device } }); }
+  define(definition: BodyOf<typeof CONTRACT.define>): Promise<Definition> { return this.#call(CONTRACT.define, { body: definition }); }
+  definitions(): Promise<Definition[]> { return this.#call(CONTRACT.definitions, { query: { limit: 1000 } }); }
+  /** @param definition name or UUID */
+  startDefinition(definition: string, paused: boolean): Promise<DomainView> { return this.#call(CONTRACT.startDefinition, { params: { definition }, body: { paused } }); }
+  undefine(definition: string): Promise<void> { return this.#call(CONTRACT.undefine, { params: { definition } }); }
+  tokens(): Promise<TokenView[]> { return this.#call(CONTRACT.tokens, {}); }
+  createToken(token: BodyOf<typeof CONTRACT.createToken>): Promise<TokenView & { readonly token: string }> { return this.#call(CONTRACT.createToken, { body: token }); }
+  revokeToken(token: string): Promise<void> { return this.#call(CONTRACT.revokeToken, { params: { token } }); }
   waitEnd(domain: string): Promise<DomainEndView> { return this.#call(CONTRACT.waitEnd, { params: { domain } }); }
 
   stacks(domain: string): Promise<StackView[]> { return this.#call(CONTRACT.stacks, { params: { domain } }); }

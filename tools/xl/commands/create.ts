@@ -6,12 +6,16 @@ import { resolve } from 'node:path';
 import { ConfigError } from '../../../dom0/toolstack/config/config-error.ts';
 import { parseDomainConfig } from '../../../dom0/toolstack/config/domain-config.ts';
 import type { DomainConfig } from '../../../dom0/toolstack/config/schema.ts';
-import { ApiError } from '../client.ts';
+import { restartPolicy } from '../../../dom0/management/definitions.ts';
+import type { DomainView } from '../../../dom0/toolstack/action.ts';
+import { ApiError, type Client } from '../client.ts';
 import { CommandError, type Command, type Context } from '../command.ts';
 import { configJson, libxlStringify } from '../config-json.ts';
 import { followConsole } from '../console.ts';
 
 const EXIT_TOOLSTACK = 3, EXIT_USAGE = 6;
+/** Options that ask for more than real xl gives: a definition. */
+const KEEPING = ['managed', 'autostart', 'restart'];
 
 export const create: Command = {
   name: 'create',
@@ -25,6 +29,9 @@ export const create: Command = {
     { short: 'q', long: 'quiet', summary: 'Quiet' },
     { short: 'n', long: 'dryrun', summary: 'Dry run - prints the resulting configuration' },
     { short: 'd', summary: 'Enable debug messages (also prints the configuration)' },
+    { long: 'managed', summary: 'Keep the definition: the domain can be started again, also after the host was' },
+    { long: 'autostart', summary: 'Keep it, and start the domain with the host' },
+    { long: 'restart', argument: 'POLICY', summary: 'Keep it, and start the domain again when it ends: always, on-failure or never' },
     { short: 'F', summary: 'Accepted for compatibility: the host watches the domain' },
     { short: 'e', summary: 'Accepted for compatibility: the host watches the domain' },
   ],
@@ -43,12 +50,24 @@ async function run(context: Context): Promise<number> {
   const client = await context.client();
   const attach = options['c'] === true;
   // Paused first, so that a console sees the first line.
-  const domain = await client.create(config, options['p'] === true || attach).catch(error => { throw createError(error); });
+  const paused = options['p'] === true || attach, kept = KEEPING.some(option => options[option] !== undefined);
+  const domain = await (kept ? createManaged(client, config, paused, options) : client.create(config, paused)).catch(error => { throw createError(error); });
   if (!attach) return 0;
   const console = followConsole(client, domain.domid, domain.name);
   if (!options['p']) await client.act(String(domain.domid), 'unpause');
   await console;
   return 0;
+}
+
+/** A definition whose domain does not start is taken back, as a domain that cannot be made leaves nothing. */
+async function createManaged(client: Client, config: DomainConfig, paused: boolean, options: Context['options']): Promise<DomainView> {
+  const policy = restartPolicy.shape.policy.safeParse(options['restart']);
+  if (!policy.success) throw new CommandError(`--restart takes always, on-failure or never, not "${options['restart']}"\n`, 2);
+  const { uuid } = await client.define({ config, autostart: options['autostart'] === true, restart: restartPolicy.parse({ policy: policy.data }) });
+  try { return await client.startDefinition(uuid, paused); } catch (error) {
+    await client.undefine(uuid);
+    throw error;
+  }
 }
 
 /** @throws CommandError with xl's words and exit codes */

@@ -42,7 +42,7 @@ export function selfSigned(names: readonly string[], nowMs: number): KeyPair {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const algorithm = sequence(oid(OID.ecdsaSha256)), name = sequence(der(TAG.set, sequence(oid(OID.commonName), der(TAG.utf8, Buffer.from(`xenolith on ${hostname()}`.slice(0, 64))))));
   const body = sequence(
-    der(context(0), integer(Buffer.from([2]))), integer(randomBytes(16)), algorithm, name, sequence(time(nowMs - DAY_MS), time(nowMs + YEARS * 365 * DAY_MS)), name, publicKey.export({ type: 'spki', format: 'der' }),
+    der(context(0), der(TAG.integer, Buffer.from([2]))), der(TAG.integer, serialNumber()), algorithm, name, sequence(time(nowMs - DAY_MS), time(nowMs + YEARS * 365 * DAY_MS)), name, publicKey.export({ type: 'spki', format: 'der' }),
     der(context(3), sequence(
       extension(OID.basic, true, sequence()), extension(OID.keyUsage, true, der(TAG.bits, Buffer.from([7, 0x80]))),
       extension(OID.extendedUsage, false, sequence(oid(OID.serverAuth))), extension(OID.altName, false, sequence(...names.map(altName))),
@@ -59,8 +59,8 @@ function der(tag: number, ...parts: readonly Uint8Array[]): Buffer {
   return Buffer.concat([Buffer.from([tag, ...head]), content]);
 }
 const sequence = (...parts: readonly Uint8Array[]): Buffer => der(TAG.sequence, ...parts);
-/** Positive: a leading bit would be a sign. */
-const integer = (bytes: Buffer): Buffer => der(TAG.integer, Buffer.from([bytes[0]! & 0x7f]), bytes.subarray(1));
+/** Its first bit would be a sign, and a first byte of zero one too many. */
+const serialNumber = (): Buffer => { const bytes = randomBytes(16); bytes[0] = bytes[0]! & 0x7f | 0x40; return bytes; };
 const extension = (id: string, critical: boolean, value: Buffer): Buffer => sequence(oid(id), ...(critical ? [der(TAG.boolean, Buffer.from([0xff]))] : []), der(TAG.octets, value));
 const altName = (name: string): Buffer => isIP(name) ? der(contextBytes(7), addressBytes(name)) : der(contextBytes(2), Buffer.from(name, 'ascii'));
 

@@ -47,6 +47,9 @@ describe('the certificate', () => {
     const odd = new X509Certificate(selfSigned(['2001:db8::1:2', 'a.example'], Date.UTC(2049, 5)).cert);
     expect([odd.checkIP('2001:db8::1:2'), odd.checkHost('a.example'), new Date(odd.validTo).getUTCFullYear()]).toEqual(['2001:db8::1:2', 'a.example', 2059]);
   });
+  test('is well formed every time', () => {
+    for (let i = 0; i < 600; i++) expect(new X509Certificate(selfSigned(['localhost'], Date.now()).cert).serialNumber).toHaveLength(32);
+  });
   test('and key of one\'s own', async () => {
     const pair = selfSigned(['127.0.0.1'], Date.now()), certFile = join(outside, 'c'), keyFile = join(outside, 'p');
     writeFileSync(certFile, pair.cert); writeFileSync(keyFile, pair.key);

@@ -49,7 +49,7 @@ export function selfSigned(names: readonly string[], nowMs: number): KeyPair {
     )),
   );
   const whole = sequence(body, algorithm, der(TAG.bits, Buffer.from([0]), sign('sha256', body, { key: privateKey, dsaEncoding: 'der' })));
-  const cert = `-----BEGIN CERTIFICATE-----\n${whole.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`;
+  const cert = `-----BEGIN CERTIFICATE-----\n${whole.toString('base64').match(/.{1,64}/g)!.join('\n')}\n-----END CERTIFICATE-----\n`;
   return { cert, key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string };
 }
 

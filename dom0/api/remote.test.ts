@@ -48,7 +48,7 @@ describe('the certificate', () => {
     expect([odd.checkIP('2001:db8::1:2'), odd.checkHost('a.example'), new Date(odd.validTo).getUTCFullYear()]).toEqual(['2001:db8::1:2', 'a.example', 2059]);
   });
   test('is well formed every time', () => {
-    for (let i = 0; i < 600; i++) expect(new X509Certificate(selfSigned(['localhost'], Date.now()).cert).serialNumber).toHaveLength(32);
+    for (let i = 0; i < 600; i++) expect(new X509Certificate(selfSigned(['x'.repeat(1 + i % 48)], Date.now()).cert).serialNumber).toHaveLength(32);
   });
   test('and key of one\'s own', async () => {
     const pair = selfSigned(['127.0.0.1'], Date.now()), certFile = join(outside, 'c'), keyFile = join(outside, 'p');

@@ -44,6 +44,12 @@ const lists = { long: usable(false), compat: usable(true) };
 /** Sets flags a condition may follow. */
 const SETS_FLAGS = /^(add|or|adc|sbb|and|sub|xor|shl|shr|sar|sh[lr]d|inc|dec|neg|xadd|cmpxchg|bt[src]?|u?comis[sd])$/;
 const branchesOf = (list: Recipe[]): Recipe[] => list.filter(x => /^j\d/.test(x.mnemonic)), comparisonsOf = (list: Recipe[]): Recipe[] => list.filter(x => /^(cmp|test)$/.test(x.mnemonic));
+/** Share of vector instructions, which have more rows than all others. */
+const VECTORS = 0.35;
+const vectors = { long: lists.long.filter(x => x.vector), compat: lists.compat.filter(x => x.vector) };
+/** One list for each mnemonic, conditions aside: a mnemonic with few rows comes up as often as one with many. */
+const byMnemonic = (list: Recipe[]): Recipe[][] => [...Map.groupBy(list.filter(x => !x.vector), x => x.mnemonic.replace(/^(j|set|cmov)\d+$/, '$1')).values()];
+const integers = { long: byMnemonic(lists.long), compat: byMnemonic(lists.compat) };
 const conditionsOf = (list: Recipe[]): Recipe[] => list.filter(x => /^(j|set|cmov)\d/.test(x.mnemonic)), conditions = { long: conditionsOf(lists.long), compat: conditionsOf(lists.compat) };
 const branches = { long: branchesOf(lists.long), compat: branchesOf(lists.compat) }, comparisons = { long: comparisonsOf(lists.long), compat: comparisonsOf(lists.compat) };
 /** What stands for a sequence where a case has a recipe. */
@@ -144,7 +150,7 @@ class SequenceMaker {
     let previous = '';
     for (let n = 0; n < count;) {
       // Comparisons with a branch behind them are what compilers make (and what the decoder fuses).
-      const compared = previous === 'cmp' || previous === 'test', recipe = r.pick(compared && r.chance(0.5) ? branches[mode] : SETS_FLAGS.test(previous) && r.chance(0.2) ? conditions[mode] : r.chance(0.1) ? comparisons[mode] : lists[mode]), m = recipe.mnemonic;
+      const compared = previous === 'cmp' || previous === 'test', recipe = r.pick(compared && r.chance(0.5) ? branches[mode] : SETS_FLAGS.test(previous) && r.chance(0.2) ? conditions[mode] : r.chance(0.1) ? comparisons[mode] : r.chance(VECTORS) ? vectors[mode] : r.pick(integers[mode])), m = recipe.mnemonic;
       if (flagsRead(m) & this.undefinedFlags || inFunction && (m === 'push' || m === 'pop')) continue;
       if (!inFunction && this.functions.length && r.chance(0.1)) this.call();
       else {

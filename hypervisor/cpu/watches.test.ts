@@ -108,6 +108,30 @@ describe.each<JitMode>(['off', 'force'])('watched accesses, translations %s', ji
     expect(cpu.gpr[1]).toBe(3n);
   });
 
+  test('an execution breakpoint in a page that hot code of another page calls', () => {
+    // 0: call DATA_VA  5: dec edx  7: jnz 0  9: int3      DATA_VA: inc ecx  2: ret
+    const { cpu, dataAt } = machine([0xe8, 0xfb, 0xff, 0x0f, 0, 0xff, 0xca, 0x75, 0xf7, 0xcc], { jit });
+    cpu.bytes.set([0xff, 0xc1, 0xc3], dataAt);
+    const begin = (rounds: bigint): void => { cpu.rip = CODE_VA; cpu.gpr[1] = 0n; cpu.gpr[2] = rounds; };
+    begin(20_000n);
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    expect(cpu.gpr[1]).toBe(20_000n);
+    cpu.setDebugRegister(0, DATA_VA + 2n);
+    cpu.setDebugRegister(7, control(0, 0n, B1));
+    begin(2n);
+    for (let n = 1n; n <= 2n; n++) {
+      expect(trap(cpu).rip).toBe(DATA_VA + 2n - CODE_VA);
+      expect(cpu.gpr[1]).toBe(n);
+      cpu.rflags |= 0x10000n;
+    }
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    // One that is taken back is one no more.
+    cpu.setDebugRegister(7, 0n);
+    begin(20_000n);
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    expect(cpu.gpr[1]).toBe(20_000n);
+  });
+
   test('a loop that fills a watched page is stopped once, in the round that reaches the watched byte', () => {
     // 0: mov [rbx + rcx*8], rcx  4: inc rcx  7: cmp rcx, 1000  e: jne 0  10: int3
     const { cpu } = machine([0x48, 0x89, 0x0c, 0xcb, 0x48, 0xff, 0xc1, 0x48, 0x81, 0xf9, 0xe8, 3, 0, 0, 0x75, 0xf0, 0xcc], { jit });

@@ -35,7 +35,7 @@ try {
     weight: 256, cap: 0, onPoweroff: 'destroy', onReboot: 'destroy', onCrash: 'destroy', onWatchdog: 'destroy', onSoftReset: 'destroy', disks: [diskOf(disk)], vifs: [],
   }, true);
   const console_ = await host.client.console(String(domid));
-  console_.on('data', (data: Buffer) => { text += data.toString('latin1').replaceAll('\r', ''); look(); });
+  console_.on('data', (data: Buffer) => { text += data.toString('latin1').replace(/\r|\x1b\[\??[\d;]*[a-zA-Z]/g, ''); look(); });
   await host.client.act(String(domid), 'unpause');
   await until(/login: $/);
   process.stdout.write(`login: ${seconds(begin)}\n`);

@@ -52,7 +52,7 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
   const state = stateFolderAt(options.stateDir);
   const management = new Management({ toolstack, log, nowMs: () => Date.now(), problemOf, folder: state, hostLife: options.hostLife, roots: options.roots });
   const access = new Access(management);
-  const api = createApi({ toolstack, management, consoles, hypercalls, debug, bridges, host: {
+  const api = createApi({ toolstack, management, consoles, hypercalls, xenstore: parts.store, debug, bridges, host: {
     view: () => hostView(hypercalls, options.hostPid),
     dmesg: clear => hypercalls.readConsole(clear),
     debugKeys: keys => { for (const key of keys) hypercalls.debugKey(key); },

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { Management, type ManagementOptions } from '../management/index.ts';
 import { fakeWorld, type World } from '../toolstack/fakes.ts';
 import { Toolstack } from '../toolstack/toolstack.ts';
+import { Daemon } from '../xenstore/daemon.ts';
+import { LocalClient } from '../xenstore/local-client.ts';
 import { Access } from './access.ts';
 import { problemOf } from './problem.ts';
 import { createApi } from './server.ts';
@@ -30,7 +32,7 @@ export interface ApiWorld {
 export async function apiWorld(options: Partial<ManagementOptions> = {}, world = fakeWorld()): Promise<ApiWorld> {
   const dir = mkdtempSync(join(tmpdir(), 'api-')), socketPath = join(dir, 's'), toolstack = new Toolstack({ ...world.near, acknowledgeMs: 40 });
   const management = new Management({ toolstack, log: world.near.log, nowMs: Date.now, problemOf, secondMs: 1, ...options }), access = new Access(management);
-  const api = createApi({ toolstack, management, consoles: world.near.consoles, host: { view: () => HOST_VIEW, dmesg: () => 'ring', debugKeys: () => {}, shutdown: () => {} } }, access);
+  const api = createApi({ toolstack, management, consoles: world.near.consoles, xenstore: new LocalClient(new Daemon()), host: { view: () => HOST_VIEW, dmesg: () => 'ring', debugKeys: () => {}, shutdown: () => {} } }, access);
   await api.listen({ path: socketPath });
   return {
     dir, socketPath, world, toolstack, management, access, api, call: (method, path, body, headers) => send({ socketPath }, method, path, body, headers),

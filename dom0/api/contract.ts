@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { TRACE_MAX } from '../../hypervisor/public/debug.ts';
 import { domainConfig, vifConfig } from '../toolstack/config/schema.ts';
 import { domainEnd, domainView, hostInfo, vifView } from '../toolstack/views.ts';
+import { DEVICES_CONTRACT } from './devices-contract.ts';
 import { configSource, MANAGEMENT_CONTRACT, ONE_CONFIG, oneConfig } from './management-contract.ts';
 import type { Route } from './route.ts';
 
@@ -66,6 +67,7 @@ export const CONTRACT = {
   events: { method: 'GET', path: '/v1/events', tag: 'host', summary: 'Changes of state as server-sent events; Last-Event-ID resumes', answer: text, media: 'text/event-stream', headers: ['Last-Event-ID'], problems: ['too-many-readers'] },
 
   ...MANAGEMENT_CONTRACT,
+  ...DEVICES_CONTRACT,
 
   domains: { method: 'GET', path: '/v1/domains', tag: 'domains', summary: 'All domains by domid, Domain-0 first', query: query.domains, answer: z.array(domainView) },
   createDomain: {

@@ -14,6 +14,8 @@ export const REQUEST_ERRORS = {
   'too-many-requests': { status: 429, title: 'Too many requests' },
   'too-slow': { status: 408, title: 'The request did not arrive in time' },
   'no-such-resource': { status: 404, title: 'There is nothing of that name' },
+  'no-such-node': { status: 404, title: 'There is no such node in xenstore' },
+  'bad-path': { status: 422, title: 'Xenstore refuses that' },
   'no-such-bridge': { status: 404, title: 'There is no such bridge' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is of a kind that is not understood' },

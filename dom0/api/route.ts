@@ -9,7 +9,7 @@ export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** As in OpenAPI: `/v1/domains/{domain}`. */
   readonly path: string;
-  readonly tag: 'host' | 'domains' | 'definitions' | 'operations' | 'devices' | 'debugging' | 'access' | 'meta';
+  readonly tag: 'host' | 'domains' | 'definitions' | 'operations' | 'devices' | 'xenstore' | 'debugging' | 'access' | 'meta';
   readonly summary: string;
   readonly query?: z.ZodObject;
   /** All fields optional: the body may be left out. */

@@ -6,6 +6,7 @@ import type { Consoles } from '../toolstack/ports.ts';
 import type { Bridges } from '../switch/bridges.ts';
 import type { Toolstack } from '../toolstack/toolstack.ts';
 import type { DebugServices } from '../debug/index.ts';
+import type { XenStore } from '../xenstore/client.ts';
 import type { Management } from '../management/index.ts';
 import { Access, checkAccess } from './access.ts';
 import { auditChanges, auditRoutes } from './audit.ts';
@@ -15,12 +16,15 @@ import { eventRoutes } from './events.ts';
 import { metaRoutes } from './meta.ts';
 import { debugRoutes } from './debug.ts';
 import { definitionRoutes } from './definitions.ts';
+import { deviceRoutes } from './devices.ts';
 import { domainRoutes } from './domains.ts';
+import { fileRoutes } from './files.ts';
 import { hostRoutes } from './host.ts';
 import { captureRoutes } from './captures.ts';
 import { operationRoutes } from './operations.ts';
 import { BadRequest, sendProblem } from './problem.ts';
 import { tokenRoutes } from './tokens.ts';
+import { xenstoreRoutes } from './xenstore.ts';
 
 /** What the routes act on. */
 export interface ApiContext {
@@ -30,6 +34,8 @@ export interface ApiContext {
   readonly management: Management;
   /** Absent: metrics know what the toolstack knows, events are looked for. */
   readonly hypercalls?: Dom0Hypercalls;
+  /** Absent: no xenstore routes. */
+  readonly xenstore?: XenStore;
   /** Absent: no debugging routes. */
   readonly debug?: DebugServices;
   /** Absent: no captures. */
@@ -61,6 +67,9 @@ export function createApi(context: ApiContext, access = new Access(context.manag
   eventRoutes(api, context);
   hostRoutes(api, context);
   domainRoutes(api, context);
+  deviceRoutes(api, context);
+  fileRoutes(api, context);
+  xenstoreRoutes(api, context);
   debugRoutes(api, context);
   captureRoutes(api, context);
   definitionRoutes(api, context);

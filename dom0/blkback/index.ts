@@ -31,9 +31,11 @@ export class Blkback implements DiskBackend {
   async open(config: DiskConfig, owner: string): Promise<OpenDisk> {
     const disk = await ImageDisk.open({ path: config.target, readOnly: config.readOnly, discard: config.discard, owner })
       .catch(error => { throw new ToolstackError('bad-disk', `Disk vdev=${config.vdev} ${messageOf(error)}`, { cause: error }); });
-    let vbd: Vbd | undefined;
+    let vbd: Vbd | undefined, removed = (): void => {};
+    const gone = new Promise<void>(resolve => { removed = resolve; });
     return {
-      attach: (dom, _devid, _frontend, backend) => { vbd = new Vbd(this.#near, disk, dom, backend, config.cdrom); vbd.start(); },
+      removed: gone,
+      attach: (dom, _devid, _frontend, backend) => { vbd = new Vbd(this.#near, disk, dom, backend, config.cdrom, removed); vbd.start(); },
       close: async () => { await vbd?.stop(); await disk.close(); },
       info: () => ({ ...(vbd?.metrics() ?? newMetrics()) }),
     };
@@ -49,12 +51,12 @@ export class Vbd {
   /** Counters of rings before the present one. */
   #past: BlkbackMetrics = newMetrics();
 
-  /** @param path the backend's directory in xenstore */
-  constructor(near: BlkbackNeighbours, disk: Disk, dom: Domid, path: string, cdrom: boolean) {
+  /** @param path the backend's directory in xenstore @param removed the device has been unplugged for good */
+  constructor(near: BlkbackNeighbours, disk: Disk, dom: Domid, path: string, cdrom: boolean, removed: () => void = () => {}) {
     this.#near = near; this.#disk = disk; this.#dom = dom; this.#cdrom = cdrom;
     this.#backend = new XenbusBackend({
       kind: 'vbd', store: near.store, path, log: line => near.log(line),
-      hooks: { init: () => this.#features(), connect: front => this.#connect(front), disconnect: () => this.#disconnect() },
+      hooks: { init: () => this.#features(), connect: front => this.#connect(front), disconnect: () => this.#disconnect(), removed },
     });
   }
 

@@ -1,5 +1,6 @@
 // What can be asked of the toolstack: one union, used by the HTTP API and through it by xl.
-import type { DomainConfig, VifConfig } from './config/schema.ts';
+import type { DiskConfig, DomainConfig, VifConfig } from './config/schema.ts';
+import type { Trigger } from './tuning.ts';
 
 /** A domid, or a name (which may not be all digits to be found by). */
 export type DomainRef = number | string;
@@ -15,6 +16,13 @@ export type Action =
   | { readonly action: 'rename'; readonly domain: DomainRef; readonly name: string }
   /** One letter of control/sysrq. */
   | { readonly action: 'sysrq'; readonly domain: DomainRef; readonly key: string }
+  /** A command for the balloon driver of the guest. */
+  | { readonly action: 'memory-target'; readonly domain: DomainRef; readonly kib: number }
+  | { readonly action: 'trigger'; readonly domain: DomainRef; readonly trigger: Trigger; readonly vcpu: number }
+  | { readonly action: 'set-scheduler'; readonly domain: DomainRef; readonly weight?: number | undefined; readonly cap?: number | undefined }
+  | { readonly action: 'attach-disk'; readonly domain: DomainRef; readonly disk: DiskConfig }
+  /** By vdev or devid; waits until the guest has let go. */
+  | { readonly action: 'detach-disk'; readonly domain: DomainRef; readonly device: string }
   | { readonly action: 'attach-vif'; readonly domain: DomainRef; readonly vif: VifConfig }
   /** By devid or address; waits until the guest has let go. */
   | { readonly action: 'detach-vif'; readonly domain: DomainRef; readonly device: string }

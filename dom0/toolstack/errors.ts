@@ -9,6 +9,7 @@ export const TOOLSTACK_ERRORS = {
   'bad-memory': { status: 422, title: 'The memory size cannot be had' },
   'bad-disk': { status: 422, title: 'A disk cannot be used' },
   'bad-vif': { status: 422, title: 'A network interface cannot be used' },
+  'bad-scheduling': { status: 422, title: 'Scheduler parameters out of range' },
   'device-not-found': { status: 404, title: 'No such device' },
   'bad-kernel': { status: 422, title: 'The kernel cannot be booted' },
   'bad-ramdisk': { status: 422, title: 'The ramdisk cannot be used' },

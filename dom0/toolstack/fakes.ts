@@ -9,6 +9,8 @@ interface FakeDomain { config: CreateDomain; paused: boolean; shutdown: boolean;
 
 export class FakeHypervisor {
   readonly domains = new Map<number, FakeDomain>();
+  /** Most memory, in KiB, as set last. */
+  readonly limits = new Map<number, number>();
   nextDomid = 1;
   onEvent: () => void = () => {};
 
@@ -36,6 +38,9 @@ export class FakeHypervisor {
         shutdownReason: d.reason, memKib: d.config.maxMemKib, maxMemKib: d.config.maxMemKib, vcpusOnline: d.config.vcpus, vcpus: d.config.vcpus, cpuTimeNs: 5_900_000_000n, sharedInfoMfn: mfn(1),
       };
     },
+    domainSetMaxMem: (dom: Domid, kib: number): number => { const d = this.domains.get(dom); if (!d) return -3; this.limits.set(dom, kib); return 0; },
+    domainSetScheduler: (dom: Domid): number => this.domains.has(dom) ? 0 : -3,
+    domainSendNmi: (dom: Domid, vcpu: number): number => this.domains.has(dom) && vcpu === 0 ? 0 : -22,
     evtchnAllocUnbound: (dom: Domid): number => this.domains.get(dom)!.nextPort++,
     onDomainEvent: (handler: () => void): void => { this.onEvent = handler; },
   };
@@ -96,7 +101,13 @@ export function fakeWorld(): World {
     open: async disk => {
       if (disk.target.includes('nonexist')) throw new ToolstackError('bad-disk', `Disk vdev=${disk.vdev} failed to stat: ${disk.target}: No such file or directory`);
       openDisks.add(disk.target);
-      return { attach: () => {}, close: async () => { openDisks.delete(disk.target); }, info: () => ({}) };
+      let letGo = (): void => {};
+      const removed = new Promise<void>(resolve => { letGo = resolve; });
+      return {
+        removed, close: async () => { openDisks.delete(disk.target); }, info: () => ({ rd_req: 3, wr_req: 2, rd_sect: 8, wr_sect: 16, in_flight: 1 }),
+        // A guest that lets go as soon as it is asked.
+        attach: (_dom, _devid, _front, back) => { store.watch(`${back}/state`, () => { if (store.read(`${back}/state`) === '5') letGo(); }); },
+      };
     },
   };
   const networks: NetBackend = {

@@ -57,6 +57,8 @@ export interface DiskBackend {
   open(disk: DiskConfig, owner: string): Promise<OpenDisk>;
 }
 export interface OpenDisk {
+  /** Resolves when the guest has let go after it was asked to. */
+  readonly removed: Promise<void>;
   /** Serves the device whose nodes are in xenstore. */
   attach(dom: Domid, devid: number, frontend: string, backend: string): Maybe<void>;
   /** Finishes or drops requests in flight, unmaps, closes the image. */

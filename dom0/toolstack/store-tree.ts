@@ -85,9 +85,10 @@ export function vbdNodes(dom: Domid, devid: number, disk: DiskConfig): StoreNode
     dev: disk.vdev, type: 'phy', mode: disk.readOnly ? 'r' : 'w', 'device-type': disk.cdrom ? 'cdrom' : 'disk',
     'discard-enable': disk.discard ? '1' : '0', specification: 'xen', params: disk.target,
   };
+  // State last: a guest that runs looks at the device when it sees it.
   const frontend: Record<string, string> = {
-    backend: back, 'backend-id': '0', state: '1', 'virtual-device': String(devid),
-    'device-type': disk.cdrom ? 'cdrom' : 'disk', trusted: disk.trusted ? '1' : '0',
+    backend: back, 'backend-id': '0', 'virtual-device': String(devid),
+    'device-type': disk.cdrom ? 'cdrom' : 'disk', trusted: disk.trusted ? '1' : '0', state: '1',
   };
   const tree = (path: string, values: Record<string, string>, permissions: StorePermissions): StoreNode[] =>
     [{ path, value: '', permissions }, ...Object.entries(values).map(([key, value]) => ({ path: `${path}/${key}`, value, permissions }))];

@@ -11,8 +11,10 @@ import { adoptDomain, removeOrphans } from './adopt.ts';
 import { checkConfig, createDomain, removeNodes, type Neighbours } from './create.ts';
 import { endDomain, type DomainEnd, type DomainRecord } from './domain-record.ts';
 import { checked, messageOf, ToolstackError } from './errors.ts';
+import { attachDisk, detachDisk } from './disks.ts';
 import { domainPath, vbdBackendPath, vbdFrontendPath, vmPath } from './store-tree.ts';
 import { attachVif, closeVifs, detachVif, restartVif, setCarrier, vifView } from './vifs.ts';
+import { sendTrigger, setMemoryTarget, setScheduler } from './tuning.ts';
 import type { Watch } from './watch.ts';
 
 export interface ToolstackOptions extends Neighbours {
@@ -86,6 +88,11 @@ export class Toolstack {
       case 'rename': await this.#rename(record, action.name); break;
       case 'attach-vif': this.#mustRun(record); await attachVif(this.#near, record, action.vif); this.#near.memory?.save(record); break;
       case 'detach-vif': this.#mustRun(record); await detachVif(this.#near, record, action.device); this.#near.memory?.save(record); break;
+      case 'attach-disk': this.#mustRun(record); await attachDisk(this.#near, record, action.disk); this.#near.memory?.save(record); break;
+      case 'detach-disk': this.#mustRun(record); await detachDisk(this.#near, record, action.device); this.#near.memory?.save(record); break;
+      case 'memory-target': this.#mustRun(record); await setMemoryTarget(this.#near, record, action.kib); this.#near.memory?.save(record); break;
+      case 'set-scheduler': setScheduler(this.#near, record, action); this.#near.memory?.save(record); break;
+      case 'trigger': this.#mustRun(record); sendTrigger(this.#near, record, action.trigger, action.vcpu); break;
       case 'set-carrier': this.#mustRun(record); await setCarrier(this.#near, record, action.device, action.carrier); break;
       case 'restart-vif': this.#mustRun(record); await restartVif(record, action.device); break;
       case 'sysrq': await this.#near.store.write(`${domainPath(record.domid)}/control/sysrq`, action.key); break;

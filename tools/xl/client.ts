@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { z } from 'zod';
 import { CONSOLE_PROTOCOL } from '../../dom0/api/console-protocol.ts';
 import { CONTRACT } from '../../dom0/api/contract.ts';
+import type { SchedulerView } from '../../dom0/api/devices-contract.ts';
 import type { AnswerOf, BodyOf, ParamsOf, QueryOf, Route } from '../../dom0/api/route.ts';
 import type { GdbEvent } from '../../dom0/debug/gdb-server.ts';
 import type { InstructionView } from '../../dom0/debug/instructions.ts';
@@ -12,7 +13,8 @@ import type { StackView } from '../../dom0/debug/stack.ts';
 import type { Definition } from '../../dom0/management/definitions.ts';
 import type { TokenView } from '../../dom0/management/tokens.ts';
 import type { DomainView, HostView } from '../../dom0/toolstack/action.ts';
-import type { DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
+import type { DiskConfig, DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
+import type { Trigger } from '../../dom0/toolstack/tuning.ts';
 
 /** An answer that is a problem+json document. */
 export class ApiError extends Error {
@@ -49,6 +51,13 @@ export class Client {
   destroy(domain: string): Promise<void> { return this.#call(CONTRACT.destroy, { params: { domain } }); }
   act<Name extends Act['action']>(domain: string, action: Name, ...[fields]: FieldsOf<Name>): Promise<DomainView> { return this.#call(CONTRACT.act, { params: { domain }, body: { action, ...fields } as unknown as Act }); }
   attachVif(domain: string, vif: VifConfig): Promise<DomainView> { return this.#call(CONTRACT.attachVif, { params: { domain }, body: vif }); }
+  attachDisk(domain: string, disk: DiskConfig): Promise<DomainView> { return this.#call(CONTRACT.attachDisk, { params: { domain }, body: disk }); }
+  /** @param device vdev or devid */
+  detachDisk(domain: string, device: string): Promise<void> { return this.#call(CONTRACT.detachDisk, { params: { domain, device } }); }
+  setMemory(domain: string, targetKib: number): Promise<DomainView> { return this.#call(CONTRACT.setMemory, { params: { domain }, body: { targetKib } }); }
+  trigger(domain: string, trigger: Trigger, vcpu: number): Promise<DomainView> { return this.#call(CONTRACT.trigger, { params: { domain }, body: { trigger, vcpu } }); }
+  scheduler(): Promise<SchedulerView> { return this.#call(CONTRACT.scheduler, {}); }
+  setScheduler(domain: string, change: BodyOf<typeof CONTRACT.setScheduler>): Promise<DomainView> { return this.#call(CONTRACT.setScheduler, { params: { domain }, body: change }); }
   setCarrier(domain: string, device: string, carrier: boolean): Promise<DomainView> { return this.#call(CONTRACT.setCarrier, { params: { domain, device }, body: { carrier } }); }
   /** Its backend begins anew, unseen by the guest. */
   restartVif(domain: string, device: string): Promise<DomainView> { return this.#call(CONTRACT.restartVif, { params: { domain, device } }); }

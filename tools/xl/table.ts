@@ -1,10 +1,12 @@
 // xl's commands: one table. Dispatch, help and completion all derive from it.
 import type { Command } from './command.ts';
+import { blockAttach, blockDetach } from './commands/block.ts';
 import { create } from './commands/create.ts';
 import { debugKeys, dmesg, info } from './commands/host.ts';
 import { consoleCommand, destroy, pause, reboot, rename, shutdown, sysrq, unpause } from './commands/lifecycle.ts';
 import { blockList, domid, domname, list, top, uptime, vcpuList, vmList } from './commands/list.ts';
 import { networkAttach, networkDetach, networkList } from './commands/network.ts';
+import { memSet, schedCredit2, trigger } from './commands/tuning.ts';
 import { bashCompletion, helpCommand, helpList } from './help.ts';
 
 const help: Command = {
@@ -24,5 +26,5 @@ const completion: Command = {
 
 export const COMMANDS: readonly Command[] = [
   create, list, destroy, shutdown, reboot, pause, unpause, consoleCommand, vcpuList, vmList, info, domid, domname, rename,
-  sysrq, debugKeys, dmesg, top, networkAttach, networkList, networkDetach, blockList, uptime, help, completion,
+  sysrq, debugKeys, dmesg, top, networkAttach, networkList, networkDetach, blockAttach, blockList, blockDetach, memSet, trigger, schedCredit2, uptime, help, completion,
 ];

@@ -1,4 +1,5 @@
 // xl's tables, column for column as scripts know them.
+import type { SchedulerView } from '../../dom0/api/devices-contract.ts';
 import type { DomainView, HostView, VifView } from '../../dom0/toolstack/action.ts';
 
 const KIB_PER_MIB = 1024;
@@ -43,6 +44,12 @@ export function networkTable(vifs: readonly VifView[]): string {
   const header = `Idx BE Mac Addr.         handle state evt-ch   tx-/rx-ring-ref ${left('BE-path', 30)}`;
   return [header, ...vifs.map(v =>
     `${left(v.devid, 3)} ${left(0, 2)} ${left(v.mac, 17)} ${right(v.devid, 5)} ${right(v.state, 5)} ${right(v.eventChannel, 6)} ${right(v.txRingRef, 5)}/${left(v.rxRingRef, 11)} ${left(v.backendPath, 30)}`), ''].join('\n');
+}
+
+/** @param pool with the line of the CPU pool first */
+export function schedulerTable({ rateLimitUs, domains }: SchedulerView, poolOnly: boolean, pool = true): string {
+  const line = (name: string, id: string | number, weight: string | number, cap: string | number): string => `${left(name, 33)} ${right(id, 4)} ${right(weight, 6)} ${right(cap, 4)}`;
+  return [...(pool ? [`Cpupool Pool-0: ratelimit=${rateLimitUs}us`] : []), ...(poolOnly ? [] : [line('Name', 'ID', 'Weight', 'Cap'), ...domains.map(d => line(d.name, d.domid, d.weight, d.cap))]), ''].join('\n');
 }
 
 export function uptimeTable(domains: readonly DomainView[], short: boolean, now: Date): string {

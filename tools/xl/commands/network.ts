@@ -4,7 +4,7 @@ import { parseVifSpec } from '../../../dom0/toolstack/config/vif-spec.ts';
 import { ApiError } from '../client.ts';
 import { CommandError, type Command } from '../command.ts';
 import { networkTable } from '../tables.ts';
-import { invalidDomain } from './errors.ts';
+import { failed } from './errors.ts';
 
 export const networkAttach: Command = {
   name: 'network-attach', summary: 'Create a new virtual network device',
@@ -45,10 +45,4 @@ function parsed(spec: string): ReturnType<typeof parseVifSpec> {
   try { return parseVifSpec(spec, 'network-attach'); } catch (error) {
     throw error instanceof ConfigError ? new CommandError(`${error.message}\n`) : error;
   }
-}
-
-/** What went wrong, and libxl's last word as scripts look for it. */
-function failed(name: string, error: unknown, last: string): unknown {
-  const named = invalidDomain(name, error);
-  return named === error && error instanceof ApiError ? new CommandError(`xl: error: ${error.message}\n${last}\n`) : named;
 }

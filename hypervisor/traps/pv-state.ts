@@ -53,10 +53,13 @@ export const CR4 = { TSD: 4n, DE: 8n, PAE: 0x20n, OSFXSR: 0x200n, OSXMMEXCPT: 0x
 
 const callback = (): Callback => ({ address: 0n, masksEvents: false });
 
+const VECTOR_NMI = 2;
+
 export function createPvState(): PvState {
+  const traps = Array.from({ length: 256 }, () => ({ address: 0n, masksEvents: false, dpl: 0, cs: 0 }));
   return {
-    traps: Array.from({ length: 256 }, () => ({ address: 0n, masksEvents: false, dpl: 0, cs: 0 })),
-    event: callback(), failsafe: callback(), nmi: callback(), syscall: callback(), syscall32: callback(), sysenter: callback(),
+    // As in Xen, CALLBACKTYPE_nmi and entry 2 of the trap table are one place: Linux registers the latter alone.
+    traps, event: callback(), failsafe: callback(), nmi: traps[VECTOR_NMI]!, syscall: callback(), syscall32: callback(), sysenter: callback(),
     nmiPending: false,
     kernelMode: true, kernelSp: 0n, kernelSs: 0, gsBaseKernel: 0n, gsBaseUser: 0n, kernelRoot: -1, userRoot: -1,
     gdtFrames: [], gdtEntries: 0, ldtBase: 0n, ldtEntries: 0,

@@ -31,7 +31,7 @@ function xl(...args: string[]): { status: number | null; stdout: string; stderr:
 /** Looks every quarter of a second until the guest's answer is as wanted. */
 async function eventually(command: string, wanted: (output: string) => boolean): Promise<string> {
   for (let output, end = Date.now() + 60_000; ;) {
-    output = await guest.run(command, undefined);
+    output = await guest.run(`{ ${command}; } 2>&1; true`);
     if (wanted(output)) return output;
     if (Date.now() > end) throw new Error(`"${command}" still says ${output}`);
     await new Promise(resolve => { setTimeout(resolve, 250); });

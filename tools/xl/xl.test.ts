@@ -9,6 +9,7 @@ import { createApi, type HostControl } from '../../dom0/api/server.ts';
 import { Management } from '../../dom0/management/index.ts';
 import { RECORDED_CASES } from '../../dom0/toolstack/config/recorded-cases.ts';
 import { fakeWorld, type World } from '../../dom0/toolstack/fakes.ts';
+import { ToolstackError } from '../../dom0/toolstack/errors.ts';
 import { Toolstack } from '../../dom0/toolstack/toolstack.ts';
 import type { Consoles } from '../../dom0/toolstack/ports.ts';
 import { Client } from './client.ts';
@@ -197,6 +198,22 @@ describe('what scripts read', () => {
 });
 
 describe('changing domains', () => {
+  test('a domain without a definition, and with one', async () => {
+    const client = new Client(socket);
+    await withDomu();
+    expect(await client.definitions()).toEqual([]);
+    expect(await run('destroy', 'domu')).toMatchObject({ code: 0 });
+    expect(await run('create', '-q', '--restart=on-failure', '--autostart', await domu())).toEqual({ code: 0, out: '', err: '' });
+    expect(await client.definitions()).toMatchObject([{ name: 'domu', uuid: UUID, autostart: true, restart: { policy: 'on-failure' } }]);
+    expect((await client.domain('domu')).uuid).toBe(UUID);
+    expect(await run('destroy', 'domu')).toMatchObject({ code: 0 });
+    expect(await run('create', '-q', '--managed', await domu())).toMatchObject({ code: 3, err: expect.stringContaining('exists already') });
+    await client.undefine('domu');
+    expect(await run('create', '-q', '--restart=often', await domu())).toMatchObject({ code: 2 });
+    world.badKernels.set('/boot/vmlinuz-6.1.0-56-amd64', new ToolstackError('bad-kernel', 'no'));
+    expect(await run('create', '-q', '--managed', await domu())).toMatchObject({ code: 3 });
+    expect(await client.definitions()).toEqual([]);
+  });
   test('pause, unpause', async () => {
     await withDomu();
     for (const [command, letters] of [['pause', '--p---'], ['pause', '--p---'], ['unpause', '-b----'], ['unpause', '-b----']] as const) {

@@ -78,7 +78,7 @@ test('every route, from its schema', async () => {
     const text = route.method === 'GET' ? undefined : random.chance(20) ? random.pick(['{', '', '[', '"\\ud800"', '{"__proto__":1}', `${'['.repeat(20_000)}`, `"${'x'.repeat(1_100_000)}"`]) : JSON.stringify(sent);
     const headers: Record<string, string> = random.chance(4) ? { [random.pick(['idempotency-key', 'if-match', 'if-none-match', 'prefer', 'last-event-id'])]: random.pick(['x', '*', '"a"', 'respond-async', 'a'.repeat(400), '0-0']) } : {};
     const say = `seed ${seed}: ${route.method} ${path.slice(0, 100)}?${search.slice(0, 100)} ${text?.slice(0, 300)}`;
-    const reply = await ask(route.method, search ? `${path}?${search}` : path, text, headers, WAITS.includes(id) || given['until'] === 'ended' ? WAIT_MS : undefined);
+    const reply = await ask(route.method, search ? `${path}?${search}` : path, text, headers, WAITS.includes(id) || route.media === 'text/event-stream' || given['until'] === 'ended' ? WAIT_MS : undefined);
     if (!reply) continue;
     statuses.set(reply.status, (statuses.get(reply.status) ?? 0) + 1);
     if (reply.status < 400) { expect([statusOf(route), 200, 201, 202, 304], say).toContain(reply.status); continue; }

@@ -3,10 +3,12 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_reboot } from '../../hypervisor/public/sched.ts';
 import { stateFolderAt } from '../management/state-folder.ts';
 import { ToolstackError } from '../toolstack/errors.ts';
+import { fakeWorld } from '../toolstack/fakes.ts';
 import { apiWorld, CONFIG, named, type Answer, type ApiWorld } from './api-world.ts';
 
 let at: ApiWorld;
-beforeEach(async () => { at = await apiWorld(); });
+// Guests have longer to answer than a busy machine takes for a call.
+beforeEach(async () => { at = await apiWorld({}, fakeWorld(), 10_000); });
 afterEach(() => at.close());
 const define = (config = CONFIG, more: object = {}): Promise<Answer> => at.call('POST', '/v1/definitions', { config, ...more });
 const status = async (): Promise<any> => (await at.call('GET', '/v1/definitions/web/status')).json;

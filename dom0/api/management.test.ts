@@ -1,4 +1,5 @@
 // Definitions, operations and who changed what, as a client of the Unix socket sees them.
+import { request as httpRequest } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_reboot } from '../../hypervisor/public/sched.ts';
 import { stateFolderAt } from '../management/state-folder.ts';
@@ -135,6 +136,23 @@ describe('operations', () => {
     expect((await at.call('GET', '/v1/operations?state=failed&target=web')).json).toHaveLength(1);
     expect((await at.call('GET', '/v1/operations?limit=1')).headers.link).toMatch(/^<\/v1\/operations\?limit=1&before=2>; rel="next"$/);
     expect((await at.call('GET', '/v1/operations/nothing')).json).toMatchObject({ status: 404, code: 'operation-not-found' });
+  });
+  test('a client that vanishes in the midst of it changes nothing; readers of events hear how it goes', async () => {
+    let heard = '', go = (): void => {};
+    const reader = httpRequest({ socketPath: at.socketPath, path: '/v1/events', agent: false }, response => { response.setEncoding('utf8').on('data', part => { heard += part; }).on('error', () => {}); }).on('error', () => {});
+    reader.end();
+    await expect.poll(() => heard).toContain(': hello');
+    const { prepare } = at.world.near.builder, held = new Promise<void>(resolve => { go = resolve; });
+    (at.world.near.builder as { prepare: typeof prepare }).prepare = async config => { await held; return prepare(config); };
+    const vanishing = httpRequest({ socketPath: at.socketPath, method: 'POST', path: '/v1/domains', agent: false, headers: { 'content-type': 'application/json' } }).on('error', () => {});
+    vanishing.end(JSON.stringify({ config: CONFIG }));
+    await expect.poll(() => at.management.operations.list()[0]?.progress?.step).toBe('kernel');
+    vanishing.destroy();
+    go();
+    await expect.poll(async () => (await at.call('GET', '/v1/operations')).json[0]).toMatchObject({ kind: 'create', state: 'succeeded', result: { name: 'web' } });
+    expect(ids()).toHaveLength(1);
+    for (const said of ['"state":"running"', '"step":"devices"', '"state":"succeeded"']) await expect.poll(() => heard).toMatch(new RegExp(`event: operation-changed\\ndata: .*${said}`));
+    reader.destroy();
   });
   test('one that waits is an operation as well', async () => {
     const made = await at.call('POST', '/v1/domains', { config: CONFIG });

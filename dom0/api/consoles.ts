@@ -15,6 +15,7 @@ const MAX_BACKLOG_BYTES = 8 * 1024 * 1024;
 export function serveConsoles(server: Server, { toolstack, consoles }: ApiContext): void {
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
+    if (request.headers.upgrade?.toLowerCase() === 'websocket') return;
     try {
       const match = PATH.exec(request.url ?? '');
       if (!match || request.headers.upgrade !== CONSOLE_PROTOCOL) throw new BadRequest('no-such-resource', `there is no upgrade to ${request.headers.upgrade} at ${request.url}`);

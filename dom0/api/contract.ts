@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { TRACE_MAX } from '../../hypervisor/public/debug.ts';
 import { domainConfig, vifConfig } from '../toolstack/config/schema.ts';
 import { domainEnd, domainView, hostInfo, vifView } from '../toolstack/views.ts';
+import { CONSOLE_CONTRACT, consoleQuery } from './console-contract.ts';
 import { DEVICES_CONTRACT } from './devices-contract.ts';
 import { configSource, MANAGEMENT_CONTRACT, ONE_CONFIG, oneConfig } from './management-contract.ts';
 import type { Route } from './route.ts';
@@ -68,6 +69,7 @@ export const CONTRACT = {
 
   ...MANAGEMENT_CONTRACT,
   ...DEVICES_CONTRACT,
+  ...CONSOLE_CONTRACT,
 
   domains: { method: 'GET', path: '/v1/domains', tag: 'domains', summary: 'All domains by domid, Domain-0 first', query: query.domains, answer: z.array(domainView) },
   createDomain: {
@@ -83,8 +85,8 @@ export const CONTRACT = {
   },
   waitEnd: { method: 'GET', path: '/v1/domains/{domain}/end', tag: 'domains', summary: 'Answers when the domain shuts down or is destroyed', answer: domainEnd, problems: ['domain-not-found', 'dom0-refused'] },
   console: {
-    method: 'GET', scope: 'operate', path: '/v1/domains/{domain}/console', tag: 'domains', summary: 'With `Upgrade: xenolith-console` the connection becomes the console, scrollback first',
-    status: 101, problems: ['upgrade-required', 'domain-not-found', 'domain-not-running'],
+    method: 'GET', scope: 'operate', path: '/v1/domains/{domain}/console', tag: 'domains', summary: 'With `Upgrade: websocket` (binary frames are its bytes, text frames JSON) or `Upgrade: xenolith-console` (bytes alone) the connection becomes the console, scrollback first', query: consoleQuery,
+    status: 101, problems: ['upgrade-required', 'domain-not-found', 'domain-not-running', 'wrong-origin', 'too-many-readers'],
   },
 
   vifs: { method: 'GET', path: '/v1/domains/{domain}/vifs', tag: 'devices', summary: 'Its network interfaces', answer: z.array(vifView).readonly(), problems: ['domain-not-found'] },

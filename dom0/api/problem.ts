@@ -14,6 +14,7 @@ export const REQUEST_ERRORS = {
   'too-many-requests': { status: 429, title: 'Too many requests' },
   'too-slow': { status: 408, title: 'The request did not arrive in time' },
   'no-such-resource': { status: 404, title: 'There is nothing of that name' },
+  'wrong-origin': { status: 403, title: 'The page is not of this host' },
   'no-such-node': { status: 404, title: 'There is no such node in xenstore' },
   'bad-path': { status: 422, title: 'Xenstore refuses that' },
   'no-such-bridge': { status: 404, title: 'There is no such bridge' },

@@ -13,6 +13,8 @@ import { auditChanges, auditRoutes } from './audit.ts';
 import { clientError } from './client-error.ts';
 import { serveConsoles } from './consoles.ts';
 import { eventRoutes } from './events.ts';
+import { consolePageRoutes } from './console-page.ts';
+import { serveConsoleSockets } from './console-socket.ts';
 import { metaRoutes } from './meta.ts';
 import { debugRoutes } from './debug.ts';
 import { definitionRoutes } from './definitions.ts';
@@ -77,5 +79,7 @@ export function createApi(context: ApiContext, access = new Access(context.manag
   tokenRoutes(api, context);
   auditRoutes(api, context);
   serveConsoles(api.server, context);
+  serveConsoleSockets(api, context);
+  consolePageRoutes(api);
   return api;
 }

@@ -1,7 +1,9 @@
 // One domain's console: its ring on one side; readers, scrollback and a log file on the other. Output is taken as soon
 // as it is there: a guest whose ring is full does nothing but wait for it.
+import { randomUUID } from 'node:crypto';
 import { ConsoleLog, type ConsoleLogOptions } from './console-log.ts';
 import { ConsoleRing } from './console-ring.ts';
+import type { ConsoleSource } from './console-source.ts';
 import { Scrollback } from './scrollback.ts';
 
 export interface DomainConsoleOptions {
@@ -29,7 +31,8 @@ const INPUT_LIMIT_BYTES = 1024 * 1024;
 /** A hostile guest may not fill the log. */
 const MAX_COMPLAINTS = 10;
 
-export class DomainConsole {
+export class DomainConsole implements ConsoleSource {
+  readonly id = randomUUID();
   readonly #ring: ConsoleRing;
   readonly #notify: () => void;
   readonly #options: DomainConsoleOptions;
@@ -57,6 +60,9 @@ export class DomainConsole {
   get closed(): boolean { return this.#closed; }
   /** Bytes that the guest has written so far. */
   get position(): number { return this.#scrollback.end; }
+  /** Position of the oldest byte kept. */
+  get start(): number { return this.#scrollback.start; }
+  read(from: number, limitBytes: number): Uint8Array { return this.#scrollback.read(from, limitBytes); }
 
   /** At every upcall of the console's event channel: takes output, gives input. */
   onEvent(): void {

@@ -25,8 +25,8 @@ export class Scrollback {
   }
 
   /** A copy of what is kept from `position` on. */
-  read(position = 0): Uint8Array {
-    const from = Math.min(Math.max(position, this.start), this.#end), length = this.#end - from, size = this.#buffer.length;
+  read(position = 0, limitBytes = Infinity): Uint8Array {
+    const from = Math.min(Math.max(position, this.start), this.#end), length = Math.min(this.#end - from, limitBytes), size = this.#buffer.length;
     const copy = new Uint8Array(length), at = from % size, first = Math.min(length, size - at);
     copy.set(this.#buffer.subarray(at, at + first));
     copy.set(this.#buffer.subarray(0, length - first), first);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import type { Domid, EvtchnPort, Mfn } from '../../hypervisor/public/types.ts';
 import { ConsoleBackend } from '../console/console-backend.ts';
+import type { ConsoleSource } from '../console/console-source.ts';
 import type { ConsoleAttachment, Consoles } from './ports.ts';
 import { framePage } from './store-adapter.ts';
 
@@ -29,6 +30,8 @@ export class ConsoleTable implements Consoles {
     this.#backends.delete(dom);
     await backend?.stop();
   }
+
+  source(dom: Domid): ConsoleSource | undefined { return this.#backends.get(dom)?.console; }
 
   attach(dom: Domid, onData: (data: Uint8Array) => void, onEnd: () => void): ConsoleAttachment | undefined {
     const console = this.#backends.get(dom)?.console;

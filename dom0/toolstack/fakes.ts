@@ -88,7 +88,7 @@ export function fakeWorld(): World {
   const hypervisor = new FakeHypervisor(), store = new FakeStore();
   const openDisks = new Set<string>(), openVifs = new Set<string>(), openConsoles = new Set<number>(), messages: string[] = [], badKernels = new Map<string, ToolstackError>();
   const consoles: Consoles = {
-    open: dom => { openConsoles.add(dom); }, close: dom => { openConsoles.delete(dom); }, attach: () => undefined,
+    open: dom => { openConsoles.add(dom); }, close: dom => { openConsoles.delete(dom); }, attach: () => undefined, source: () => undefined,
   };
   const builder: Builder = {
     prepare: async config => {

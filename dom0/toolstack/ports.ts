@@ -1,5 +1,6 @@
 // What the toolstack needs of its neighbours in Dom0, as narrow interfaces: tests give fakes.
 import type { Domid, EvtchnPort, Mfn } from '../../hypervisor/public/types.ts';
+import type { ConsoleSource } from '../console/console-source.ts';
 import type { DiskConfig, DomainConfig, VifConfig } from './config/schema.ts';
 
 export type Maybe<T> = T | Promise<T>;
@@ -34,6 +35,8 @@ export interface ConsoleAttachment {
   close(): void;
 }
 export interface Consoles {
+  /** For viewers with a pace of their own. undefined: no such console. */
+  source(dom: Domid): ConsoleSource | undefined;
   /** Starts serving a domain's console ring; `port` is the guest's. */
   open(dom: Domid, name: string, ringMfn: Mfn, port: EvtchnPort): Maybe<void>;
   close(dom: Domid): Maybe<void>;

@@ -22,6 +22,7 @@ let dir: string, socket: string, world: World, close: () => Promise<void>, ringT
 const typed: string[] = [];
 const consoleEnds = new Map<number, () => void>();
 const consoles: Consoles = {
+  source: () => undefined,
   open: () => {}, close: dom => { consoleEnds.get(dom)?.(); },
   attach: (dom, onData, onEnd) => {
     consoleEnds.set(dom, onEnd);

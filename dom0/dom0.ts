@@ -39,20 +39,21 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
   const { hypercalls, consoles, log } = parts;
   const store = new StoreAdapter(parts.store, parts.xenstored, hypercalls);
   await writeNodes(store, dom0Nodes(Math.round(process.memoryUsage.rss() / KIB)));
+  const tell = (line: string): void => { log.info({}, line); hypercalls.log(line); };
   const bridges = new Bridges(options.bridges.map(bridge => bridge.name));
   const uplinks = new Uplinks(parts.store);
   await uplinks.open(bridges, options.bridges, line => { log.warn({}, line); hypercalls.log(line); });
   const toolstack = new Toolstack({
     hypercalls, store, consoles, log, builder: parts.builder ?? createImageLoader(hypercalls),
-    disks: new Blkback({ hypercalls, store: parts.store, log: line => hypercalls.log(line) }),
-    networks: uplinks.watching(new Netback({ hypercalls, store: parts.store, bridges, log: line => hypercalls.log(line) })), nowMs: () => Date.now(),
+    disks: new Blkback({ hypercalls, store: parts.store, log: tell }),
+    networks: uplinks.watching(new Netback({ hypercalls, store: parts.store, bridges, log: tell })), nowMs: () => Date.now(),
     ...(parts.memory ? { memory: parts.memory } : {}),
   });
   const debug = new DebugServices(hypercalls, options.runDir);
   const state = stateFolderAt(options.stateDir);
   const management = new Management({ toolstack, log, nowMs: () => Date.now(), problemOf, folder: state, hostLife: options.hostLife, roots: options.roots });
   const access = new Access(management);
-  const api = createApi({ toolstack, management, consoles, hypercalls, xenstore: parts.store, debug, bridges, host: {
+  const api = createApi({ toolstack, management, consoles, hypercalls, log, xenstore: parts.store, debug, bridges, host: {
     view: () => hostView(hypercalls, options.hostPid),
     dmesg: clear => hypercalls.readConsole(clear),
     debugKeys: keys => { for (const key of keys) hypercalls.debugKey(key); },

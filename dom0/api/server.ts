@@ -2,7 +2,7 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import type { HostView } from '../toolstack/action.ts';
-import type { Consoles } from '../toolstack/ports.ts';
+import type { Consoles, Log } from '../toolstack/ports.ts';
 import type { Bridges } from '../switch/bridges.ts';
 import type { Toolstack } from '../toolstack/toolstack.ts';
 import type { DebugServices } from '../debug/index.ts';
@@ -15,6 +15,7 @@ import { serveConsoles } from './consoles.ts';
 import { eventRoutes } from './events.ts';
 import { consolePageRoutes } from './console-page.ts';
 import { serveConsoleSockets } from './console-socket.ts';
+import { logRequests } from './request-log.ts';
 import { metaRoutes } from './meta.ts';
 import { debugRoutes } from './debug.ts';
 import { definitionRoutes } from './definitions.ts';
@@ -36,6 +37,8 @@ export interface ApiContext {
   readonly management: Management;
   /** Absent: metrics know what the toolstack knows, events are looked for. */
   readonly hypercalls?: Dom0Hypercalls;
+  /** Absent: requests are not logged. */
+  readonly log?: Log;
   /** Absent: no xenstore routes. */
   readonly xenstore?: XenStore;
   /** Absent: no debugging routes. */
@@ -63,6 +66,7 @@ export function createApi(context: ApiContext, access = new Access(context.manag
   api.setErrorHandler((error, _request, reply) => { void sendProblem(reply, error); });
   api.setNotFoundHandler((request, reply) => { void sendProblem(reply, new BadRequest('no-such-resource', `there is no ${request.method} ${request.url}`)); });
   api.addHook('onClose', () => context.management.close());
+  logRequests(api, context.log);
   checkAccess(api, access);
   auditChanges(api, context);
   metaRoutes(api, context);

@@ -7,6 +7,7 @@ import { evtchnPort, type Domid, type EvtchnPort } from '../../hypervisor/public
 import { FrontendError, mapRing, printable, type FrontendDetails } from '../bus/frontend.ts';
 import { BackRing } from '../bus/ring.ts';
 import { XenbusBackend, type Keys } from '../bus/xenbus-backend.ts';
+import { boundLog } from '../log-context.ts';
 import type { DiskConfig } from '../toolstack/config/schema.ts';
 import { messageOf, ToolstackError } from '../toolstack/errors.ts';
 import type { DiskBackend, OpenDisk } from '../toolstack/ports.ts';
@@ -47,6 +48,7 @@ interface Link { readonly ring: BlkRing; readonly pages: readonly GrantMapping[]
 export class Vbd {
   readonly #near: BlkbackNeighbours; readonly #disk: Disk; readonly #dom: Domid; readonly #cdrom: boolean;
   readonly #backend: XenbusBackend;
+  readonly #log: (line: string) => void;
   #link: Link | undefined;
   /** Counters of rings before the present one. */
   #past: BlkbackMetrics = newMetrics();
@@ -54,8 +56,9 @@ export class Vbd {
   /** @param path the backend's directory in xenstore @param removed the device has been unplugged for good */
   constructor(near: BlkbackNeighbours, disk: Disk, dom: Domid, path: string, cdrom: boolean, removed: () => void = () => {}) {
     this.#near = near; this.#disk = disk; this.#dom = dom; this.#cdrom = cdrom;
+    this.#log = boundLog(line => near.log(line), { domid: dom });
     this.#backend = new XenbusBackend({
-      kind: 'vbd', store: near.store, path, log: line => near.log(line),
+      kind: 'vbd', store: near.store, path, log: this.#log,
       hooks: { init: () => this.#features(), connect: front => this.#connect(front), disconnect: () => this.#disconnect(), removed },
     });
   }
@@ -82,7 +85,7 @@ export class Vbd {
       const port = bound as EvtchnPort;
       const ring = new BlkRing({
         ring: shared, disk: this.#disk, dom, persistent: front.flag('feature-persistent'), hypercalls,
-        notify: () => { hypercalls.evtchnSend(port); }, complain: what => this.#near.log(`${this.#backend.name}: ${what}`),
+        notify: () => { hypercalls.evtchnSend(port); }, complain: what => this.#log(`${this.#backend.name}: ${what}`),
       });
       this.#link = { ring, pages, port };
       hypercalls.onEvent(port, () => ring.kick());

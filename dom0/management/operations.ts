@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
+import { within } from '../log-context.ts';
 import { messageOf, ToolstackError } from '../toolstack/errors.ts';
 import type { Log } from '../toolstack/ports.ts';
 import type { Watch } from '../toolstack/watch.ts';
@@ -66,7 +67,7 @@ export class Operations {
       database.prepare('UPDATE operations SET progress = ? WHERE id = ?').run(JSON.stringify({ step, done, of }), id);
       this.#tell(id);
     } };
-    const done = work(watch).then(result => { this.#settle(id, 'succeeded', { result }); return result; }, (error: unknown) => {
+    const done = within({ operation: id }, () => work(watch)).then(result => { this.#settle(id, 'succeeded', { result }); return result; }, (error: unknown) => {
       this.#settle(id, error instanceof ToolstackError && error.code === 'cancelled' ? 'cancelled' : 'failed', { problem: this.#options.problemOf(error) });
       throw error;
     });

@@ -4,6 +4,7 @@ import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts'
 import type { Domid } from '../../hypervisor/public/types.ts';
 import type { FrontendDetails } from '../bus/frontend.ts';
 import { XenbusBackend, type Keys } from '../bus/xenbus-backend.ts';
+import { boundLog } from '../log-context.ts';
 import type { Bridges } from '../switch/bridges.ts';
 import type { Attachment, Frame, PortOptions, SwitchPort } from '../switch/port.ts';
 import type { Switch } from '../switch/switch.ts';
@@ -69,6 +70,7 @@ export class Vif implements SwitchPort {
   readonly #near: NetbackNeighbours;
   readonly #o: VifOptions;
   readonly #backend: XenbusBackend;
+  readonly #log: (line: string) => void;
   readonly #multicast = new MulticastFilter();
   #link: Link | undefined;
   #attachment: Attachment | undefined;
@@ -82,8 +84,9 @@ export class Vif implements SwitchPort {
     const { config, dom, path } = options;
     this.#near = near; this.#o = options;
     this.name = config.vifname ?? `vif${dom}.${path.slice(path.lastIndexOf('/') + 1)}`;
+    this.#log = boundLog(line => near.log(line), { domid: dom });
     this.#backend = new XenbusBackend({
-      kind: 'vif', store: near.store, path, log: line => near.log(line),
+      kind: 'vif', store: near.store, path, log: this.#log,
       hooks: { init: () => this.#features(), connect: front => this.#connect(front), disconnect: () => this.#disconnect(), removed: () => options.removed() },
     });
   }
@@ -153,6 +156,6 @@ export class Vif implements SwitchPort {
   }
 
   #complain(what: string): void {
-    if (this.#complaints++ < MAX_COMPLAINTS) this.#near.log(`${this.#backend.name}: ${what}`);
+    if (this.#complaints++ < MAX_COMPLAINTS) this.#log(`${this.#backend.name}: ${what}`);
   }
 }

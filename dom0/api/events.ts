@@ -12,7 +12,13 @@ const MAX_BACKLOG_BYTES = 1024 * 1024;
 /** Changes that guests make by themselves are looked for so often while somebody listens, and connections kept alive. */
 const LOOK_MS = 500, ALIVE_MS = 15_000;
 
-const frame = ({ id, type, data }: ApiEvent): string => `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(data ?? {})}\n\n`;
+/** Made once for all readers. */
+const frames = new WeakMap<ApiEvent, string>();
+function frame(event: ApiEvent): string {
+  let text = frames.get(event);
+  if (text === undefined) frames.set(event, text = `id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(event.data ?? {})}\n\n`);
+  return text;
+}
 
 export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, management }: ApiContext): void {
   const log = new EventLog(() => toolstack.list(), Date.now());

@@ -79,6 +79,8 @@ test('typing, full-screen programs, resizing, two viewers', async ctx => {
   expect(vi.at(-1)).toMatch(/note/);
   await one.keyboard.type('iwritten in vi');
   await one.keyboard.press('Escape');
+  // Sent at once with what follows, the key would be Alt with that.
+  await shows(one, lines => lines.at(-1)!.startsWith('- '));
   await one.keyboard.type(':wq\n');
   await shows(one, lines => lines.some(line => line.endsWith('guest#')));
   await one.keyboard.type('clear; cat /tmp/note\n');

@@ -207,9 +207,13 @@ test('events: every change of state, and after a cut what came meanwhile', async
 const promtool = spawnSync('promtool', ['--version']).status === 0;
 if (!promtool) console.warn('SKIPPED: promtool (package prometheus) is not installed');
 test.skipIf(!promtool && !process.env['CI'])("Prometheus's own parser accepts /metrics", async () => {
-  await call('POST', '/v1/domains', { config: CONFIG });
+  const disks = [{ target: '/d', format: 'raw', vdev: 'xvda', readOnly: false, cdrom: false, discard: false, trusted: true }];
+  await call('POST', '/v1/domains', { config: { ...CONFIG, disks, vifs: [{ trusted: true }] } });
   await call('POST', '/v1/domains', { config: named('odd "name" \\', 1) });
   const { text, type } = await call('GET', '/metrics');
+  expect(text).toContain('# TYPE xenolith_disk_requests_total counter\nxenolith_disk_requests_total{domid="1",name="web",vdev="xvda",operation="read"} 3\n');
+  expect(text).toContain('# TYPE xenolith_disk_queue_depth gauge\nxenolith_disk_queue_depth{domid="1",name="web",vdev="xvda"} 1\n');
+  expect(text).toContain('xenolith_net_bytes_total{domid="1",name="web",vif="0",direction="receive"} 0\n');
   expect(type).toContain('text/plain; version=0.0.4');
   expect(text).toContain('xenolith_domain_memory_bytes{domid="1",name="web"} ');
   const check = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });

@@ -70,6 +70,8 @@ test('two viewers: both see, one takes the keyboard, and leaves it when its conn
   const one = await connect(), two = await connect();
   say('both');
   await until(() => one.text === 'both' && two.text === 'both');
+  one.ws.send(JSON.stringify({ type: 'resize', columns: 100, rows: 30 }));
+  await until(() => two.messages.some(m => m.type === 'size' && m['columns'] === 100 && m['rows'] === 30));
   two.ws.send(JSON.stringify({ type: 'take' }));
   await until(() => one.messages.some(m => m.type === 'role' && m['writer'] === false));
   one.ws.send(Buffer.from('refused'));

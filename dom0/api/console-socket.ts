@@ -103,6 +103,6 @@ function hear(ws: WebSocket, viewer: Viewer, text: string): void {
   switch (data.type) {
     case 'take': viewer.take(); break;
     case 'release': viewer.release(); break;
-    case 'resize': viewer.resize(data); break;
+    case 'resize': viewer.resize({ columns: data.columns, rows: data.rows }); break;
   }
 }

@@ -92,7 +92,7 @@ test('typing, full-screen programs, resizing, two viewers', async ctx => {
 
   const two = await opened();
   await shows(two, lines => lines.includes('out-of-1-top'));
-  expect(await size(two)).toEqual(smaller);
+  await two.waitForFunction(([rows, cols]) => { const { rows: r, cols: c } = (globalThis as unknown as { xenolithTerminal: Terminal }).xenolithTerminal; return r === rows && c === cols; }, [smaller.rows, smaller.cols]);
   await two.keyboard.type('echo from-$((2))-two\n');
   await shows(one, lines => lines.includes('from-2-two'));
   await two.click('#take');

@@ -11,5 +11,10 @@ const standsAlone = process.execArgv.includes('--no-wasm-inlining');
 export function compileNow(bytes: Uint8Array<ArrayBuffer>, optimised: boolean): WebAssembly.Module {
   const flags = ['wasm-lazy-compilation', ...optimised && standsAlone ? ['liftoff'] : []];
   for (const flag of flags) setFlagsFromString(`--no-${flag}`);
-  try { return new WebAssembly.Module(bytes); } finally { for (const flag of flags) setFlagsFromString(`--${flag}`); }
+  // What runs often gets a translation of its own kind: V8 is not to compile this one a second time.
+  setFlagsFromString('--wasm-tiering-budget=2000000000');
+  try { return new WebAssembly.Module(bytes); } finally {
+    for (const flag of flags) setFlagsFromString(`--${flag}`);
+    setFlagsFromString('--wasm-tiering-budget=13000000');
+  }
 }

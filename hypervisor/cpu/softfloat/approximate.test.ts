@@ -33,3 +33,8 @@ test('an inverse that would round up to the smallest normal number is still zero
   expect(value(reciprocal(bits(2 ** 126 + 2 ** 110)))).toBe(0);
   expect(value(reciprocal(bits(-(2 ** 126) - 2 ** 110)))).toBe(-0);
 });
+
+test('the bounds of the range where the implementation chooses (SDM, RCPPS)', () => {
+  expect(value(reciprocal(0x7e7fe800))).toBeGreaterThanOrEqual(SMALLEST); // 1.111111111101b * 2^125: never tiny
+  for (const sign of [0, 0x80000000]) expect(reciprocal((sign | 0x7e800c01) >>> 0)).toBe(sign); // 1.00000000000110000000001b * 2^126: always
+});

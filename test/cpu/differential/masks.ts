@@ -80,4 +80,7 @@ export function outsideDomain(meta: Meta, input: Uint32Array, base: number): boo
 
 /** RCPPS and its kin promise a relative error of 1.5 * 2^-12: two answers are within twice that, of one sign. */
 export const approximation = (meta: Meta): boolean => /^(rcp|rsqrt)[ps]s$/.test(meta.recipe.mnemonic);
-export const closeSingles = (host: number, ours: number): boolean => host >>> 31 === ours >>> 31 && Math.abs(host - ours) <= 0x3000 && (host & 0x7f800000) !== 0x7f800000;
+/** RCPPS of about 2^126: whether the result is tiny, and so flushed to 0, is the implementation's own choice (SDM, RCPPS: from 1.111111111101b * 2^125 to 1.00000000000110000000001b * 2^126). */
+const borderOfTiny = (a: number, b: number): boolean => Math.min(a, b) === 0 && Math.max(a, b) >= 0x800000 && Math.max(a, b) <= 0x801800;
+export const closeSingles = (host: number, ours: number): boolean => host >>> 31 === ours >>> 31
+  && (Math.abs(host - ours) <= 0x3000 && (host & 0x7f800000) !== 0x7f800000 || borderOfTiny(host & 0x7fffffff, ours & 0x7fffffff));

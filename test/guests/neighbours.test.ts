@@ -7,16 +7,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { prepareDemo } from '../../tools/image/demo.ts';
 import { defaultCacheDir } from '../../tools/image/packages.ts';
 import { diskOf, type GuestFiles, GuestShell, TestHost } from './guest-shell.ts';
+import { startOf, STOP, STORMS, WORK, WORK_DONE } from './storms.ts';
 
 const LIMIT_MS = 300_000;
-/** Ways to spin: the processor, system calls and events, page tables, the disk. */
-const STORMS: Readonly<Record<string, string>> = {
-  'a tight loop': 'while :; do :; done',
-  'system calls': 'dd if=/dev/zero of=/dev/null bs=1',
-  'fork and exec': 'while :; do /bin/busybox true; done',
-  'reads of its disk': 'while :; do dd if=/dev/xvda of=/dev/null bs=512 count=2000 iflag=direct 2>/dev/null; done',
-};
-const WORK = 'dd if=/dev/xvda bs=64k count=64 iflag=direct 2>/dev/null | md5sum; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo $i';
 let dir = '', files: GuestFiles | undefined, host: TestHost;
 
 beforeAll(async () => {
@@ -41,18 +34,18 @@ test('a guest does its work whatever its neighbour does, and so does the host', 
   const quiet = await boot('quiet'), hostile = await boot('hostile'), figures: string[] = [];
   const timed = async (): Promise<number> => {
     const begin = performance.now(), output = await quiet.run(WORK);
-    expect(output).toMatch(/^[0-9a-f]{32} {2}-\n20000\n$/);
+    expect(output).toMatch(WORK_DONE);
     return (performance.now() - begin) / 1000;
   };
   await timed();
   let alone = await timed();
   for (const [name, storm] of Object.entries(STORMS)) {
-    await hostile.run(`(${storm}) >/dev/null 2>&1 & echo $! >/tmp/storm`);
+    await hostile.run(startOf(storm));
     const beside = await timed();
     // The host answers too.
     const xl = spawnSync(process.execPath, [join(import.meta.dirname, '../../tools/xl/index.ts'), 'list'], { encoding: 'utf8', env: { ...process.env, XENOLITH_RUNDIR: join(dir, 'run') } });
     expect(xl.stdout).toMatch(/^quiet /m);
-    await hostile.run('kill -9 $(cat /tmp/storm); killall -9 dd 2>/dev/null; sleep 1; true');
+    await hostile.run(STOP);
     const again = await timed();
     figures.push(`${name}: ${(beside / Math.min(alone, again)).toFixed(2)} times (${beside.toFixed(2)} s)`);
     alone = Math.min(alone, again);

@@ -57,7 +57,11 @@ export async function startDom0(parts: Dom0Parts, options: Dom0Options, post: (m
     view: () => hostView(hypercalls, options.hostPid),
     dmesg: clear => hypercalls.readConsole(clear),
     debugKeys: keys => { for (const key of keys) hypercalls.debugKey(key); },
-    shutdown: now => { void end(now); },
+    shutdown: (now, ifIdle) => {
+      if (ifIdle && !toolstack.idle) return false;
+      void end(now);
+      return true;
+    },
   } }, access);
   let ending = false, tcp: TcpListener | undefined;
   const end = async (now: boolean): Promise<void> => {

@@ -32,7 +32,7 @@ export interface ApiWorld {
 export async function apiWorld(options: Partial<ManagementOptions> = {}, world = fakeWorld(), acknowledgeMs = 40): Promise<ApiWorld> {
   const dir = mkdtempSync(join(tmpdir(), 'api-')), socketPath = join(dir, 's'), toolstack = new Toolstack({ ...world.near, acknowledgeMs });
   const management = new Management({ toolstack, log: world.near.log, nowMs: Date.now, problemOf, secondMs: 1, ...options }), access = new Access(management);
-  const api = createApi({ toolstack, management, consoles: world.near.consoles, xenstore: new LocalClient(new Daemon()), host: { view: () => HOST_VIEW, dmesg: () => 'ring', debugKeys: () => {}, shutdown: () => {} } }, access);
+  const api = createApi({ toolstack, management, consoles: world.near.consoles, xenstore: new LocalClient(new Daemon()), host: { view: () => HOST_VIEW, dmesg: () => 'ring', debugKeys: () => {}, shutdown: () => true } }, access);
   await api.listen({ path: socketPath });
   return {
     dir, socketPath, world, toolstack, management, access, api, call: (method, path, body, headers) => send({ socketPath }, method, path, body, headers),

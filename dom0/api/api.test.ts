@@ -39,7 +39,7 @@ beforeEach(async () => {
         host: 'h', release: '6', version: '#1', machine: 'x86_64', cpus: 2, cpuMhz: 1000, totalMemKib: 4193280, freeMemKib: 2314240, hwCaps: '0', compiler: 'c', buildId: '1',
         xenMajor: 4, xenMinor: 17, xenExtra: '', scheduler: 'credit2', capabilities: '', commandLine: '', changeset: '', pid: 1, uptimeSec: 1,
       }),
-      dmesg: () => 'ring', debugKeys: () => {}, shutdown: () => {},
+      dmesg: () => 'ring', debugKeys: () => {}, shutdown: () => true,
     },
   });
   await api.listen({ path: socketPath });

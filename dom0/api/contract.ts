@@ -31,7 +31,10 @@ const body = {
   ]),
   vif: z.strictObject({ carrier: z.boolean() }),
   keys: z.strictObject({ keys: z.string().min(1).max(64) }),
-  shutdown: z.strictObject({ now: z.boolean().default(false).describe('destroy guests instead of shutting them down') }),
+  shutdown: z.strictObject({
+    now: z.boolean().default(false).describe('destroy guests instead of shutting them down'),
+    ifIdle: z.boolean().default(false).describe('only while there is no guest; otherwise nothing happens'),
+  }),
   gdb: z.strictObject({ port: z.int().min(0).max(65535).optional(), socket: z.string().regex(/^\//, 'must be an absolute path').max(107).optional() }),
   trace: z.strictObject({
     instructions: z.union([z.boolean(), z.int().min(0).max(TRACE_MAX)]).optional().describe('how many to remember of each vCPU; true for the usual number'),
@@ -64,7 +67,7 @@ export const CONTRACT = {
   dmesg: { method: 'GET', path: '/v1/host/dmesg', tag: 'host', summary: "The hypervisor's console ring", answer: text, media: 'text/plain; charset=utf-8' },
   clearDmesg: { method: 'DELETE', scope: 'admin', path: '/v1/host/dmesg', tag: 'host', summary: 'Returns the ring and empties it', answer: text, media: 'text/plain; charset=utf-8', status: 200 },
   debugKeys: { method: 'POST', scope: 'admin', path: '/v1/host/debug-keys', tag: 'host', summary: 'Sends debug keys; what they say goes to the ring', body: body.keys },
-  shutdownHost: { method: 'POST', scope: 'admin', path: '/v1/host/shutdown', tag: 'host', summary: 'Ends the host after the answer, guests first', body: body.shutdown, answer: z.object({}), status: 202 },
+  shutdownHost: { method: 'POST', scope: 'admin', path: '/v1/host/shutdown', tag: 'host', summary: 'Ends the host after the answer, guests first', body: body.shutdown, answer: z.object({ ending: z.boolean() }), status: 202 },
   events: { method: 'GET', path: '/v1/events', tag: 'host', summary: 'Changes of state as server-sent events; Last-Event-ID resumes', answer: text, media: 'text/event-stream', headers: ['Last-Event-ID'], problems: ['too-many-readers'] },
 
   ...MANAGEMENT_CONTRACT,

@@ -9,5 +9,5 @@ export function hostRoutes(api: FastifyInstance, { host }: ApiContext): void {
   serve(api, CONTRACT.dmesg, () => host.dmesg(false));
   serve(api, CONTRACT.clearDmesg, () => host.dmesg(true));
   serve(api, CONTRACT.debugKeys, ({ body }) => host.debugKeys(body.keys));
-  serve(api, CONTRACT.shutdownHost, ({ body }) => { host.shutdown(body.now); return {}; });
+  serve(api, CONTRACT.shutdownHost, ({ body }) => ({ ending: host.shutdown(body.now, body.ifIdle) }));
 }

@@ -50,8 +50,8 @@ export interface HostControl {
   view(): HostView;
   dmesg(clear: boolean): string;
   debugKeys(keys: string): void;
-  /** Ends the host after the reply: guests are shut down first, unless `now`. */
-  shutdown(now: boolean): void;
+  /** Ends the host after the reply: guests are shut down first, unless `now`. `ifIdle`: not while there are any. @returns whether it ends */
+  shutdown(now: boolean, ifIdle: boolean): boolean;
 }
 
 /** How long a client may take to send a request. */

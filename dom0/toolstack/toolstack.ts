@@ -130,6 +130,9 @@ export class Toolstack {
     });
   }
 
+  /** No guest is there or being made. */
+  get idle(): boolean { return this.#names.size === 0; }
+
   /** Asks every guest to power off, then destroys what is left after `graceMs`. */
   async shutdownAll(graceMs: number): Promise<void> {
     this.#closing = true;

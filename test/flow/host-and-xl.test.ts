@@ -96,6 +96,11 @@ describe('a host', () => {
     expect(readdirSync(join(dir, 'run'))).toEqual(['log', 'state']);
     host = undefined;
   });
+  test('a host that xl started for a domain that cannot be made ends with it', () => {
+    const { status, stderr } = xl('create', 'ok.cfg', 'kernel="missing.elf"');
+    expect([status, stderr]).toEqual([3, expect.stringMatching(/^Parsing config from ok\.cfg\nno host runs: starting one .*\nxl: error: failed to open file .*missing\.elf/)]);
+    expect(readdirSync(join(dir, 'run'))).toEqual(['log', 'state']);
+  });
   test('xl starts a host by itself and says so', async () => {
     const { status, stdout, stderr } = xl('list');
     expect([status, stdout.split('\n').length, stderr]).toEqual([0, 3, expect.stringMatching(/^no host runs: starting one in the background \(process \d+, log /)]);

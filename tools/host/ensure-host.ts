@@ -1,13 +1,14 @@
 // Finds the running host, or starts one in the background.
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { makeRunFolder, type RunFolder } from '../../dom0/api/run-folder.ts';
+import { Client } from '../xl/client.ts';
 import { moduleUrl } from './entry.ts';
 
-const START_LIMIT_MS = 30_000, POLL_MS = 50;
+const START_LIMIT_MS = 30_000, END_LIMIT_MS = 5000, POLL_MS = 50;
 const LOG_TAIL_LINES = 8;
 
 export function answers(socketPath: string): Promise<boolean> {
@@ -36,6 +37,13 @@ export async function ensureHost(folder: RunFolder, say: (text: string) => void)
   }
   child.unref();
   throw new Error(`the host does not answer on ${folder.socket} after ${START_LIMIT_MS / 1000} s:\n${tail(log)}`);
+}
+
+/** A host that was started for one command ends with it, unless there is a guest. Returns when it has gone. */
+export async function endIdleHost(folder: RunFolder): Promise<void> {
+  const ending = await new Client(folder.socket).shutdownHost(false, true).catch(() => false);
+  // Its lock goes last.
+  for (const start = Date.now(); ending && existsSync(folder.lock) && Date.now() - start < END_LIMIT_MS;) await new Promise(resolve => setTimeout(resolve, POLL_MS));
 }
 
 const tail = (path: string): string => {

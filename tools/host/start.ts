@@ -10,9 +10,9 @@ import { ensureDisk } from '../image/disk.ts';
 import { ExecOutput } from '../image/exec-output.ts';
 import { embeddedDemo } from '../image/embedded.ts';
 import { ImageError, type Progress as ImageProgress } from '../image/image-error.ts';
-import { ApiError, Client } from '../xl/client.ts';
+import { Client } from '../xl/client.ts';
 import { followConsole } from '../xl/console.ts';
-import { answers, ensureHost } from './ensure-host.ts';
+import { answers, endIdleHost, ensureHost } from './ensure-host.ts';
 import { Progress } from './progress.ts';
 import type { StartOptions } from './start-options.ts';
 
@@ -52,7 +52,7 @@ export async function start(options: StartOptions): Promise<number> {
   } finally {
     progress.clear();
     demo.cleanup();
-    if (!hadHost) await stopIdleHost(client);
+    if (!hadHost) await endIdleHost(folder);
   }
 }
 
@@ -152,12 +152,4 @@ async function untilInterrupted(client: Client, domid: number, work: Promise<num
   if (result !== 'interrupted') return result;
   await client.destroy(String(domid)).catch(() => {});
   return EXIT_INTERRUPTED;
-}
-
-/** A host started for this run alone ends with it, once no domain is left. */
-async function stopIdleHost(client: Client): Promise<void> {
-  try {
-    const guests = (await client.domains()).filter(d => d.domid !== 0 && !d.dying);
-    if (guests.length === 0) await client.shutdownHost(false);
-  } catch (error) { if (!(error instanceof ApiError)) return; }
 }

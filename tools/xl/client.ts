@@ -43,7 +43,8 @@ export class Client {
   host(): Promise<HostView> { return this.#call(CONTRACT.host, {}); }
   dmesg(clear: boolean): Promise<string> { return this.#call(clear ? CONTRACT.clearDmesg : CONTRACT.dmesg, {}); }
   debugKeys(keys: string): Promise<void> { return this.#call(CONTRACT.debugKeys, { body: { keys } }); }
-  async shutdownHost(now: boolean): Promise<void> { await this.#call(CONTRACT.shutdownHost, { body: { now } }); }
+  /** @returns whether it ends: with `ifIdle`, only while there is no guest */
+  async shutdownHost(now: boolean, ifIdle = false): Promise<boolean> { return (await this.#call(CONTRACT.shutdownHost, { body: { now, ifIdle } })).ending; }
   domains(): Promise<DomainView[]> { return this.#call(CONTRACT.domains, {}); }
   domain(domain: string): Promise<DomainView> { return this.#call(CONTRACT.domain, { params: { domain } }); }
   config(domain: string): Promise<DomainConfig> { return this.#call(CONTRACT.config, { params: { domain } }); }

@@ -45,7 +45,7 @@ beforeEach(async () => {
       host: 'dom0', release: '6.1.0-56-amd64', version: '#1 SMP', machine: 'x86_64', cpus: 2, cpuMhz: 2596.121, totalMemKib: 4193280, freeMemKib: 2314240, hwCaps: '0', compiler: 'c', buildId: 'b',
       xenMajor: 4, xenMinor: 17, xenExtra: '.7', scheduler: 'credit2', capabilities: 'xen-3.0-x86_64 ', commandLine: '', changeset: '', pid: 1, uptimeSec: 1,
     }),
-    dmesg: clear => { const text = ringText; if (clear) ringText = ''; return text; }, debugKeys: keys => { keysSent += keys; }, shutdown: () => {},
+    dmesg: clear => { const text = ringText; if (clear) ringText = ''; return text; }, debugKeys: keys => { keysSent += keys; }, shutdown: () => true,
   };
   const api = createApi({ toolstack, consoles, host, management: new Management({ toolstack, log: world.near.log, nowMs: Date.now, problemOf }) });
   socket = join(dir, `s${Math.random().toString(36).slice(2)}`);

@@ -4,7 +4,7 @@ import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { join, relative } from 'node:path';
 import { root } from './node26.mjs';
 
-const FOLDERS = ['hypervisor', 'dom0', 'domu-pv', 'tools'];
+const FOLDERS = ['hypervisor', 'net', 'dom0', 'domu-pv', 'tools'];
 const dist = join(root, 'dist');
 
 rmSync(dist, { recursive: true, force: true });

@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { Writable } from 'node:stream';
 import { expect, it } from 'vitest';
-import { parseAddress, parseMac } from '../packet/address.ts';
-import { arpFrame } from '../packet/arp.ts';
-import { udpFrame } from '../packet/udp.ts';
+import { parseAddress, parseMac } from '../../net/packet/address.ts';
+import { arpFrame } from '../../net/packet/arp.ts';
+import { udpFrame } from '../../net/packet/udp.ts';
 import { Switch } from '../switch/switch.ts';
 import { capture } from './index.ts';
 import { pcapPacket } from './pcap.ts';

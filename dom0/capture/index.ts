@@ -1,7 +1,7 @@
 // Captures: what passes a bridge, or one interface on it, as a pcap file that grows.
 // Invariant: a reader this far behind loses frames, so that it cannot hold Dom0's memory.
 import type { Writable } from 'node:stream';
-import { formatMac } from '../packet/address.ts';
+import { formatMac } from '../../net/packet/address.ts';
 import { withChecksum } from '../switch/offload.ts';
 import type { Frame } from '../switch/port.ts';
 import type { Switch } from '../switch/switch.ts';

@@ -1,16 +1,16 @@
 // What a hostile guest can send into the user-mode network, and a hostile program into the uplink's stream.
 import { expect, it } from 'vitest';
-import { parseAddress, parseMac } from '../../dom0/packet/address.ts';
-import { arpFrame } from '../../dom0/packet/arp.ts';
-import { parseDhcp } from '../../dom0/packet/dhcp.ts';
-import { dhcpv6Message, parseDhcpv6, parseIdentityAssociation, type Option } from '../../dom0/packet/dhcpv6.ts';
-import { answers, parseDnsQuery } from '../../dom0/packet/dns.ts';
-import { parseEthernet } from '../../dom0/packet/ethernet.ts';
-import { icmpFrame, parseIcmp } from '../../dom0/packet/icmp.ts';
-import { parseIp } from '../../dom0/packet/ip.ts';
-import { neighborSolicitation, parseNdp } from '../../dom0/packet/ndp.ts';
-import { parseTcp, parseTcpOptions, synOptions } from '../../dom0/packet/tcp.ts';
-import { ipFrame, parseUdp, udpFrame } from '../../dom0/packet/udp.ts';
+import { parseAddress, parseMac } from '../../net/packet/address.ts';
+import { arpFrame } from '../../net/packet/arp.ts';
+import { parseDhcp } from '../../net/packet/dhcp.ts';
+import { dhcpv6Message, parseDhcpv6, parseIdentityAssociation, type Option } from '../../net/packet/dhcpv6.ts';
+import { answers, parseDnsQuery } from '../../net/packet/dns.ts';
+import { parseEthernet } from '../../net/packet/ethernet.ts';
+import { icmpFrame, parseIcmp } from '../../net/packet/icmp.ts';
+import { parseIp } from '../../net/packet/ip.ts';
+import { neighborSolicitation, parseNdp } from '../../net/packet/ndp.ts';
+import { parseTcp, parseTcpOptions, synOptions } from '../../net/packet/tcp.ts';
+import { ipFrame, parseUdp, udpFrame } from '../../net/packet/udp.ts';
 import { MAX_FRAME_BYTES, type Frame } from '../../dom0/switch/port.ts';
 import { Switch } from '../../dom0/switch/switch.ts';
 import { framed, FrameReader } from '../../dom0/uplink/socket/stream.ts';

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { parseMac } from '../../packet/address.ts';
+import { parseMac } from '../../../net/packet/address.ts';
 import { Switch } from '../../switch/switch.ts';
 import { uplinkOf } from '../index.ts';
 import { SocketUplink } from './index.ts';

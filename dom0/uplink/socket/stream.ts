@@ -1,7 +1,7 @@
 // Ethernet frames in a byte stream, each behind its length in four big-endian bytes: what passt and QEMU's stream
 // netdev speak.
 import { MAX_FRAME_BYTES } from '../../switch/port.ts';
-import { put32, u32 } from '../../packet/bytes.ts';
+import { put32, u32 } from '../../../net/packet/bytes.ts';
 
 export const LENGTH_BYTES = 4;
 

@@ -2,11 +2,11 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { expect, it } from 'vitest';
-import { parseAddress, parseMac } from '../../packet/address.ts';
-import { arpFrame, ARPOP_REQUEST, parseArp } from '../../packet/arp.ts';
-import { BROADCAST_MAC, ETH_P_ARP, parseEthernet } from '../../packet/ethernet.ts';
-import { icmpFrame, parseIcmp } from '../../packet/icmp.ts';
-import { parseIp } from '../../packet/ip.ts';
+import { parseAddress, parseMac } from '../../../net/packet/address.ts';
+import { arpFrame, ARPOP_REQUEST, parseArp } from '../../../net/packet/arp.ts';
+import { BROADCAST_MAC, ETH_P_ARP, parseEthernet } from '../../../net/packet/ethernet.ts';
+import { icmpFrame, parseIcmp } from '../../../net/packet/icmp.ts';
+import { parseIp } from '../../../net/packet/ip.ts';
 import { Switch } from '../../switch/switch.ts';
 import { uplinkOf } from '../index.ts';
 

@@ -1,9 +1,9 @@
 // DHCP for the guests of one bridge (RFC 2131).
 // Invariant: one lease per Ethernet address, which keeps its IP address as long as others leave it free; at most as
 // many as the pool has addresses.
-import { formatMac, parseMac } from '../../packet/address.ts';
-import * as dhcp from '../../packet/dhcp.ts';
-import { sameBytes } from '../../packet/bytes.ts';
+import { formatMac, parseMac } from '../../../net/packet/address.ts';
+import * as dhcp from '../../../net/packet/dhcp.ts';
+import { sameBytes } from '../../../net/packet/bytes.ts';
 import { addressText, host4, inNetwork, netmask, type UserSettings } from './settings.ts';
 import type { Neighbours } from './neighbours.ts';
 

@@ -1,8 +1,8 @@
 // DHCPv6 for the guests of one bridge (RFC 8415): one address per Ethernet address, which follows from it, so that
 // nothing has to be remembered for it to stay the same. What is kept is only whom one was given.
-import { formatMac, parseMac } from '../../packet/address.ts';
-import { sameBytes } from '../../packet/bytes.ts';
-import * as v6 from '../../packet/dhcpv6.ts';
+import { formatMac, parseMac } from '../../../net/packet/address.ts';
+import { sameBytes } from '../../../net/packet/bytes.ts';
+import * as v6 from '../../../net/packet/dhcpv6.ts';
 import { addressText } from './settings.ts';
 
 export const LEASE_SECONDS = 86_400, MAX_GIVEN = 4096;

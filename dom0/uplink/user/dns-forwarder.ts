@@ -4,8 +4,8 @@ import { randomInt } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { getServers } from 'node:dns';
 import { isIP, isIPv6 } from 'node:net';
-import { put16 } from '../../packet/bytes.ts';
-import { answers, DNS_PORT, dnsFailure, parseDnsQuery, RCODE_SERVFAIL } from '../../packet/dns.ts';
+import { put16 } from '../../../net/packet/bytes.ts';
+import { answers, DNS_PORT, dnsFailure, parseDnsQuery, RCODE_SERVFAIL } from '../../../net/packet/dns.ts';
 import type { HostTarget } from './link.ts';
 
 export const MAX_PENDING = 256, MAX_PER_GUEST = 128;

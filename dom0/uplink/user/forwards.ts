@@ -3,7 +3,7 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server } from 'node:net';
 import { isIPv6 } from 'node:net';
-import { parseAddress } from '../../packet/address.ts';
+import { parseAddress } from '../../../net/packet/address.ts';
 import { UplinkError } from '../uplink-error.ts';
 import { sendUdp, type Link } from './link.ts';
 import { addressText, type Forward } from './settings.ts';

@@ -1,14 +1,14 @@
 // The user-mode network: a gateway with its services, whose other side are ordinary sockets of the host's. Guests are
 // behind it as behind a NAT; nothing needs a right the person does not have.
-import { arpFrame, ARPOP_REPLY, ARPOP_REQUEST, parseArp } from '../../packet/arp.ts';
-import { formatAddress, formatMac, parseAddress } from '../../packet/address.ts';
-import { sameBytes } from '../../packet/bytes.ts';
-import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from '../../packet/dhcp.ts';
-import { DNS_PORT } from '../../packet/dns.ts';
-import { BROADCAST_MAC, ETH_P_ARP, parseEthernet } from '../../packet/ethernet.ts';
-import { echoReply, ICMP_ECHO, ICMPV6_ECHO_REQUEST, parseIcmp } from '../../packet/icmp.ts';
-import { IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, parseIp, type Ip } from '../../packet/ip.ts';
-import { parseUdp, udpFrame, type Ends, type Udp } from '../../packet/udp.ts';
+import { arpFrame, ARPOP_REPLY, ARPOP_REQUEST, parseArp } from '../../../net/packet/arp.ts';
+import { formatAddress, formatMac, parseAddress } from '../../../net/packet/address.ts';
+import { sameBytes } from '../../../net/packet/bytes.ts';
+import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from '../../../net/packet/dhcp.ts';
+import { DNS_PORT } from '../../../net/packet/dns.ts';
+import { BROADCAST_MAC, ETH_P_ARP, parseEthernet } from '../../../net/packet/ethernet.ts';
+import { echoReply, ICMP_ECHO, ICMPV6_ECHO_REQUEST, parseIcmp } from '../../../net/packet/icmp.ts';
+import { IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, parseIp, type Ip } from '../../../net/packet/ip.ts';
+import { parseUdp, udpFrame, type Ends, type Udp } from '../../../net/packet/udp.ts';
 import type { Attachment, Frame, SwitchPort } from '../../switch/port.ts';
 import type { LeaseView, Uplink } from '../uplink.ts';
 import { DhcpServer } from './dhcp-server.ts';

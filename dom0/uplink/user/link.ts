@@ -1,8 +1,8 @@
 // What the services of the user-mode network have in common: the way back to guests, and who is where.
 import type { Frame } from '../../switch/port.ts';
-import { ipFrame, udpPacket, UDP_CHECKSUM_AT, UDP_HLEN, type Ends } from '../../packet/udp.ts';
-import { ETH_HLEN, writeEthernet } from '../../packet/ethernet.ts';
-import { etherTypeOf, IPPROTO_FRAGMENT, IPPROTO_UDP, IPV4_HLEN, IPV6_HLEN, writeFragmentHeader, writeIp } from '../../packet/ip.ts';
+import { ipFrame, udpPacket, UDP_CHECKSUM_AT, UDP_HLEN, type Ends } from '../../../net/packet/udp.ts';
+import { ETH_HLEN, writeEthernet } from '../../../net/packet/ethernet.ts';
+import { etherTypeOf, IPPROTO_FRAGMENT, IPPROTO_UDP, IPV4_HLEN, IPV6_HLEN, writeFragmentHeader, writeIp } from '../../../net/packet/ip.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { UserSettings } from './settings.ts';
 

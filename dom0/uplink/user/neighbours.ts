@@ -1,7 +1,7 @@
 // Which Ethernet address each guest's IP address has, as heard from the guests themselves.
 // Invariant: at most MAX_NEIGHBOURS, and of one Ethernet address at most MAX_PER_MAC; the longest unheard go first.
 import { addressText } from './settings.ts';
-import { formatMac } from '../../packet/address.ts';
+import { formatMac } from '../../../net/packet/address.ts';
 
 export const MAX_NEIGHBOURS = 4096, MAX_PER_MAC = 64;
 

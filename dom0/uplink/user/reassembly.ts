@@ -1,7 +1,7 @@
 // Puts fragmented packets together again (RFC 791, 8200). Overlapping parts end the packet they are of (RFC 5722).
 // Invariant: at most MAX_PACKETS wait, holding at most MAX_BYTES, none longer than LIFE_MS.
-import { put16 } from '../../packet/bytes.ts';
-import type { Ip } from '../../packet/ip.ts';
+import { put16 } from '../../../net/packet/bytes.ts';
+import type { Ip } from '../../../net/packet/ip.ts';
 
 export const MAX_PACKETS = 64, MAX_BYTES = 1024 * 1024;
 const LIFE_MS = 15_000, MAX_PAYLOAD_BYTES = 65_515;

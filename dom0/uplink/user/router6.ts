@@ -1,10 +1,10 @@
 // The IPv6 router of the user-mode network: neighbour discovery, router advertisements, and the way to DHCPv6.
-import { sameBytes } from '../../packet/bytes.ts';
-import { DHCPV6_CLIENT_PORT, DHCPV6_SERVER_PORT } from '../../packet/dhcpv6.ts';
-import { icmpFrame, type Icmp } from '../../packet/icmp.ts';
-import type { Ip } from '../../packet/ip.ts';
-import { multicastMac, ND_HOP_LIMIT, ND_NEIGHBOR_SOLICIT, ND_ROUTER_SOLICIT, neighborAdvertisement, neighborSolicitation, parseNdp, routerAdvertisement, solicitedNode } from '../../packet/ndp.ts';
-import { udpFrame } from '../../packet/udp.ts';
+import { sameBytes } from '../../../net/packet/bytes.ts';
+import { DHCPV6_CLIENT_PORT, DHCPV6_SERVER_PORT } from '../../../net/packet/dhcpv6.ts';
+import { icmpFrame, type Icmp } from '../../../net/packet/icmp.ts';
+import type { Ip } from '../../../net/packet/ip.ts';
+import { multicastMac, ND_HOP_LIMIT, ND_NEIGHBOR_SOLICIT, ND_ROUTER_SOLICIT, neighborAdvertisement, neighborSolicitation, parseNdp, routerAdvertisement, solicitedNode } from '../../../net/packet/ndp.ts';
+import { udpFrame } from '../../../net/packet/udp.ts';
 import { Dhcpv6Server } from './dhcpv6-server.ts';
 import { sendBytes, type Link } from './link.ts';
 import { inPrefix6 } from './settings.ts';

@@ -1,6 +1,6 @@
 // Where a guest's packets to an address lead: the gateway's services, the host's loopback, the world, or nowhere.
-import { sameBytes } from '../../packet/bytes.ts';
-import { DNS_PORT } from '../../packet/dns.ts';
+import { sameBytes } from '../../../net/packet/bytes.ts';
+import { DNS_PORT } from '../../../net/packet/dns.ts';
 import type { HostTarget } from './link.ts';
 import { addressText, inNetwork, inPrefix6, type UserSettings } from './settings.ts';
 

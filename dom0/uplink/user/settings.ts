@@ -1,5 +1,5 @@
 // What the user-mode network looks like to guests, and what it lets through.
-import { parseAddress, formatAddress } from '../../packet/address.ts';
+import { parseAddress, formatAddress } from '../../../net/packet/address.ts';
 import { UplinkError } from '../uplink-error.ts';
 
 /** A port of the host that leads into a guest, or (`guestfwd`) an address of the network that leads to the host. */

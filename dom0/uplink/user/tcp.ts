@@ -4,15 +4,15 @@
 // connections may hold together stays below MEMORY_BYTES each way.
 import { randomInt } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import { formatMac } from '../../packet/address.ts';
-import { put16, put32 } from '../../packet/bytes.ts';
-import type { Ip } from '../../packet/ip.ts';
-import { IPPROTO_TCP } from '../../packet/ip.ts';
-import { ACK, FIN, parseTcp, RST, SYN, TCP_HLEN, type Tcp } from '../../packet/tcp.ts';
-import { ipFrame } from '../../packet/udp.ts';
+import { formatMac } from '../../../net/packet/address.ts';
+import { put16, put32 } from '../../../net/packet/bytes.ts';
+import type { Ip } from '../../../net/packet/ip.ts';
+import { IPPROTO_TCP } from '../../../net/packet/ip.ts';
+import { ACK, FIN, parseTcp, RST, SYN, TCP_HLEN, type Tcp } from '../../../net/packet/tcp.ts';
+import { ipFrame } from '../../../net/packet/udp.ts';
 import type { Frame } from '../../switch/port.ts';
 import { sendBytes, type Link } from './link.ts';
-import { sameEnds, TcpConnection, type TcpEnds, type TcpHost } from './tcp-connection.ts';
+import { MAX_IP_BYTES, sameEnds, TcpConnection, type TcpEnds, type TcpHost } from '../../../net/tcp/connection.ts';
 
 export const MAX_CONNECTIONS = 16_384, MAX_PER_GUEST = 12_288, MAX_OPENING = 512;
 const MEMORY_BYTES = 256 * 1024 * 1024, MAX_LIMIT_BYTES = 1024 * 1024, MIN_LIMIT_BYTES = 16 * 1024;
@@ -66,19 +66,19 @@ export class TcpTable implements TcpHost {
   /** A connection of the host's to a guest, through a forward. @param source who the guest believes calls */
   call(socket: Socket, source: Uint8Array, guest: Uint8Array, guestPort: number): void {
     const mac = this.#link.neighbours.macOf(guest);
-    const ends: TcpEnds = { guest, guestPort, remote: source, remotePort: this.#freePort(guest, guestPort, source), guestMac: mac ?? new Uint8Array(6) };
-    if (!this.#makeRoom(formatMac(ends.guestMac))) { socket.resetAndDestroy(); return; }
+    const ends: TcpEnds = { peer: guest, peerPort: guestPort, own: source, ownPort: this.#freePort(guest, guestPort, source), peerMac: mac ?? new Uint8Array(6) };
+    if (!this.#makeRoom(formatMac(ends.peerMac))) { socket.resetAndDestroy(); return; }
     const connection = new TcpConnection(this, ends, socket, 'calling', randomInt(2 ** 32));
     this.#add(connection);
     socket.pause();
     this.#follow(socket, connection);
-    socket.on('data', (data: Buffer) => { connection.fromHost(data); if (connection.pauseHost()) socket.pause(); });
+    socket.on('data', (data: Buffer) => { connection.fromUser(data); if (connection.pauseUser()) socket.pause(); });
     if (mac) { connection.call(mac); return; }
     const forget = this.#link.neighbours.whenKnown(guest, () => {
       if (connection.state !== 'calling') return;
       const known = this.#link.neighbours.macOf(guest)!;
       this.#unlist(connection);
-      connection.ends.guestMac = known;
+      connection.ends.peerMac = known;
       this.#list(connection);
       connection.call(known);
     });
@@ -107,6 +107,7 @@ export class TcpTable implements TcpHost {
 
   get mac(): Uint8Array { return this.#link.mac; }
   get mtu(): number { return this.#link.settings.mtu; }
+  get largestPacketBytes(): number { return MAX_IP_BYTES; }
   nowMs(): number { return this.#link.nowMs(); }
   send(frame: Frame): void { this.#link.send(frame); }
   room(mac: Uint8Array): number { return this.#link.room(mac); }
@@ -150,7 +151,7 @@ export class TcpTable implements TcpHost {
     this.#ticker = undefined;
   }
 
-  keep(b: Uint8Array, from: number, to: number): Buffer {
+  keep(b: Uint8Array, from: number, to: number): Uint8Array<ArrayBuffer> {
     const count = to - from;
     if (count >= OWN_BYTES) { const own = Buffer.allocUnsafeSlow(count); own.set(b.subarray(from, to)); return own; }
     if (this.#slabAt + count > this.#slab.length) { this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES); this.#slabAt = 0; }
@@ -163,7 +164,7 @@ export class TcpTable implements TcpHost {
     this.#touched.delete(connection);
     this.#blocked.delete(connection);
     this.#armed.delete(connection);
-    const key = keyOf(connection.ends.guestPort, connection.ends.remotePort), bucket = this.#byPorts.get(key);
+    const key = keyOf(connection.ends.peerPort, connection.ends.ownPort), bucket = this.#byPorts.get(key);
     const at = bucket?.indexOf(connection) ?? -1;
     if (at < 0) return;
     if (bucket!.length === 1) this.#byPorts.delete(key); else bucket!.splice(at, 1);
@@ -184,9 +185,9 @@ export class TcpTable implements TcpHost {
     let connection: TcpConnection | undefined;
     const socket = connect({
       host: target.host, port: target.port, allowHalfOpen: true, noDelay: true,
-      onread: { buffer: readBuffer, callback: (count, buffer) => { connection!.fromHost(buffer.subarray(0, count)); return !connection!.pauseHost(); } },
+      onread: { buffer: readBuffer, callback: (count, buffer) => { connection!.fromUser(buffer.subarray(0, count)); return !connection!.pauseUser(); } },
     });
-    connection = new TcpConnection(this, { guest, guestPort: tcp.sourcePort, remote, remotePort: tcp.destinationPort, guestMac }, socket, 'opening', randomInt(2 ** 32));
+    connection = new TcpConnection(this, { peer: guest, peerPort: tcp.sourcePort, own: remote, ownPort: tcp.destinationPort, peerMac: guestMac }, socket, 'opening', randomInt(2 ** 32));
     connection.called(b, tcp);
     this.#add(connection);
     this.#opening.set(key, this.#openingOf(key) + 1);
@@ -205,8 +206,8 @@ export class TcpTable implements TcpHost {
   #openingOf(key: string): number { return this.#opening.get(key) ?? 0; }
 
   #follow(socket: Socket, connection: TcpConnection): void {
-    socket.on('end', () => connection.hostEnded());
-    socket.on('error', () => connection.hostFailed());
+    socket.on('end', () => connection.userEnded());
+    socket.on('error', () => connection.userFailed());
   }
 
   /** @returns false if the guest has all it may have */
@@ -226,18 +227,18 @@ export class TcpTable implements TcpHost {
   }
 
   #add(connection: TcpConnection): void {
-    const key = keyOf(connection.ends.guestPort, connection.ends.remotePort), bucket = this.#byPorts.get(key);
+    const key = keyOf(connection.ends.peerPort, connection.ends.ownPort), bucket = this.#byPorts.get(key);
     if (bucket) bucket.push(connection); else this.#byPorts.set(key, [connection]);
     this.#list(connection);
     this.#count++;
     this.counters.opened++;
   }
   #list(connection: TcpConnection): void {
-    const key = formatMac(connection.ends.guestMac), set = this.#byGuest.get(key) ?? new Set();
+    const key = formatMac(connection.ends.peerMac), set = this.#byGuest.get(key) ?? new Set();
     this.#byGuest.set(key, set.add(connection));
   }
   #unlist(connection: TcpConnection): void {
-    const key = formatMac(connection.ends.guestMac), set = this.#byGuest.get(key);
+    const key = formatMac(connection.ends.peerMac), set = this.#byGuest.get(key);
     set?.delete(connection);
     if (set?.size === 0) this.#byGuest.delete(key);
   }

@@ -1,11 +1,11 @@
 // A guest's network stack for tests: addresses, and a small TCP of its own, written for clarity, not for speed. Frames
 // from and to it may be lost or change places, by a seeded source of chance.
-import { arpFrame, ARPOP_REPLY, ARPOP_REQUEST, parseArp } from '../../packet/arp.ts';
-import { put16, put32, sameBytes } from '../../packet/bytes.ts';
-import { ETH_P_ARP, parseEthernet } from '../../packet/ethernet.ts';
-import { IPPROTO_TCP, IPPROTO_UDP, parseIp, type Ip } from '../../packet/ip.ts';
-import { ACK, FIN, parseTcp, parseTcpOptions, RST, SYN, synOptions, TCP_HLEN, type Tcp } from '../../packet/tcp.ts';
-import { ipFrame, parseUdp, udpFrame } from '../../packet/udp.ts';
+import { arpFrame, ARPOP_REPLY, ARPOP_REQUEST, parseArp } from '../../../net/packet/arp.ts';
+import { put16, put32, sameBytes } from '../../../net/packet/bytes.ts';
+import { ETH_P_ARP, parseEthernet } from '../../../net/packet/ethernet.ts';
+import { IPPROTO_TCP, IPPROTO_UDP, parseIp, type Ip } from '../../../net/packet/ip.ts';
+import { ACK, FIN, parseTcp, parseTcpOptions, RST, SYN, synOptions, TCP_HLEN, type Tcp } from '../../../net/packet/tcp.ts';
+import { ipFrame, parseUdp, udpFrame } from '../../../net/packet/udp.ts';
 import type { Attachment, Frame, PortAbilities, SwitchPort } from '../../switch/port.ts';
 
 export interface GuestOptions {

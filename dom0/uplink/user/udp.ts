@@ -2,10 +2,10 @@
 // Invariant: at most MAX_FLOWS, of one guest at most MAX_PER_GUEST; the longest idle go first.
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
-import { formatAddress, formatMac } from '../../packet/address.ts';
-import { ICMP_DEST_UNREACH, ICMPV6_DEST_UNREACH, icmpError } from '../../packet/icmp.ts';
-import type { Ip } from '../../packet/ip.ts';
-import type { Udp } from '../../packet/udp.ts';
+import { formatAddress, formatMac } from '../../../net/packet/address.ts';
+import { ICMP_DEST_UNREACH, ICMPV6_DEST_UNREACH, icmpError } from '../../../net/packet/icmp.ts';
+import type { Ip } from '../../../net/packet/ip.ts';
+import type { Udp } from '../../../net/packet/udp.ts';
 import { sendBytes, sendUdp, type HostTarget, type Link } from './link.ts';
 
 export const MAX_FLOWS = 1024, MAX_PER_GUEST = 512;

@@ -5,15 +5,15 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Random } from '../../../test/fuzz/random.ts';
-import { formatAddress, parseAddress, parseMac } from '../../packet/address.ts';
+import { formatAddress, parseAddress, parseMac } from '../../../net/packet/address.ts';
 import {
   DHCPV6_ADVERTISE, DHCPV6_CONFIRM, DHCPV6_INFORMATION_REQUEST, DHCPV6_RELEASE, DHCPV6_REPLY, DHCPV6_REQUEST, DHCPV6_SOLICIT, dhcpv6Message, duidOf, identityAssociation,
   OPTION_CLIENTID, OPTION_DNS_SERVERS, OPTION_IA_NA, OPTION_RAPID_COMMIT, OPTION_SERVERID, OPTION_STATUS_CODE, parseDhcpv6, parseIdentityAssociation, STATUS_NOT_ON_LINK,
   type Dhcpv6, type Option,
-} from '../../packet/dhcpv6.ts';
-import { writeEthernet } from '../../packet/ethernet.ts';
-import { writeIp } from '../../packet/ip.ts';
-import { udpFrame } from '../../packet/udp.ts';
+} from '../../../net/packet/dhcpv6.ts';
+import { writeEthernet } from '../../../net/packet/ethernet.ts';
+import { writeIp } from '../../../net/packet/ip.ts';
+import { udpFrame } from '../../../net/packet/udp.ts';
 import { Switch } from '../../switch/switch.ts';
 import { UserUplink } from './index.ts';
 import { MAX_OPENING } from './tcp.ts';

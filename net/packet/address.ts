@@ -1,5 +1,4 @@
 // Addresses as text and as bytes.
-import { isIPv4, isIPv6 } from 'node:net';
 import { put16, u16 } from './bytes.ts';
 
 /** `00:16:3e:00:00:01`. */
@@ -27,15 +26,20 @@ export function formatIpv6(b: Uint8Array, at = 0): string {
 /** @param byteCount 4 or 16 */
 export const formatAddress = (b: Uint8Array, at: number, byteCount: number): string => byteCount === 4 ? formatIpv4(b, at) : formatIpv6(b, at);
 
+function parseIpv4(text: string): Uint8Array | undefined {
+  const parts = text.split('.');
+  return parts.length === 4 && parts.every(p => /^(0|[1-9]\d{0,2})$/.test(p) && Number(p) < 256) ? Uint8Array.from(parts, Number) : undefined;
+}
 /** @returns 4 or 16 bytes; undefined if the text is no address */
 export function parseAddress(text: string): Uint8Array | undefined {
-  if (isIPv4(text)) return Uint8Array.from(text.split('.'), Number);
-  if (!isIPv6(text) || text.includes('%')) return undefined;
-  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
-  const plain = dotted ? `${dotted[1]}${(Number(dotted[2]) << 8 | Number(dotted[3])).toString(16)}:${(Number(dotted[4]) << 8 | Number(dotted[5])).toString(16)}` : text;
-  const [head = '', tail] = plain.split('::');
-  const words = (part: string): number[] => part === '' ? [] : part.split(':').map(w => parseInt(w, 16));
-  const front = words(head), back = tail === undefined ? [] : words(tail);
+  const v4 = parseIpv4(text);
+  if (v4 || !text.includes(':')) return v4;
+  const colon = text.lastIndexOf(':'), dotted = parseIpv4(text.slice(colon + 1));
+  const plain = dotted ? `${text.slice(0, colon + 1)}${u16(dotted, 0).toString(16)}:${u16(dotted, 2).toString(16)}` : text;
+  const [head = '', tail, more] = plain.split('::');
+  const words = (part: string): number[] => part === '' ? [] : part.split(':').map(w => /^[0-9a-f]{1,4}$/i.test(w) ? parseInt(w, 16) : NaN);
+  const front = words(head), back = tail === undefined ? [] : words(tail), count = front.length + back.length;
+  if (more !== undefined || [...front, ...back].some(Number.isNaN) || (tail === undefined ? count !== 8 : count > 7)) return undefined;
   const out = new Uint8Array(16);
   front.forEach((w, i) => put16(out, 2 * i, w));
   back.forEach((w, i) => put16(out, 16 - 2 * (back.length - i), w));

@@ -1,24 +1,46 @@
-// One TCP connection of a guest's, ended here, and the socket of the host's that carries it on.
+// One TCP connection: segments from and to a peer, bytes from and to who uses it here.
 //
-//   guest  <- segments ->  TcpConnection  <- bytes ->  net.Socket  ->  the host's world
+//   peer  <- segments ->  TcpConnection  <- bytes ->  TcpUser: a socket of the host's, or of a guest's program
 //
-// Towards the guest this is a whole TCP sender and receiver (RFC 9293, 5681, 6298, 7323's window scaling): the switch
-// may drop. Invariants: #toGuest holds the bytes from #una on, all that is not acknowledged; the window's right edge
-// never moves back; memory is bounded by the limits the table gives, both ways.
-import type { Socket } from 'node:net';
-import { put16, put32, sameBytes } from '../../packet/bytes.ts';
-import { foldSum, sumBytes } from '../../packet/checksum.ts';
-import { ETH_HLEN, writeEthernet } from '../../packet/ethernet.ts';
-import { etherTypeOf, IPPROTO_TCP, IPV4_HLEN, ipHeaderBytes, writeIp } from '../../packet/ip.ts';
-import { ACK, FIN, parseTcpOptions, PSH, RST, SYN, synOptions, TCP_HLEN, type Tcp } from '../../packet/tcp.ts';
-import type { Frame } from '../../switch/port.ts';
+// A whole TCP sender and receiver (RFC 9293, 5681, 6298, 7323's window scaling): what lies between may drop.
+// Invariants: #toPeer holds the bytes from #una on, all that is not acknowledged; the window's right edge never moves
+// back; memory is bounded by the limits the table gives, both ways.
+import { put16, put32, sameBytes } from '../packet/bytes.ts';
+import { foldSum, sumBytes } from '../packet/checksum.ts';
+import { ETH_HLEN, writeEthernet } from '../packet/ethernet.ts';
+import { etherTypeOf, IPPROTO_TCP, IPV4_HLEN, ipHeaderBytes, writeIp } from '../packet/ip.ts';
+import { ACK, FIN, parseTcpOptions, PSH, RST, SYN, synOptions, TCP_HLEN, type Tcp } from '../packet/tcp.ts';
+import type { Frame } from '../packet/frame.ts';
 import { ByteRing } from './byte-ring.ts';
 import { Reorder } from './reorder.ts';
+
+/** Who uses a connection on this side: node:net's Socket is one. */
+export interface TcpUser {
+  /** Takes bytes from the peer. @param taken called when they are no longer held */
+  write(bytes: Uint8Array, taken: (error?: Error | null) => void): unknown;
+  /** The peer sends no more. */
+  end(): unknown;
+  readonly writableEnded: boolean;
+  /** Bytes that it has been given and not taken. */
+  readonly writableLength: number;
+  /** There will be several writes. */
+  cork(): void;
+  uncork(): void;
+  /** It may give bytes: connected, or there is room again. */
+  resume(): unknown;
+  /** The connection has failed. */
+  resetAndDestroy(): unknown;
+  readonly destroyed: boolean;
+  /** The connection is no more. */
+  destroy(): unknown;
+}
 
 /** What a connection needs of the table it is in. */
 export interface TcpHost {
   readonly mac: Uint8Array;
   readonly mtu: number;
+  /** Of a packet over IP: more than `mtu` where large segments are cut elsewhere. */
+  readonly largestPacketBytes: number;
   nowMs(): number;
   send(frame: Frame): void;
   room(mac: Uint8Array): number;
@@ -26,29 +48,29 @@ export interface TcpHost {
   limit(): number;
   /** flush() will be called at the end of this turn. */
   touch(connection: TcpConnection): void;
-  /** flush() will be called when there is room for the guest. */
+  /** flush() will be called when there is room for the peer. */
   block(connection: TcpConnection): void;
   /** tick() will be called until the deadline is Infinity. */
   arm(connection: TcpConnection): void;
-  /** A copy of guest bytes that lasts until the socket has written it. */
-  keep(b: Uint8Array, from: number, to: number): Buffer;
+  /** A copy of the peer's bytes that lasts until the user has taken it. */
+  keep(b: Uint8Array, from: number, to: number): Uint8Array<ArrayBuffer>;
   remove(connection: TcpConnection): void;
 }
 export interface TcpEnds {
-  readonly guest: Uint8Array; readonly guestPort: number; readonly remote: Uint8Array; readonly remotePort: number;
-  guestMac: Uint8Array;
+  readonly peer: Uint8Array; readonly peerPort: number; readonly own: Uint8Array; readonly ownPort: number;
+  peerMac: Uint8Array;
 }
 
 /**
- * opening: the guest called, the host's socket is not connected yet. answering: SYN-ACK sent. calling: a forward's SYN
- * sent. open: until both directions ended. lingering: acknowledges late repetitions. closed: no more in the table.
+ * opening: the peer called, the user is not ready yet. answering: SYN-ACK sent. calling: a SYN of ours is sent.
+ * open: until both directions ended. lingering: acknowledges late repetitions. closed: no more in the table.
  */
 export type TcpState = 'opening' | 'answering' | 'calling' | 'open' | 'lingering' | 'closed';
 
 const WINDOW_SHIFT = 7, MAX_WINDOW = 0xffff;
 const DEFAULT_MSS = 536, MIN_MSS = 88;
 /** Of a large packet's whole IP length. */
-const MAX_IP_BYTES = 65_535;
+export const MAX_IP_BYTES = 65_535;
 const RTO_START_MS = 1000, RTO_MIN_MS = 300, RTO_MAX_MS = 60_000, LINGER_MS = 2000, CONNECT_MS = 75_000;
 const MAX_RETRIES = 10, MAX_SYN_RETRIES = 5;
 const DUPLICATES = 3;
@@ -66,13 +88,13 @@ export class TcpConnection {
   deadlineMs = Infinity;
   lastHeardMs: number;
   readonly #host: TcpHost;
-  readonly #socket: Socket;
+  readonly #user: TcpUser;
   readonly #headers: Uint8Array;
   readonly #headerBytes: number;
   readonly #ipSum: number;
   readonly #pseudo: number;
-  // Towards the guest.
-  readonly #toGuest = new ByteRing();
+  // Towards the peer.
+  readonly #toPeer = new ByteRing();
   #una: number;
   #nxt: number;
   #max: number;
@@ -85,16 +107,16 @@ export class TcpConnection {
   #threshold = Infinity;
   #duplicates = 0;
   #recover: number | undefined;
-  #hostEnded = false;
+  #userEnded = false;
   #paused = false;
   #ipId = 1;
-  // From the guest.
+  // From the peer.
   #rcvNxt = 0;
   #rcvEdge = 0;
   readonly #early = new Reorder();
-  #pending: Buffer[] = [];
+  #pending: Uint8Array<ArrayBuffer>[] = [];
   #pendingBytes = 0;
-  #guestEnded = false;
+  #peerEnded = false;
   #ackNow = false;
   // Time.
   #rtoMs = RTO_START_MS;
@@ -103,39 +125,39 @@ export class TcpConnection {
   #timed: { readonly sequence: number; readonly atMs: number } | undefined;
   #retries = 0;
 
-  constructor(host: TcpHost, ends: TcpEnds, socket: Socket, state: 'opening' | 'calling', initialSequence: number) {
+  constructor(host: TcpHost, ends: TcpEnds, user: TcpUser, state: 'opening' | 'calling', initialSequence: number) {
     this.#host = host;
     this.ends = ends;
-    this.#socket = socket;
+    this.#user = user;
     this.state = state;
     this.#una = this.#nxt = this.#max = initialSequence;
     this.lastHeardMs = host.nowMs();
-    const ipBytes = ipHeaderBytes(ends.guest);
+    const ipBytes = ipHeaderBytes(ends.peer);
     this.#headerBytes = ETH_HLEN + ipBytes + TCP_HLEN;
     this.#headers = new Uint8Array(this.#headerBytes);
-    writeEthernet(this.#headers, ends.guestMac, host.mac, etherTypeOf(ends.guest));
-    writeIp(this.#headers, ETH_HLEN, { source: ends.remote, destination: ends.guest, protocol: IPPROTO_TCP, payloadBytes: 0 });
+    writeEthernet(this.#headers, ends.peerMac, host.mac, etherTypeOf(ends.peer));
+    writeIp(this.#headers, ETH_HLEN, { source: ends.own, destination: ends.peer, protocol: IPPROTO_TCP, payloadBytes: 0 });
     if (ipBytes === IPV4_HLEN) put16(this.#headers, ETH_HLEN + 10, 0);
-    put16(this.#headers, ETH_HLEN + ipBytes, ends.remotePort);
-    put16(this.#headers, ETH_HLEN + ipBytes + 2, ends.guestPort);
+    put16(this.#headers, ETH_HLEN + ipBytes, ends.ownPort);
+    put16(this.#headers, ETH_HLEN + ipBytes + 2, ends.peerPort);
     this.#ipSum = sumBytes(this.#headers, ETH_HLEN, ETH_HLEN + IPV4_HLEN) - (this.#headers[ETH_HLEN + 2]! << 8 | this.#headers[ETH_HLEN + 3]!);
-    this.#pseudo = sumBytes(ends.guest, 0, ends.guest.length, sumBytes(ends.remote, 0, ends.remote.length, IPPROTO_TCP));
+    this.#pseudo = sumBytes(ends.peer, 0, ends.peer.length, sumBytes(ends.own, 0, ends.own.length, IPPROTO_TCP));
     if (state === 'opening') this.#deadline(CONNECT_MS);
   }
 
   get #largestSegment(): number { return this.#host.mtu - (this.#headerBytes - ETH_HLEN); }
-  get heldBytes(): number { return this.#toGuest.capacity + this.#pendingBytes + this.#early.byteCount + this.#socket.writableLength; }
+  get heldBytes(): number { return this.#toPeer.capacity + this.#pendingBytes + this.#early.byteCount + this.#user.writableLength; }
 
-  // The host's side.
+  // The user's side.
 
-  /** The guest's SYN, taken once. */
+  /** The peer's SYN, taken once. */
   called(b: Uint8Array, tcp: Tcp): void {
     this.#rcvNxt = (tcp.sequence + 1) >>> 0;
     this.#takeOptions(b, tcp);
     this.#window = this.#largestWindow = tcp.window;
   }
 
-  /** The host's socket is connected: the guest gets its SYN-ACK. */
+  /** The user is ready: the peer gets its SYN-ACK. */
   connected(): void {
     if (this.state !== 'opening') return;
     this.state = 'answering';
@@ -143,42 +165,42 @@ export class TcpConnection {
     this.#sendSyn();
   }
 
-  /** A forward's first SYN; also to be called when the guest's Ethernet address has become known. */
-  call(guestMac: Uint8Array): void {
-    this.ends.guestMac = guestMac;
-    this.#headers.set(guestMac, 0);
+  /** The first SYN; also to be called when the peer's Ethernet address has become known. */
+  call(peerMac: Uint8Array): void {
+    this.ends.peerMac = peerMac;
+    this.#headers.set(peerMac, 0);
     this.#sendSyn();
   }
 
-  /** Bytes of the host's for the guest. */
-  fromHost(bytes: Uint8Array): void {
+  /** Bytes of the user's for the peer. */
+  fromUser(bytes: Uint8Array): void {
     if (this.state === 'closed' || this.state === 'lingering') return;
-    this.#toGuest.write(bytes);
+    this.#toPeer.write(bytes);
     this.#host.touch(this);
   }
-  /** @returns whether the socket is to be paused; it is resumed here */
-  pauseHost(): boolean {
-    this.#paused ||= this.#toGuest.size >= this.#host.limit();
+  /** @returns whether the user is to be paused; it is resumed here */
+  pauseUser(): boolean {
+    this.#paused ||= this.#toPeer.size >= this.#host.limit();
     return this.#paused;
   }
-  hostEnded(): void {
-    this.#hostEnded = true;
+  userEnded(): void {
+    this.#userEnded = true;
     this.#host.touch(this);
   }
-  /** The socket failed: the guest is told by a reset. */
-  hostFailed(): void {
+  /** The user failed: the peer is told by a reset. */
+  userFailed(): void {
     if (this.state === 'closed') return;
     if (this.state !== 'lingering' && this.state !== 'calling') this.#emit(this.#nxt, 0, RST | ACK);
     this.#close();
   }
-  /** The socket has written something: the guest's window may grow again. */
-  hostWrote(): void {
-    if (this.state !== 'open' || this.#guestEnded) return;
+  /** The user has taken something: the peer's window may grow again. */
+  userTook(): void {
+    if (this.state !== 'open' || this.#peerEnded) return;
     const advertised = diff(this.#rcvEdge, this.#rcvNxt), limit = this.#host.limit();
     if (advertised < limit / 2 && this.#freeBytes() - advertised >= Math.min(limit / 4, 2 * this.#mss)) { this.#ackNow = true; this.#host.touch(this); }
   }
 
-  // The guest's side.
+  // The peer's side.
 
   segment(b: Uint8Array, tcp: Tcp): void {
     this.lastHeardMs = this.#host.nowMs();
@@ -189,7 +211,7 @@ export class TcpConnection {
       case 'answering':
         if (tcp.flags & SYN) { this.#sendSyn(); return; }
         if (!(tcp.flags & ACK)) return;
-        // Of an older connection with these ends: the guest is told, and calls anew.
+        // Of an older connection with these ends: the peer is told, and calls anew.
         if (tcp.acknowledgement !== this.#max) { this.#emit(tcp.acknowledgement, 0, RST); return; }
         this.#open(tcp);
         break;
@@ -205,7 +227,7 @@ export class TcpConnection {
     const right = this.state === 'calling' ? (tcp.flags & ACK) !== 0 && tcp.acknowledgement === this.#max
       : this.state === 'opening' || (diff(tcp.sequence, this.#rcvNxt) >= 0 && diff(tcp.sequence, this.#rcvNxt) <= Math.max(0, diff(this.#rcvEdge, this.#rcvNxt)));
     if (!right) return;
-    this.#socket.resetAndDestroy();
+    this.#user.resetAndDestroy();
     this.#close();
   }
 
@@ -216,7 +238,7 @@ export class TcpConnection {
     this.#open(tcp);
     this.#window = this.#largestWindow = tcp.window;
     this.#ackNow = true;
-    this.#socket.resume();
+    this.#user.resume();
     this.#host.touch(this);
   }
 
@@ -252,8 +274,8 @@ export class TcpConnection {
   }
 
   #take(ack: number, fresh: number): void {
-    const bytes = Math.min(fresh, this.#toGuest.size), finTaken = fresh > this.#toGuest.size;
-    this.#toGuest.consume(bytes);
+    const bytes = Math.min(fresh, this.#toPeer.size), finTaken = fresh > this.#toPeer.size;
+    this.#toPeer.consume(bytes);
     this.#una = ack;
     if (diff(this.#nxt, ack) < 0) this.#nxt = ack;
     this.#measure(ack);
@@ -267,7 +289,7 @@ export class TcpConnection {
       if (this.#congestion > this.#host.limit() * 2) this.#congestion = Infinity;
     }
     if (diff(this.#max, ack) > 0) this.#deadline(this.#rtoMs); else this.deadlineMs = Infinity;
-    if (this.#paused && this.#toGuest.size <= this.#host.limit() / 2) { this.#paused = false; this.#socket.resume(); }
+    if (this.#paused && this.#toPeer.size <= this.#host.limit() / 2) { this.#paused = false; this.#user.resume(); }
     if (finTaken) this.#ownEndTaken();
   }
 
@@ -281,8 +303,8 @@ export class TcpConnection {
   }
   #resendFirst(): void {
     this.#timed = undefined;
-    const count = Math.min(this.#mss, this.#toGuest.size);
-    if (count > 0) this.#emit(this.#una, count, ACK); else if (this.#hostEnded) this.#emit(this.#una, 0, FIN | ACK);
+    const count = Math.min(this.#mss, this.#toPeer.size);
+    if (count > 0) this.#emit(this.#una, count, ACK); else if (this.#userEnded) this.#emit(this.#una, 0, FIN | ACK);
     this.#deadline(this.#rtoMs);
   }
 
@@ -292,63 +314,63 @@ export class TcpConnection {
     this.#ackNow = true;
     const ahead = diff(tcp.sequence, this.#rcvNxt);
     if (ahead > 0) {
-      if (!this.#guestEnded && ahead + byteCount <= diff(this.#rcvEdge, this.#rcvNxt)) this.#early.add(tcp.sequence, b.slice(tcp.at, tcp.end), fin);
-      // One answer for each, so that the guest can count them.
+      if (!this.#peerEnded && ahead + byteCount <= diff(this.#rcvEdge, this.#rcvNxt)) this.#early.add(tcp.sequence, b.slice(tcp.at, tcp.end), fin);
+      // One answer for each, so that the peer can count them.
       this.#emit(this.#nxt, 0, ACK);
       return;
     }
-    if (this.#guestEnded || -ahead > byteCount || (-ahead === byteCount && !fin)) return;
+    if (this.#peerEnded || -ahead > byteCount || (-ahead === byteCount && !fin)) return;
     this.#accept(b, tcp.at - ahead, tcp.end, fin);
     for (let next = this.#early.take(this.#rcvNxt); next; next = this.#early.take(this.#rcvNxt)) this.#accept(next.bytes, next.from, next.bytes.length, next.fin);
   }
 
   #accept(b: Uint8Array, from: number, to: number, fin: boolean): void {
-    if (this.#guestEnded) return;
+    if (this.#peerEnded) return;
     const count = Math.min(to - from, diff(this.#rcvEdge, this.#rcvNxt));
     if (count > 0) {
       const kept = this.#host.keep(b, from, from + count), last = this.#pending.at(-1);
       // Copies that lie one behind the other are one write.
-      if (last && last.buffer === kept.buffer && last.byteOffset + last.length === kept.byteOffset) this.#pending[this.#pending.length - 1] = Buffer.from(last.buffer as ArrayBuffer, last.byteOffset, last.length + count);
+      if (last && last.buffer === kept.buffer && last.byteOffset + last.length === kept.byteOffset) this.#pending[this.#pending.length - 1] = new Uint8Array(last.buffer, last.byteOffset, last.length + count);
       else this.#pending.push(kept);
       this.#pendingBytes += count;
       this.#rcvNxt = (this.#rcvNxt + count) >>> 0;
     }
-    if (fin && from + Math.max(count, 0) === to) { this.#guestEnded = true; this.#rcvNxt = (this.#rcvNxt + 1) >>> 0; this.#early.clear(); }
+    if (fin && from + Math.max(count, 0) === to) { this.#peerEnded = true; this.#rcvNxt = (this.#rcvNxt + 1) >>> 0; this.#early.clear(); }
   }
 
   // Once per turn.
 
-  /** Hands on what has come from the guest, and sends what may be sent. */
+  /** Hands on what has come from the peer, and sends what may be sent. */
   flush(): void {
     if (this.state === 'closed') return;
-    if (this.state === 'open') { this.#writeHost(); this.#sendData(); }
+    if (this.state === 'open') { this.#writeUser(); this.#sendData(); }
     if (this.#ackNow && (this.state === 'open' || this.state === 'lingering')) this.#emit(this.#nxt, 0, ACK);
   }
 
-  #writeHost(): void {
+  #writeUser(): void {
     const pieces = this.#pending;
     if (pieces.length > 0) {
       this.#pending = [];
       this.#pendingBytes = 0;
-      if (pieces.length > 1) this.#socket.cork();
-      for (const piece of pieces) this.#socket.write(piece, this.#wrote);
-      if (pieces.length > 1) this.#socket.uncork();
+      if (pieces.length > 1) this.#user.cork();
+      for (const piece of pieces) this.#user.write(piece, this.#wrote);
+      if (pieces.length > 1) this.#user.uncork();
     }
-    if (this.#guestEnded && !this.#socket.writableEnded) { this.#socket.end(); this.#lingerIfDone(); }
+    if (this.#peerEnded && !this.#user.writableEnded) { this.#user.end(); this.#lingerIfDone(); }
   }
-  readonly #wrote = (error?: Error | null): void => { if (!error) this.hostWrote(); };
+  readonly #wrote = (error?: Error | null): void => { if (!error) this.userTook(); };
 
   #sendData(): void {
     for (;;) {
-      const inFlight = diff(this.#nxt, this.#una), left = this.#toGuest.size - inFlight;
+      const inFlight = diff(this.#nxt, this.#una), left = this.#toPeer.size - inFlight;
       if (left <= 0) break;
       const usable = Math.min(this.#window, this.#congestion) - inFlight;
       let count = Math.min(left, usable, this.#largestPacket);
       if (count <= 0) { if (inFlight === 0 && this.deadlineMs === Infinity) this.#deadline(this.#rtoMs); break; }
-      // Part of a segment only as the last, or if the guest's window was never larger.
+      // Part of a segment only as the last, or if the peer's window was never larger.
       if (count < this.#mss && count < left && inFlight > 0 && count < this.#largestWindow / 2) break;
       if (count > this.#mss && count < left) count -= count % this.#mss;
-      const room = this.#host.room(this.ends.guestMac);
+      const room = this.#host.room(this.ends.peerMac);
       if (room < this.#headerBytes + count) {
         count = Math.floor((room - this.#headerBytes) / this.#mss) * this.#mss;
         if (count <= 0) { this.#host.block(this); break; }
@@ -358,7 +380,7 @@ export class TcpConnection {
       this.#nxt = (this.#nxt + count) >>> 0;
       this.#sent();
     }
-    if (this.#hostEnded && diff(this.#nxt, this.#una) === this.#toGuest.size) {
+    if (this.#userEnded && diff(this.#nxt, this.#una) === this.#toPeer.size) {
       this.#emit(this.#nxt, 0, FIN | ACK);
       this.#nxt = (this.#nxt + 1) >>> 0;
       this.#sent();
@@ -370,14 +392,14 @@ export class TcpConnection {
   }
   /** Payload of the largest packet handed on at once: whole segments, a third of the window so that they follow each other. */
   get #largestPacket(): number {
-    const bytes = Math.min(MAX_IP_BYTES - (this.#headerBytes - ETH_HLEN), this.#largestWindow / 3);
+    const bytes = Math.min(this.#host.largestPacketBytes - (this.#headerBytes - ETH_HLEN), this.#largestWindow / 3);
     return Math.max(1, Math.floor(bytes / this.#mss)) * this.#mss;
   }
 
   #ownEndTaken(): void { this.#finTaken = true; this.#lingerIfDone(); }
   #finTaken = false;
   #lingerIfDone(): void {
-    if (!this.#finTaken || !this.#guestEnded || this.state !== 'open') return;
+    if (!this.#finTaken || !this.#peerEnded || this.state !== 'open') return;
     this.state = 'lingering';
     this.#deadline(LINGER_MS);
   }
@@ -388,16 +410,16 @@ export class TcpConnection {
     if (nowMs < this.deadlineMs) return;
     this.deadlineMs = Infinity;
     if (this.state === 'lingering') { this.#close(); return; }
-    if (this.state === 'opening') { this.#socket.destroy(); this.hostFailed(); return; }
+    if (this.state === 'opening') { this.#user.destroy(); this.userFailed(); return; }
     if (this.state === 'answering' || this.state === 'calling') {
-      if (++this.#retries > MAX_SYN_RETRIES) { this.#socket.resetAndDestroy(); this.#close(); return; }
+      if (++this.#retries > MAX_SYN_RETRIES) { this.#user.resetAndDestroy(); this.#close(); return; }
       this.#backOff();
       this.#sendSyn();
       return;
     }
-    if (this.#window === 0 && this.#toGuest.size > 0) { this.#probe(); return; }
+    if (this.#window === 0 && this.#toPeer.size > 0) { this.#probe(); return; }
     if (diff(this.#max, this.#una) === 0) return;
-    if (++this.#retries > MAX_RETRIES) { this.#emit(this.#nxt, 0, RST | ACK); this.#socket.resetAndDestroy(); this.#close(); return; }
+    if (++this.#retries > MAX_RETRIES) { this.#emit(this.#nxt, 0, RST | ACK); this.#user.resetAndDestroy(); this.#close(); return; }
     this.#threshold = Math.max(2 * this.#mss, Math.floor(diff(this.#max, this.#una) / 2));
     this.#congestion = this.#mss;
     this.#recover = undefined;
@@ -409,9 +431,9 @@ export class TcpConnection {
   }
   #backOff(): void { this.#rtoMs = Math.min(this.#rtoMs * 2, RTO_MAX_MS); }
 
-  /** One byte against a closed window; a guest that answers, though with no window, keeps the connection. */
+  /** One byte against a closed window; a peer that answers, though with no window, keeps the connection. */
   #probe(): void {
-    if (this.#host.nowMs() - this.lastHeardMs > RTO_MAX_MS * 5) { this.#socket.resetAndDestroy(); this.#close(); return; }
+    if (this.#host.nowMs() - this.lastHeardMs > RTO_MAX_MS * 5) { this.#user.resetAndDestroy(); this.#close(); return; }
     this.#emit(this.#una, 1, ACK);
     if (diff((this.#una + 1) >>> 0, this.#max) > 0) this.#max = (this.#una + 1) >>> 0;
     if (diff(this.#nxt, this.#max) < 0) this.#nxt = this.#max;
@@ -442,7 +464,7 @@ export class TcpConnection {
   abort(): void {
     if (this.state === 'closed') return;
     if (this.state === 'open' || this.state === 'answering') this.#emit(this.#nxt, 0, RST | ACK);
-    this.#socket.resetAndDestroy();
+    this.#user.resetAndDestroy();
     this.#close();
   }
   #close(): void {
@@ -450,14 +472,14 @@ export class TcpConnection {
     this.deadlineMs = Infinity;
     this.#pending = [];
     this.#early.clear();
-    this.#toGuest.consume(this.#toGuest.size);
-    if (!this.#socket.destroyed) this.#socket.destroy();
+    this.#toPeer.consume(this.#toPeer.size);
+    if (!this.#user.destroyed) this.#user.destroy();
     this.#host.remove(this);
   }
 
   // Segments.
 
-  #freeBytes(): number { return Math.max(0, this.#host.limit() - this.#socket.writableLength - this.#pendingBytes - this.#early.byteCount); }
+  #freeBytes(): number { return Math.max(0, this.#host.limit() - this.#user.writableLength - this.#pendingBytes - this.#early.byteCount); }
 
   #sendSyn(): void {
     const flags = this.state === 'calling' ? SYN : SYN | ACK;
@@ -469,7 +491,7 @@ export class TcpConnection {
     this.#deadline(this.#rtoMs);
   }
 
-  /** @param count bytes of #toGuest from `sequence` on */
+  /** @param count bytes of #toPeer from `sequence` on */
   #emit(sequence: number, count: number, flags: number, options?: Uint8Array): void {
     const b = scratch, headers = this.#headers, optionBytes = options?.length ?? 0, at = this.#headerBytes - TCP_HLEN;
     const length = this.#headerBytes + optionBytes + count, tcpBytes = length - at;
@@ -489,10 +511,10 @@ export class TcpConnection {
     put16(b, at + 16, foldSum(this.#pseudo + tcpBytes));
     put16(b, at + 18, 0);
     if (options) b.set(options, at + TCP_HLEN);
-    if (count > 0) this.#toGuest.copyTo(b, this.#headerBytes + optionBytes, diff(sequence, this.#una), count);
+    if (count > 0) this.#toPeer.copyTo(b, this.#headerBytes + optionBytes, diff(sequence, this.#una), count);
     this.#ackNow = false;
     const bytes = b.subarray(0, length);
-    this.#host.send(count > this.#mss ? { bytes, checksum: 'blank', gso: { type: this.ends.guest.length === 4 ? 'tcpv4' : 'tcpv6', size: this.#mss } } : { bytes, checksum: 'blank' });
+    this.#host.send(count > this.#mss ? { bytes, checksum: 'blank', gso: { type: this.ends.peer.length === 4 ? 'tcpv4' : 'tcpv6', size: this.#mss } } : { bytes, checksum: 'blank' });
   }
 
   /** The window field, and with it the promise it makes. */
@@ -507,5 +529,5 @@ export class TcpConnection {
 }
 
 /** Whether a segment belongs to these ends. */
-export const sameEnds = (e: TcpEnds, b: Uint8Array, guestAt: number, remoteAt: number, addressBytes: number): boolean =>
-  e.guest.length === addressBytes && sameBytes(e.guest, 0, b, guestAt, addressBytes) && sameBytes(e.remote, 0, b, remoteAt, addressBytes);
+export const sameEnds = (e: TcpEnds, b: Uint8Array, peerAt: number, ownAt: number, addressBytes: number): boolean =>
+  e.peer.length === addressBytes && sameBytes(e.peer, 0, b, peerAt, addressBytes) && sameBytes(e.own, 0, b, ownAt, addressBytes);

@@ -184,6 +184,19 @@ function follow(since?: string): Promise<Reader> {
 }
 const told = (reader: Reader): string[] => reader.events.filter(e => !e.type.startsWith('operation')).map(e => `${e.type} ${e.data.name ?? ''}`);
 
+test('events: what is changed back at once, memory targets, scheduler parameters, states of devices', async () => {
+  const reader = await follow(), disks = [{ target: '/d', format: 'raw', vdev: 'xvda', readOnly: false, cdrom: false, discard: false, trusted: true }];
+  await call('POST', '/v1/domains', { config: { ...CONFIG, memoryKib: 65536, maxMemKib: 131072, disks, vifs: [{ trusted: true }] } });
+  const domain = (): any[] => reader.events.filter(e => e.type === 'domain-changed').map(e => e.data);
+  await Promise.all([call('POST', '/v1/domains/web/actions', { action: 'pause' }), call('POST', '/v1/domains/web/actions', { action: 'unpause' })]);
+  await expect.poll(() => domain().map(d => d.paused)).toEqual([true, false]);
+  await call('PUT', '/v1/domains/web/memory', { targetKib: 98304 });
+  await call('PATCH', '/v1/domains/web/scheduler', { weight: 512, cap: 50 });
+  await call('PATCH', '/v1/domains/web/vifs/0', { carrier: false });
+  await expect.poll(() => domain().slice(2).map(d => [d.memoryTargetKib, d.weight, d.cap, d.vifs[0].carrier])).toEqual([[98304, 256, 0, true], [98304, 512, 50, true], [98304, 512, 50, false]]);
+  reader.request.destroy();
+});
+
 test('events: every change of state, and after a cut what came meanwhile', async () => {
   const first = await follow();
   await call('POST', '/v1/domains', { config: CONFIG });

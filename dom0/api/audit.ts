@@ -1,6 +1,6 @@
 // Every change is in the audit log before it is made, and its outcome after; /v1/audit reads it.
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { AuditNote } from '../management/audit-log.ts';
+import type { AuditNote } from '../management/audit-entry.ts';
 import { CONTRACT } from './contract.ts';
 import { linkNext } from './pages.ts';
 import { serve } from './route.ts';

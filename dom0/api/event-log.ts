@@ -1,5 +1,6 @@
 // Changes of domains and devices, numbered, the last ones kept so that a reader that was cut off misses none.
-// What is compared are two lists of domains; whoever changes something calls refresh() afterwards.
+// What is compared is a domain as it was known with what is told of it (changed), and the list of all with the last one
+// (refresh): whoever changes something tells it at once, so that what is changed back right afterwards is seen too.
 import { createHash } from 'node:crypto';
 import type { ManagementEvent } from '../management/index.ts';
 import type { DomainView } from '../toolstack/action.ts';
@@ -12,14 +13,16 @@ export interface ApiEvent {
   readonly data?: DomainView | ManagementEvent['data'];
 }
 
-const KEPT_EVENTS = 1024;
+const KEPT_EVENTS = 1024, KEPT_ENDED = 1024;
 
 export class EventLog {
   readonly #list: () => Promise<readonly DomainView[]>;
   readonly #epoch: string;
   readonly #events: ApiEvent[] = [];
   readonly #readers = new Set<(event: ApiEvent) => void>();
-  #known = new Map<number, { readonly key: string; readonly view: DomainView }>();
+  readonly #known = new Map<number, { readonly key: string; readonly view: DomainView }>();
+  /** Gone lately: what is told late of one of them does not bring it back. Numbers are not used again so soon. */
+  readonly #ended = new Set<number>();
   #last = 0;
   #running: Promise<void> | undefined;
   #again = false;
@@ -34,6 +37,15 @@ export class EventLog {
   refresh(): Promise<void> {
     if (this.#running) { this.#again = true; return this.#running; }
     return this.#running = this.#look().finally(() => { this.#running = undefined; });
+  }
+
+  /** One domain as it is now. */
+  changed(view: DomainView): void {
+    if (view.domid === 0) return;
+    const key = stateKey(view), before = this.#known.get(view.domid);
+    if (this.#ended.has(view.domid)) return;
+    this.#known.set(view.domid, { key, view });
+    if (before?.key !== key) this.#add(before ? 'domain-changed' : 'domain-created', view);
   }
 
   /** @param since the last id seen: what came after it comes first. @returns ends it */
@@ -53,16 +65,20 @@ export class EventLog {
   async #look(): Promise<void> {
     do {
       this.#again = false;
-      const views = await this.#list(), now = new Map<number, { key: string; view: DomainView }>();
-      for (const view of views) {
-        if (view.domid === 0) continue;
-        const key = stateKey(view), before = this.#known.get(view.domid);
-        now.set(view.domid, { key, view });
-        if (before?.key !== key) this.#add(before ? 'domain-changed' : 'domain-created', view);
-      }
-      for (const [domid, { view }] of this.#known) if (!now.has(domid)) this.#add('domain-destroyed', view);
-      this.#known = now;
+      const known = new Set(this.#known.keys()), views = await this.#list(), there = new Set(views.map(view => view.domid));
+      for (const view of views) this.changed(view);
+      // One that was told of while the list was made may be missing there.
+      for (const domid of known) if (!there.has(domid)) this.#gone(domid);
     } while (this.#again);
+  }
+
+  #gone(domid: number): void {
+    const last = this.#known.get(domid);
+    if (!last) return;
+    this.#known.delete(domid);
+    this.#ended.add(domid);
+    if (this.#ended.size > KEPT_ENDED) this.#ended.delete(this.#ended.values().next().value!);
+    this.#add('domain-destroyed', last.view);
   }
 
   /** What is known otherwise than by looking. */
@@ -77,6 +93,6 @@ export class EventLog {
 }
 
 /** What makes a change; running and blocked alternate all the time, counters too. */
-function stateKey({ name, uuid, paused, shutdown, crashed, dying, shutdownReason, vcpusOnline, disks, vifs }: DomainView): string {
-  return JSON.stringify([name, uuid, paused, shutdown, crashed, dying, shutdownReason, vcpusOnline, disks.map(d => [d.devid, d.target, d.state]), vifs.map(v => [v.devid, v.mac, v.bridge, v.state, v.addresses])]);
+function stateKey({ name, uuid, paused, shutdown, crashed, dying, shutdownReason, vcpusOnline, memoryTargetKib, weight, cap, disks, vifs }: DomainView): string {
+  return JSON.stringify([name, uuid, paused, shutdown, crashed, dying, shutdownReason, vcpusOnline, memoryTargetKib, weight, cap, disks.map(d => [d.devid, d.target, d.state]), vifs.map(v => [v.devid, v.mac, v.bridge, v.state, v.addresses, v.carrier])]);
 }

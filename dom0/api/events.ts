@@ -1,4 +1,5 @@
 // /v1/events: changes of state as server-sent events.
+import type { ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { CONTRACT } from './contract.ts';
 import { EventLog, type ApiEvent } from './event-log.ts';
@@ -12,6 +13,8 @@ const MAX_BACKLOG_BYTES = 1024 * 1024;
 /** Changes that guests make by themselves are looked for so often while somebody listens, and connections kept alive. */
 const LOOK_MS = 500, ALIVE_MS = 15_000;
 
+const DEVICE_STATE = /\/(?:device|backend)\/(?:vbd|vif)\/[\d/]+\/(?:state|carrier|addresses)$/;
+
 /** Made once for all readers. */
 const frames = new WeakMap<ApiEvent, string>();
 function frame(event: ApiEvent): string {
@@ -20,14 +23,19 @@ function frame(event: ApiEvent): string {
   return text;
 }
 
-export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, management }: ApiContext): void {
+export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, management, xenstore }: ApiContext): void {
   const log = new EventLog(() => toolstack.list(), Date.now());
   const look = (): void => { void log.refresh().catch(() => {}); };
   const looking = setInterval(() => { if (log.readers > 0) look(); }, LOOK_MS).unref();
+  const open = new Set<ServerResponse>(), keeping = setInterval(() => { for (const raw of open) raw.write(': alive\n\n'); }, ALIVE_MS).unref();
   const unhear = management.onEvent(event => log.publish(event));
-  api.addHook('onClose', async () => { clearInterval(looking); unhear(); });
+  api.addHook('onClose', async () => { clearInterval(looking); clearInterval(keeping); unhear(); });
   api.addHook('onResponse', async request => { if (request.method !== 'GET') look(); });
   hypercalls?.onDomainEvent(look);
+  toolstack.onChange = view => { if (view) void view.then(each => log.changed(each), () => {}); else look(); };
+  // States of devices are told by the guests' drivers in xenstore.
+  const unwatch = xenstore?.watch('/local/domain', 'api-events', path => { if (DEVICE_STATE.test(path)) look(); });
+  if (unwatch) api.addHook('onClose', async () => unwatch());
   look();
   serve(api, CONTRACT.events, async ({ request, reply }) => {
     if (log.readers >= MAX_READERS) throw new BadRequest('too-many-readers', `${MAX_READERS} readers of events are there already: try again later`);
@@ -40,9 +48,9 @@ export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, manag
       raw.write(frame(event));
       if (raw.writableLength > MAX_BACKLOG_BYTES) raw.destroy();
     });
-    const alive = setInterval(() => raw.write(': alive\n\n'), ALIVE_MS).unref();
+    open.add(raw);
     raw.on('error', () => raw.destroy());
-    raw.on('close', () => { clearInterval(alive); end(); });
+    raw.on('close', () => { open.delete(raw); end(); });
     return '';
   });
 }

@@ -1,6 +1,6 @@
 // Routes of definitions, operations, tokens and the audit log; contract.ts takes them in.
 import { z } from 'zod';
-import { auditEntry } from '../management/audit-log.ts';
+import { auditEntry } from '../management/audit-entry.ts';
 import { definitionView, restartPolicy } from '../management/definitions.ts';
 import { definitionStatus } from '../management/managed-domains.ts';
 import { OPERATION_STATES, operationView } from '../management/operations.ts';

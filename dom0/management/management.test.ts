@@ -1,11 +1,12 @@
 // What is kept on disk, by itself: damage, torn ends, other versions.
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_watchdog } from '../../hypervisor/public/sched.ts';
 import { AuditLog } from './audit-log.ts';
+import { auditFiles, verifyAudit } from './audit-files.ts';
 import { openDatabase, SCHEMA_VERSION, transaction } from './database.ts';
 import { NO_RESTART } from './definitions.ts';
 import { pauseSeconds, restartsAfter } from './managed-domains.ts';
@@ -79,6 +80,55 @@ describe('the audit log', () => {
       expect(log.page(0, 100).map(e => `${e.what} ${e.detail ?? ''}`)).toContainEqual(expect.stringMatching(/^audit log: it was changed by other hands entry [34] /));
       await log.close();
     }
+  });
+
+  describe('in several files', () => {
+    const LIMITS = { fileBytes: 2000, keptFiles: 3 };
+    const filled = async (count: number): Promise<void> => {
+      const log = new AuditLog(path(), () => 0, LIMITS);
+      for (let i = 0; i < count; i++) expect(await log.add({ who: 'me', what: `change ${i}` })).toBeGreaterThan(i);
+      await log.close();
+    };
+    test('numbers, pages and chain go on, over restarts and when the oldest files are gone; its size is bounded', async () => {
+      for (let life = 0; life < 4; life++) await filled(50);
+      const files = auditFiles(path()), { entries, firstSeq, lastSeq, ...rest } = verifyAudit(path());
+      expect(rest).toEqual({ files: 4, tornBytes: 0 });
+      expect(firstSeq).toBeGreaterThan(100);
+      expect(entries).toBe(lastSeq - firstSeq + 1);
+      for (const file of files) expect([statSync(file.path).size < 2200, statSync(file.path).mode & 0o777]).toEqual([true, 0o600]);
+      const log = new AuditLog(path(), () => 0, LIMITS), seen: number[] = [];
+      for (let page = log.page(0, 7); page.length > 0; page = log.page(page.at(-1)!.seq, 7)) seen.push(...page.map(e => e.seq));
+      expect(seen).toEqual(Array.from({ length: entries }, (_, i) => firstSeq + i));
+      expect(log.page(lastSeq - 1, 10).map(e => e.what)).toEqual(['change 49']);
+      await log.close();
+    });
+    test('what was changed or taken out of any file shows, a whole file too', async () => {
+      await filled(70);
+      const files = auditFiles(path()), middle = files[1]!.path, text = readFileSync(middle, 'utf8'), lines = text.split('\n'), { firstSeq } = files[1]!;
+      expect(verifyAudit(path()).brokenAt).toBeUndefined();
+      writeFileSync(middle, lines.toSpliced(2, 1).join('\n'));
+      expect(verifyAudit(path()).brokenAt).toBe(firstSeq + 3);
+      writeFileSync(middle, lines.slice(0, -3).join('\n') + '\n');
+      expect(verifyAudit(path()).brokenAt).toBe(files[2]!.firstSeq);
+      rmSync(middle);
+      expect(verifyAudit(path()).brokenAt).toBe(files[2]!.firstSeq);
+      writeFileSync(middle, text);
+      expect(verifyAudit(path()).brokenAt).toBeUndefined();
+    });
+    test('a host that was killed while it set a file aside goes on with the next one', async () => {
+      await filled(10);
+      const { lastSeq } = verifyAudit(path());
+      for (const left of [[], ['']]) {
+        renameSync(path(), `${path()}.${'1'.padStart(12, '0')}`);
+        for (const text of left) writeFileSync(path(), text);
+        const log = new AuditLog(path(), () => 0);
+        expect(await log.add({ who: 'me', what: 'after' })).toBe(lastSeq + 2);
+        await log.close();
+        expect(verifyAudit(path())).toEqual({ files: 2, entries: lastSeq + 2, firstSeq: 1, lastSeq: lastSeq + 2, tornBytes: 0 });
+        rmSync(path());
+        renameSync(`${path()}.${'1'.padStart(12, '0')}`, path());
+      }
+    });
   });
 });
 

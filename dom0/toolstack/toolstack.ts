@@ -46,6 +46,7 @@ export class Toolstack {
   readonly #startedMs: number;
   #closing = false;
   #onGone: (gone: Gone) => void = () => {};
+  #onChange: (view: Promise<DomainView> | undefined) => void = () => {};
 
   constructor(near: ToolstackOptions) {
     this.#near = near;
@@ -55,6 +56,9 @@ export class Toolstack {
 
   /** To be set once, before anything is performed. */
   set onGone(handler: (gone: Gone) => void) { this.#onGone = handler; }
+
+  /** To be set once: hears of each change, with the domain as it was right then, or that one is gone. */
+  set onChange(handler: (view: Promise<DomainView> | undefined) => void) { this.#onChange = handler; }
 
   /** Takes over what a Dom0 that crashed left behind. To be called once, before anything is performed. */
   async adopt(): Promise<void> {
@@ -97,7 +101,7 @@ export class Toolstack {
       case 'restart-vif': this.#mustRun(record); await restartVif(record, action.device); break;
       case 'sysrq': await this.#near.store.write(`${domainPath(record.domid)}/control/sysrq`, action.key); break;
     }
-    return this.view(record);
+    return this.#changed(record);
   }
 
   /** Domain-0 first, then the rest by domid. */
@@ -167,6 +171,7 @@ export class Toolstack {
     this.#near.memory?.save(record);
     this.#near.log.info({ domid: record.domid, name: config.name }, 'domain created');
     if (!paused) checked(this.#near.hypercalls.domainUnpause(record.domid), 'starting the domain');
+    void this.#changed(record);
     return record;
   }
 
@@ -194,7 +199,14 @@ export class Toolstack {
     log.info({ domid: record.domid, name: record.config.name }, 'domain destroyed');
     const reason = record.end?.kind === 'shutdown' ? record.end.reason : undefined;
     this.#onGone({ config: record.config, ...(reason === undefined ? {} : { reason }), ranMs: this.#near.nowMs() - record.createdMs, returns: record.successor !== undefined });
+    this.#onChange(undefined);
     endDomain(record, { kind: 'destroyed' });
+  }
+
+  #changed(record: DomainRecord): Promise<DomainView> {
+    const view = this.view(record);
+    this.#onChange(view);
+    return view;
   }
 
   async #closeDevices(record: DomainRecord): Promise<void> {
@@ -255,6 +267,7 @@ export class Toolstack {
       if (typeof info === 'number') continue;
       if (!info.shutdown && !info.crashed) continue;
       record.state = 'ended';
+      void this.#changed(record);
       const reason = info.crashed ? SHUTDOWN_crash : info.shutdownReason;
       void this.#ended(record, reason).catch(error => this.#near.log.error({ domid: record.domid, error: messageOf(error) }, 'handling the end of a domain'));
     }
@@ -311,13 +324,13 @@ export class Toolstack {
     const info = this.#near.hypercalls.domainInfo(record.domid);
     const disks = await Promise.all(record.disks.map(disk => this.#diskView(record, disk)));
     const vifs = await Promise.all(record.vifs.map(vif => vifView(this.#near.store, record, vif)));
-    const { name, uuid, weight, cap, maxVcpus, maxMemKib } = record.config;
+    const { name, uuid, weight, cap, maxVcpus, maxMemKib, memoryKib: memoryTargetKib } = record.config;
     const uptimeSec = Math.max(0, (this.#near.nowMs() - record.createdMs) / 1000);
     if (typeof info === 'number') return {
       domid: record.domid, name, uuid, memKib: 0, maxMemKib, vcpus: maxVcpus, vcpusOnline: 0, running: false, blocked: false, paused: false,
-      shutdown: false, crashed: false, dying: true, cpuTimeSec: 0, uptimeSec, weight, cap, disks, vifs,
+      shutdown: false, crashed: false, dying: true, cpuTimeSec: 0, uptimeSec, memoryTargetKib, weight, cap, disks, vifs,
     };
-    return { ...stateOf(info), domid: record.domid, name, uuid, uptimeSec, weight, cap, disks, vifs };
+    return { ...stateOf(info), domid: record.domid, name, uuid, uptimeSec, memoryTargetKib, weight, cap, disks, vifs };
   }
 
   async #diskView(record: DomainRecord, { devid, config, disk }: DomainRecord['disks'][number]): Promise<DiskView> {
@@ -337,11 +350,11 @@ export class Toolstack {
     const base = typeof info === 'number'
       ? { running: true, blocked: false, paused: false, shutdown: false, crashed: false, dying: false, memKib, maxMemKib: memKib, vcpus: 1, vcpusOnline: 1, cpuTimeSec: (usage.user + usage.system) / 1e6 }
       : { ...stateOf(info), memKib: info.memKib || memKib, maxMemKib: info.maxMemKib || memKib };
-    return { ...base, running: true, blocked: false, domid: 0, name: DOM0_NAME, uuid: DOM0_UUID, uptimeSec: (this.#near.nowMs() - this.#startedMs) / 1000, weight: 256, cap: 0, disks: [], vifs: [] };
+    return { ...base, running: true, blocked: false, domid: 0, name: DOM0_NAME, uuid: DOM0_UUID, uptimeSec: (this.#near.nowMs() - this.#startedMs) / 1000, memoryTargetKib: base.memKib, weight: 256, cap: 0, disks: [], vifs: [] };
   }
 }
 
-function stateOf(info: DomainInfo): Omit<DomainView, 'domid' | 'name' | 'uuid' | 'uptimeSec' | 'weight' | 'cap' | 'disks' | 'vifs'> {
+function stateOf(info: DomainInfo): Omit<DomainView, 'domid' | 'name' | 'uuid' | 'uptimeSec' | 'memoryTargetKib' | 'weight' | 'cap' | 'disks' | 'vifs'> {
   const shutdown = info.shutdown || info.crashed;
   return {
     running: info.running && !shutdown, blocked: info.blocked && !shutdown, paused: info.paused && !shutdown,

@@ -18,7 +18,7 @@ export const vifView = z.object({
 
 export const domainView = z.object({
   domid: z.number(), name: z.string(), uuid: z.string(),
-  memKib: z.number(), maxMemKib: z.number(), vcpus: z.number(), vcpusOnline: z.number(),
+  memKib: z.number(), maxMemKib: z.number(), memoryTargetKib: z.number().describe('where its balloon driver is to go'), vcpus: z.number(), vcpusOnline: z.number(),
   running: z.boolean(), blocked: z.boolean(), paused: z.boolean(), shutdown: z.boolean(), crashed: z.boolean(), dying: z.boolean(),
   shutdownReason: z.number().optional().describe('SHUTDOWN_*, when shutdown'),
   cpuTimeSec: z.number(), uptimeSec: z.number(), weight: z.number(), cap: z.number(),

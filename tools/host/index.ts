@@ -2,6 +2,7 @@
 import { CaptureUsageError } from '../capture/options.ts';
 import { DebugUsageError } from '../debug/options.ts';
 import { LinkUsageError } from '../link/link.ts';
+import { ManageUsageError } from '../manage/arguments.ts';
 import { TokenUsageError } from '../token/token.ts';
 import { HostUsageError } from './host-options.ts';
 import { parseStartOptions, START_USAGE, UsageError } from './start-options.ts';
@@ -19,6 +20,9 @@ const COMMANDS: readonly HostCommand[] = [
   { name: 'capture', summary: 'frames of a bridge or an interface, as a pcap file', run: async argv => (await import('../capture/capture.ts')).runCapture(argv) },
   { name: 'link', summary: 'take the cable out of a domain\'s interface, or put it back', run: async argv => (await import('../link/link.ts')).runLink(argv) },
   { name: 'token', summary: 'who may call the host over TCP: create, list, revoke', run: async argv => (await import('../token/token.ts')).runToken(argv) },
+  { name: 'definition', summary: 'domains that the host keeps: define, list, set, start, undefine', run: async argv => (await import('../manage/definition.ts')).runDefinition(argv) },
+  { name: 'operation', summary: 'long work of the host: list, show, wait, cancel', run: async argv => (await import('../manage/operation.ts')).runOperation(argv) },
+  { name: 'audit', summary: 'who changed what: show, verify', run: async argv => (await import('../manage/audit.ts')).runAudit(argv) },
   { name: 'help', summary: 'this help', run: async () => { process.stdout.write(usage()); return 0; } },
 ];
 
@@ -37,7 +41,7 @@ process.stdout.on('error', error => { if ((error as NodeJS.ErrnoException).code 
 try {
   process.exitCode = await command.run(argv);
 } catch (error) {
-  const hint = error instanceof UsageError ? `\n${START_USAGE}` : error instanceof DebugUsageError || error instanceof HostUsageError || error instanceof CaptureUsageError || error instanceof LinkUsageError || error instanceof TokenUsageError ? `See "xenolith ${name} --help".\n` : '';
+  const hint = error instanceof UsageError ? `\n${START_USAGE}` : error instanceof DebugUsageError || error instanceof HostUsageError || error instanceof CaptureUsageError || error instanceof LinkUsageError || error instanceof TokenUsageError || error instanceof ManageUsageError ? `See "xenolith ${name} --help".\n` : '';
   process.stderr.write(`xenolith: ${error instanceof Error ? error.message : String(error)}\n${hint}`);
   process.exitCode = hint === '' ? 1 : 2;
 }

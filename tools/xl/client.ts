@@ -10,7 +10,10 @@ import type { GdbEvent } from '../../dom0/debug/gdb-server.ts';
 import type { InstructionView } from '../../dom0/debug/instructions.ts';
 import type { PerfReport } from '../../dom0/debug/perf.ts';
 import type { StackView } from '../../dom0/debug/stack.ts';
+import type { AuditEntry } from '../../dom0/management/audit-entry.ts';
 import type { Definition } from '../../dom0/management/definitions.ts';
+import type { DefinitionStatus } from '../../dom0/management/managed-domains.ts';
+import type { OperationView } from '../../dom0/management/operations.ts';
 import type { TokenView } from '../../dom0/management/tokens.ts';
 import type { DomainView, HostView } from '../../dom0/toolstack/action.ts';
 import type { DiskConfig, DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
@@ -68,6 +71,14 @@ export class Client {
   definitions(): Promise<Definition[]> { return this.#call(CONTRACT.definitions, { query: { limit: 1000 } }); }
   /** @param definition name or UUID */
   startDefinition(definition: string, paused: boolean): Promise<DomainView> { return this.#call(CONTRACT.startDefinition, { params: { definition }, body: { paused } }); }
+  definition(definition: string): Promise<Definition> { return this.#call(CONTRACT.definition, { params: { definition } }); }
+  definitionStatus(definition: string): Promise<DefinitionStatus> { return this.#call(CONTRACT.definitionStatus, { params: { definition } }); }
+  changeDefinition(definition: string, change: BodyOf<typeof CONTRACT.changeDefinition>): Promise<Definition> { return this.#call(CONTRACT.changeDefinition, { params: { definition }, body: change }); }
+  operations(query: Partial<QueryOf<typeof CONTRACT.operations>>): Promise<OperationView[]> { return this.#call(CONTRACT.operations, { query }); }
+  /** @param wait seconds that it may take to end */
+  operation(operation: string, wait = 0): Promise<OperationView> { return this.#call(CONTRACT.operation, { params: { operation }, query: { wait } }); }
+  cancelOperation(operation: string): Promise<OperationView> { return this.#call(CONTRACT.cancelOperation, { params: { operation } }); }
+  audit(after: number, limit: number): Promise<AuditEntry[]> { return this.#call(CONTRACT.audit, { query: { after, limit } }); }
   undefine(definition: string): Promise<void> { return this.#call(CONTRACT.undefine, { params: { definition } }); }
   tokens(): Promise<TokenView[]> { return this.#call(CONTRACT.tokens, {}); }
   createToken(token: BodyOf<typeof CONTRACT.createToken>): Promise<TokenView & { readonly token: string }> { return this.#call(CONTRACT.createToken, { body: token }); }

@@ -58,12 +58,18 @@ export function requireNode() {
  */
 const FLAGS = ['--no-wasm-inlining', '--no-wasm-inlining-call-indirect'];
 
+const ORPHAN_LOOK_MS = 1000;
+
 /** Runs Node 26 with these arguments in this process's place: same terminal, signals, exit code. */
 export function runNode(args, env = {}) {
   const child = spawn(requireNode(), [...FLAGS, ...args], { stdio: 'inherit', env: { ...process.env, ...env } });
   // The terminal sends Ctrl-C to the child too; this process only has to outlive it.
   for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => {});
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  // npm that is told to end (kill, not Ctrl-C) does so alone: what it ran would go on.
+  if (process.env['npm_lifecycle_event'] !== undefined) {
+    const npm = process.ppid, look = setInterval(() => { if (process.ppid !== npm) { clearInterval(look); child.kill('SIGTERM'); } }, ORPHAN_LOOK_MS).unref();
+  }
   child.on('error', error => { process.stderr.write(`xenolith: ${error.message}\n`); process.exit(1); });
   child.on('exit', (code, signal) => {
     if (!signal) process.exit(code ?? 1);

@@ -1,4 +1,6 @@
 // Options of `xenolith start`, which is what `npm start` runs.
+import { XEN_LEGACY_MAX_VCPUS } from '../../hypervisor/public/xen.ts';
+
 export interface StartOptions {
   readonly exec?: string; readonly kernel?: string; readonly ramdisk?: string;
   readonly disk: string; readonly memoryMib: number; readonly vcpus: number; readonly name?: string; readonly append?: string; readonly help: boolean;
@@ -46,7 +48,7 @@ export function parseStartOptions(argv: readonly string[]): StartOptions {
   if (embedded && given.exec !== undefined) throw new UsageError('--exec needs a guest with sh: leave --embedded out, or pipe lines to the small guest\'s own shell');
   const { memory = '256', vcpus = '1', disk = 'demo.img', exec, kernel, ramdisk, name, append } = given;
   if (!/^\d+$/.test(memory) || Number(memory) < 1) throw new UsageError(`--memory takes a number of MiB, not "${memory}"`);
-  if (!/^\d+$/.test(vcpus) || Number(vcpus) < 1) throw new UsageError(`--vcpus takes a number, not "${vcpus}"`);
+  if (!/^\d+$/.test(vcpus) || Number(vcpus) < 1 || Number(vcpus) > XEN_LEGACY_MAX_VCPUS) throw new UsageError(`--vcpus takes a number from 1 to ${XEN_LEGACY_MAX_VCPUS}, not "${vcpus}"`);
   return {
     disk, memoryMib: Number(memory), vcpus: Number(vcpus), help, embedded, ...(exec === undefined ? {} : { exec }), ...(kernel === undefined ? {} : { kernel }),
     ...(ramdisk === undefined ? {} : { ramdisk }), ...(name === undefined ? {} : { name }), ...(append === undefined ? {} : { append }),

@@ -19,6 +19,7 @@ import type { StartOptions } from './start-options.ts';
 const KIB_PER_MIB = 1024;
 const CONSOLE_TAIL_LINES = 20, REASON_LINES = 12;
 const EXIT_INTERRUPTED = 130;
+const PROGRESS_MS = 1000;
 
 export function cacheFolder(env: Readonly<Record<string, string | undefined>> = process.env): string {
   return env['XENOLITH_CACHE'] || join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'xenolith');
@@ -87,12 +88,18 @@ async function converse(client: Client, domid: number, name: string, paused: boo
   if (!process.stdin.isTTY) {
     const stream = await client.console(String(domid));
     if (paused) await client.act(String(domid), 'unpause');
-    return untilInterrupted(client, domid, feedShell(stream));
+    return untilInterrupted(client, paused ? domid : undefined, () => feedShell(stream));
   }
   process.stderr.write(`Console of domain ${name}. Ctrl-] leaves it running; "xl console ${name}" comes back, "xl shutdown ${name}" ends it.\n`);
-  const console = followConsole(client, domid, name);
+  // A kernel says nothing in its first seconds.
+  const progress = new Progress(), begin = Date.now();
+  const waiting = setInterval(() => progress.show(`booting, ${Math.round((Date.now() - begin) / 1000)} s`), PROGRESS_MS);
+  const spoke = (): void => { clearInterval(waiting); progress.clear(); };
+  if (!paused) spoke();
+  const console = followConsole(client, domid, name, { input: process.stdin, output: process.stdout, onOutput: spoke });
   if (paused) await client.act(String(domid), 'unpause');
-  if (await console === 'left') process.stderr.write(`\nDomain ${name} goes on.\n`);
+  const end = await console.finally(spoke);
+  if (end === 'left') process.stderr.write(`\nDomain ${name} goes on.\n`);
   return 0;
 }
 
@@ -134,8 +141,9 @@ async function execute(client: Client, domid: number, demo: Demo, progress: Prog
     progress.show(`booting: ${tail.findLast(line => line.trim() !== '') ?? ''}`);
   });
   await client.act(ref, 'unpause');
-  return untilInterrupted(client, domid, ended.then(() => {
+  return untilInterrupted(client, domid, interrupted => ended.then(() => {
     progress.clear();
+    if (interrupted()) return EXIT_INTERRUPTED;
     if (output.status !== null) return output.status;
     return client.dmesg(false).catch(() => '').then(ring => {
       const reasons = ring.split('\n').filter(line => new RegExp(`\\bd${domid}(v\\d+)?\\b`).test(line)).slice(-REASON_LINES);
@@ -145,11 +153,12 @@ async function execute(client: Client, domid: number, demo: Demo, progress: Prog
   }));
 }
 
-/** A signal destroys the domain that was made for this run. */
-async function untilInterrupted(client: Client, domid: number, work: Promise<number>): Promise<number> {
-  const interrupted = new Promise<'interrupted'>(done => { for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => done('interrupted')); });
-  const result = await Promise.race([work, interrupted]);
+/** A signal destroys the domain that was made for this run, if one was. */
+async function untilInterrupted(client: Client, domid: number | undefined, work: (interrupted: () => boolean) => Promise<number>): Promise<number> {
+  let wasInterrupted = false;
+  const interrupted = new Promise<'interrupted'>(done => { for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => { wasInterrupted = true; done('interrupted'); }); });
+  const result = await Promise.race([work(() => wasInterrupted), interrupted]);
   if (result !== 'interrupted') return result;
-  await client.destroy(String(domid)).catch(() => {});
+  if (domid !== undefined) await client.destroy(String(domid)).catch(() => {});
   return EXIT_INTERRUPTED;
 }

@@ -5,15 +5,20 @@ import type { Client } from './client.ts';
 const ESCAPE = 0x1d; // Ctrl-]
 const CLOSE_LIMIT_MS = 500;
 
-export interface ConsoleIo { readonly input: NodeJS.ReadStream; readonly output: NodeJS.WritableStream }
+export interface ConsoleIo {
+  readonly input: NodeJS.ReadStream; readonly output: NodeJS.WritableStream;
+  /** Before each piece of output. */
+  readonly onOutput?: () => void;
+}
+const TERMINAL: ConsoleIo = { input: process.stdin, output: process.stdout };
 export type ConsoleEnd = 'left' | 'domain-ended';
 
 /** @returns why it ended: the user left, or the domain's console was closed */
-export async function attachConsole(client: Client, ref: string, io: ConsoleIo = { input: process.stdin, output: process.stdout }): Promise<ConsoleEnd> {
+export async function attachConsole(client: Client, ref: string, io = TERMINAL): Promise<ConsoleEnd> {
   return runConsole(await client.console(ref), io);
 }
 
-export function runConsole(stream: Duplex, { input, output }: ConsoleIo): Promise<ConsoleEnd> {
+export function runConsole(stream: Duplex, { input, output, onOutput }: ConsoleIo): Promise<ConsoleEnd> {
   const raw = input.isTTY === true;
   return new Promise(resolve => {
     let done = false;
@@ -35,7 +40,7 @@ export function runConsole(stream: Duplex, { input, output }: ConsoleIo): Promis
       if (at > 0) stream.write(data.subarray(0, at));
       finish('left');
     };
-    stream.on('data', (data: Buffer) => { if (!output.write(data)) { stream.pause(); output.once('drain', () => stream.resume()); } });
+    stream.on('data', (data: Buffer) => { onOutput?.(); if (!output.write(data)) { stream.pause(); output.once('drain', () => stream.resume()); } });
     stream.on('end', () => finish('domain-ended'));
     stream.on('close', () => finish('domain-ended'));
     stream.on('error', () => finish('domain-ended'));
@@ -46,9 +51,9 @@ export function runConsole(stream: Duplex, { input, output }: ConsoleIo): Promis
 }
 
 /** Stays on a domain's console over reboots: a domain of the same name that comes back soon is attached again. */
-export async function followConsole(client: Client, domid: number, name: string): Promise<ConsoleEnd> {
+export async function followConsole(client: Client, domid: number, name: string, io = TERMINAL): Promise<ConsoleEnd> {
   for (let current = domid; ;) {
-    if (await attachConsole(client, String(current)) === 'left') return 'left';
+    if (await attachConsole(client, String(current), io) === 'left') return 'left';
     const next = await reborn(client, current, name);
     if (next === undefined) return 'domain-ended';
     current = next;

@@ -7,13 +7,13 @@ import { checkConfig } from '../toolstack/create.ts';
 import { answerOperation } from './async.ts';
 import { configFrom } from './config-source.ts';
 import { CONTRACT } from './contract.ts';
-import { IdempotencyKeys } from './idempotency.ts';
+import { once } from './idempotency.ts';
 import { linkNext } from './pages.ts';
 import { serve } from './route.ts';
 import type { ApiContext } from './server.ts';
 
 export function definitionRoutes(api: FastifyInstance, { toolstack, management }: ApiContext): void {
-  const { definitions, managed, roots } = management, keys = new IdempotencyKeys<Definition>();
+  const { definitions, managed, roots } = management;
   const confined = async (config: DomainConfig, request: FastifyRequest): Promise<{ config: DomainConfig; confined: boolean }> => ({ config: request.caller.remote ? await roots.confine(config) : config, confined: request.caller.remote });
   const changed = (definition: Definition): Definition => { management.publish({ type: 'definition-changed', data: definition }); return definition; };
 
@@ -23,8 +23,8 @@ export function definitionRoutes(api: FastifyInstance, { toolstack, management }
     return page;
   });
   serve(api, CONTRACT.define, async ({ body: { config, xlcfg, ...settings }, request, reply }) => {
-    const define = async (): Promise<Definition> => changed(definitions.add({ ...settings, ...await confined(configFrom({ config, xlcfg }), request) }));
-    return shown(reply, await keys.once(request.headers['idempotency-key'], { config, xlcfg, settings, who: request.caller.who }, define));
+    const run = async (): Promise<Definition> => changed(definitions.add({ ...settings, ...await confined(configFrom({ config, xlcfg }), request) }));
+    return shown(reply, await once(management, request, { request: { config, xlcfg, settings }, run }));
   });
   serve(api, CONTRACT.definition, ({ params, request, reply }) => {
     const definition = definitions.get(params.definition);

@@ -6,14 +6,13 @@ import { answerOperation } from './async.ts';
 import { configFrom } from './config-source.ts';
 import { CONTRACT } from './contract.ts';
 import { destroyDomain, endLife, renameDomain } from './lifecycle.ts';
-import { IdempotencyKeys } from './idempotency.ts';
+import { once } from './idempotency.ts';
 import { BadRequest } from './problem.ts';
 import { serve, type QueryOf } from './route.ts';
 import type { ApiContext } from './server.ts';
 
 export function domainRoutes(api: FastifyInstance, context: ApiContext): void {
-  const { toolstack, management } = context, { operations, roots } = management;
-  const keys = new IdempotencyKeys<DomainView>(), runs = new WeakMap<Promise<DomainView>, OperationRun<DomainView>>();
+  const { toolstack, management } = context, { operations, roots } = management, runs = new WeakMap<Promise<DomainView>, OperationRun<DomainView>>();
   serve(api, CONTRACT.domains, async ({ query, reply }) => {
     const found = filtered(await toolstack.list(), query), page = query.limit === undefined ? found : found.slice(0, query.limit);
     if (page.length < found.length) {
@@ -22,15 +21,17 @@ export function domainRoutes(api: FastifyInstance, context: ApiContext): void {
     }
     return page;
   });
-  serve(api, CONTRACT.createDomain, call => {
-    const { body, request: { headers, caller } } = call, { paused } = body;
-    const done = keys.once(headers['idempotency-key'], { body, who: caller.who }, () => {
+  serve(api, CONTRACT.createDomain, async call => {
+    const { body, request } = call, { caller } = request, { paused } = body;
+    const begin = (): OperationRun<DomainView> => {
       const config = configFrom(body);
-      const run = operations.run({ kind: 'create', target: config.name, who: caller.who }, async watch => (await toolstack.perform({ action: 'create', config: caller.remote ? await roots.confine(config) : config, paused }, watch))!);
-      runs.set(run.done, run);
-      return run.done;
-    });
-    return answerOperation(management, call, runs.get(done)!);
+      return operations.run({ kind: 'create', target: config.name, who: caller.who }, async watch => (await toolstack.perform({ action: 'create', config: caller.remote ? await roots.confine(config) : config, paused }, watch))!);
+    };
+    let begun: OperationRun<DomainView> | undefined;
+    const done = once(management, request, { request: body, run: () => { begun = begin(); return begun.done; } });
+    if (begun) runs.set(done, begun);
+    const run = runs.get(done);
+    return run ? answerOperation(management, call, run) : done;
   });
   serve(api, CONTRACT.domain, ({ params }) => toolstack.describe(params.domain));
   serve(api, CONTRACT.config, ({ params }) => toolstack.config(params.domain));

@@ -1,26 +1,15 @@
-// Idempotency-Key: a creating call that is repeated with the same key is answered as the first one was.
-import { isDeepStrictEqual } from 'node:util';
+// The header Idempotency-Key of creating calls.
+import type { FastifyRequest } from 'fastify';
+import type { KeyUse } from '../management/idempotency-keys.ts';
+import type { Management } from '../management/index.ts';
 import { BadRequest } from './problem.ts';
 
-/** Kept in memory: as long as domains are, which end with the host too. */
-const KEPT_KEYS = 1000, MAX_KEY_CHARS = 255;
+const MAX_KEY_CHARS = 255;
 
-export class IdempotencyKeys<T> {
-  readonly #calls = new Map<string, { readonly body: unknown; readonly result: Promise<T> }>();
-
-  /** A call that fails is forgotten, so that it can be tried again. @throws BadRequest 'key-reused' */
-  once(key: string | string[] | undefined, body: unknown, run: () => Promise<T>): Promise<T> {
-    if (key === undefined) return run();
-    if (typeof key !== 'string' || key === '' || key.length > MAX_KEY_CHARS) throw new BadRequest('bad-request', `the idempotency key has to have 1 to ${MAX_KEY_CHARS} characters`);
-    const before = this.#calls.get(key);
-    if (before) {
-      if (!isDeepStrictEqual(before.body, body)) throw new BadRequest('key-reused', `the idempotency key ${key} was used for another request: take a new one`);
-      return before.result;
-    }
-    const result = run();
-    this.#calls.set(key, { body, result });
-    if (this.#calls.size > KEPT_KEYS) this.#calls.delete(this.#calls.keys().next().value!);
-    result.catch(() => { if (this.#calls.get(key)?.result === result) this.#calls.delete(key); });
-    return result;
-  }
+/** Runs it, unless a call with the same key did. @throws BadRequest, ManagementError 'key-reused' */
+export function once<T>({ idempotencyKeys }: Management, { headers, caller, routeOptions }: FastifyRequest, { request, run }: KeyUse<T>): Promise<T> {
+  const key = headers['idempotency-key'];
+  if (key === undefined) return run();
+  if (typeof key !== 'string' || key === '' || key.length > MAX_KEY_CHARS) throw new BadRequest('bad-request', `the idempotency key has to have 1 to ${MAX_KEY_CHARS} characters`);
+  return idempotencyKeys.once(key, { request: { route: routeOptions.url, who: caller.who, request }, run });
 }

@@ -190,6 +190,24 @@ describe('operations', () => {
 });
 
 describe('another life of the host', () => {
+  test('a key that made something is answered as before; one whose call failed or was cut off may be used again', async () => {
+    const folder = stateFolderAt(`${at.dir}/keys`), first = await apiWorld({ folder, hostLife: 'one' }), key = (k: string): Record<string, string> => ({ 'idempotency-key': k });
+    const made = await first.call('POST', '/v1/definitions', { config: CONFIG }, key('a')), domain = await first.call('POST', '/v1/domains', { config: named('db', 1) }, key('b'));
+    first.world.badKernels.set('/k', new ToolstackError('bad-kernel', 'no'));
+    expect([made.status, domain.status, (await first.call('POST', '/v1/domains', { config: named('bad', 2) }, key('c'))).status]).toEqual([201, 201, 422]);
+    await first.close();
+    const second = await apiWorld({ folder, hostLife: 'two' });
+    const again = await second.call('POST', '/v1/definitions', { config: CONFIG }, key('a'));
+    expect([again.status, again.json, again.headers.etag]).toEqual([201, made.json, made.headers.etag]);
+    const repeated = await second.call('POST', '/v1/domains', { config: named('db', 1) }, { ...key('b'), prefer: 'respond-async' });
+    expect([repeated.status, repeated.json]).toEqual([201, domain.json]);
+    expect(second.world.hypervisor.domains.size).toBe(0);
+    expect((await second.call('POST', '/v1/domains', { config: named('bad', 2) }, key('c'))).status).toBe(201);
+    expect((await second.call('POST', '/v1/definitions', { config: named('x', 3) }, key('a'))).json).toMatchObject({ status: 422, code: 'key-reused' });
+    // The same key for another route is another request.
+    expect((await second.call('POST', '/v1/domains', { config: CONFIG }, key('a'))).json.code).toBe('key-reused');
+    await second.close();
+  });
   test('definitions stay, what was to start with it starts, half-done operations are interrupted', async () => {
     const folder = stateFolderAt(`${at.dir}/state`), first = await apiWorld({ folder, hostLife: 'one' });
     await first.call('POST', '/v1/definitions', { config: CONFIG, autostart: true });

@@ -1,8 +1,9 @@
 // Errors as application/problem+json (RFC 9457) with a stable code.
 import type { FastifyReply } from 'fastify';
 import { z, type ZodError } from 'zod';
-import { MANAGEMENT_ERRORS, ManagementError } from '../management/errors.ts';
-import { TOOLSTACK_ERRORS, ToolstackError } from '../toolstack/errors.ts';
+import { CodedError } from '../coded-error.ts';
+import { MANAGEMENT_ERRORS } from '../management/errors.ts';
+import { TOOLSTACK_ERRORS } from '../toolstack/errors.ts';
 
 /** What is refused before the toolstack is asked. */
 export const REQUEST_ERRORS = {
@@ -20,7 +21,6 @@ export const REQUEST_ERRORS = {
   'no-such-bridge': { status: 404, title: 'There is no such bridge' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is of a kind that is not understood' },
-  'key-reused': { status: 422, title: 'The idempotency key was used for another request' },
   'upgrade-required': { status: 426, title: 'The connection has to be upgraded' },
   'too-many-readers': { status: 503, title: 'Too many readers' },
   'internal': { status: 500, title: 'Something went wrong in the host' },
@@ -34,15 +34,12 @@ export const problemSchema = z.object({
 }).readonly();
 export type Problem = z.infer<typeof problemSchema>;
 
-export class BadRequest extends Error {
-  readonly code: RequestErrorCode;
-  constructor(code: RequestErrorCode, message: string) { super(message); this.code = code; }
-}
+export class BadRequest extends CodedError<RequestErrorCode> {}
 
 const problem = (code: ProblemCode, detail: string, status: number = PROBLEMS[code].status): Problem => ({ type: `urn:xenolith:problem:${code}`, title: PROBLEMS[code].title, status, code, detail });
 
 export function problemOf(error: unknown): Problem {
-  if (error instanceof ToolstackError || error instanceof BadRequest || error instanceof ManagementError) return problem(error.code, error.message);
+  if (error instanceof CodedError && Object.hasOwn(PROBLEMS, error.code)) return problem(error.code as ProblemCode, error.message);
   const { statusCode: status = 500, message = String(error) } = error as { statusCode?: number; message?: string };
   if (status === 413) return problem('body-too-large', message);
   if (status === 415) return problem('unsupported-media-type', message);

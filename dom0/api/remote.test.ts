@@ -107,6 +107,24 @@ describe('tokens', () => {
     expect((await at.call('GET', '/v1/domains')).status).toBe(200);
     await expect.poll(async () => (await at.call('GET', '/v1/audit')).json.filter((e: any) => e.what === 'a wrong token').length).toBe(10);
   });
+  test('too many requests with one: a pause for that one, and for no other', async () => {
+    const [busy, other] = [token('read').token, token('read').token], socket = await raw(), statuses: string[] = [], wave = 50;
+    let text = '', refusal = '';
+    socket.setEncoding('latin1').on('data', (part: string) => { text += part; });
+    // What a token may ask comes back at 200 a second: a client that is faster runs out of it.
+    for (const end = Date.now() + 40_000; !statuses.includes('429') && Date.now() < end;) {
+      text = '';
+      socket.write(`GET /v1/operations?limit=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${busy}\r\n\r\n`.repeat(wave));
+      let answers: RegExpMatchArray[] = [];
+      while ((answers = [...text.matchAll(/HTTP\/1\.1 (\d+) /g)]).length < wave) await new Promise(resolve => setImmediate(resolve));
+      statuses.push(...answers.map(m => m[1]!));
+      refusal = text;
+    }
+    expect(statuses.indexOf('429')).toBeGreaterThanOrEqual(2000);
+    expect(refusal).toMatch(/ 429 [^]*retry-after: \d+\r\n[^]*"code":"too-many-requests"/);
+    expect((await remote('GET', '/v1/operations', other)).status).toBe(200);
+    socket.destroy();
+  }, 60_000);
   test('an upgrade needs one too', async () => {
     const ask = async (headers: string): Promise<string> => {
       const socket = await raw();

@@ -8,6 +8,7 @@ import type { Toolstack } from '../toolstack/toolstack.ts';
 import { AuditLog } from './audit-log.ts';
 import { openDatabase } from './database.ts';
 import { Definitions, type Definition } from './definitions.ts';
+import { IdempotencyKeys } from './idempotency-keys.ts';
 import { HOST, ManagedDomains } from './managed-domains.ts';
 import { Operations, type OperationView, type OperationsOptions } from './operations.ts';
 import { Roots } from './roots.ts';
@@ -34,6 +35,7 @@ export type ManagementEvent =
 export class Management {
   readonly definitions: Definitions;
   readonly operations: Operations;
+  readonly idempotencyKeys: IdempotencyKeys;
   readonly managed: ManagedDomains;
   readonly tokens: Tokens;
   readonly audit: AuditLog;
@@ -52,6 +54,7 @@ export class Management {
     this.audit = new AuditLog(place.audit, nowMs);
     this.roots = new Roots(roots);
     this.definitions = new Definitions(this.#database, nowMs);
+    this.idempotencyKeys = new IdempotencyKeys(this.#database);
     this.tokens = new Tokens(this.#database, nowMs);
     this.operations = new Operations({ database: this.#database, nowMs, problemOf, log, changed: operation => {
       this.publish({ type: 'operation-changed', data: operation });

@@ -1,4 +1,5 @@
 // Every way the toolstack refuses, by stable code. The message is a sentence that names the thing and the way out.
+import { CodedError } from '../coded-error.ts';
 
 export const TOOLSTACK_ERRORS = {
   'domain-not-found': { status: 404, title: 'No such domain' },
@@ -23,14 +24,7 @@ export const TOOLSTACK_ERRORS = {
 } as const;
 export type ToolstackErrorCode = keyof typeof TOOLSTACK_ERRORS;
 
-export class ToolstackError extends Error {
-  readonly code: ToolstackErrorCode;
-  constructor(code: ToolstackErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'ToolstackError';
-    this.code = code;
-  }
-}
+export class ToolstackError extends CodedError<ToolstackErrorCode> {}
 
 /** Message of whatever was thrown. */
 export const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error);

@@ -10,14 +10,15 @@ import { defaultCacheDir } from '../../tools/image/packages.ts';
 import { GuestShell, TestHost } from './guest-shell.ts';
 
 const LIMIT_MS = 240_000, WAIT_MS = 60_000, CHROMIUM = '/usr/bin/chromium';
-let dir = '', host: TestHost | undefined, guest: GuestShell | undefined, browser: Browser | undefined, forwarder: Server | undefined, url = '';
+let dir = '', host: TestHost | undefined, guest: GuestShell | undefined, browser: Browser | undefined, forwarder: Server | undefined, url = '', tlsPort = 0;
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'xenolith-browser-'));
   try {
     if (!existsSync(CHROMIUM)) throw new Error(`there is no ${CHROMIUM}`);
     const demo = await prepareDemo({ cacheDir: defaultCacheDir() });
-    host = await TestHost.start(join(dir, 'run'));
+    tlsPort = await freePort();
+    host = await TestHost.start(join(dir, 'run'), '--listen', `127.0.0.1:${tlsPort}`);
     guest = await GuestShell.boot(host.client, 'browsed', { kernel: demo.kernelPath, ramdisk: demo.ramdiskPath }, []);
     await guest.run('stty echo; PS1="guest# "');
     const { socketPath } = host.client;
@@ -32,6 +33,12 @@ beforeAll(async () => {
   }
 }, LIMIT_MS);
 afterAll(async () => { await browser?.close(); forwarder?.close(); await host?.stop(); rmSync(dir, { recursive: true, force: true }); }, LIMIT_MS);
+
+function freePort(): Promise<number> {
+  return new Promise(resolve => {
+    const probe = createServer().listen(0, '127.0.0.1', () => { const { port } = probe.address() as AddressInfo; probe.close(() => resolve(port)); });
+  });
+}
 
 /** What the page's script leaves for whoever looks. */
 interface Terminal { readonly rows: number; readonly cols: number; readonly buffer: { readonly active: { readonly type: string; readonly baseY: number; getLine(y: number): { translateToString(trim: boolean): string } | undefined } } }
@@ -113,4 +120,30 @@ test('typing, full-screen programs, resizing, two viewers', async ctx => {
   await status(one, /1 here; you may type/);
   await one.keyboard.type('echo free-$((5))-again\n');
   await shows(one, lines => lines.includes('free-5-again'));
+}, LIMIT_MS);
+
+test('over TCP, with TLS: the page asks for a token until one does, keeps it for the tab, and is cut off when it is revoked', async ctx => {
+  if (!browser || !guest || !host) { ctx.skip(); return; }
+  const { client } = host, looking = await client.createToken({ name: 'looks', scope: 'read' }), typing = await client.createToken({ name: 'types', scope: 'operate' });
+  // The host's certificate is its own.
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 900, height: 600 } }), page = await context.newPage();
+  const answers: (string | undefined)[] = ['xen_no', looking.token, typing.token];
+  let asked = 0;
+  page.on('dialog', dialog => { const answer = answers[asked++]; void (answer === undefined ? dialog.dismiss() : dialog.accept(answer)); });
+  await page.goto(`https://127.0.0.1:${tlsPort}/consoles/browsed`);
+  await status(page, /may type/);
+  expect(asked).toBe(3);
+  await page.keyboard.type('clear; echo over-$((6+1))-tls\n');
+  await shows(page, lines => lines.includes('over-7-tls'));
+  await page.reload();
+  await status(page, /may type/);
+  await shows(page, lines => lines.includes('over-7-tls'));
+  expect(asked).toBe(3);
+  await client.revokeToken(typing.id);
+  await status(page, /not connected/);
+  await page.waitForEvent('dialog', { timeout: WAIT_MS });
+  const audit = (await client.audit(0, 1000)).filter(entry => entry.what.startsWith('UPGRADE ') && entry.from === '127.0.0.1');
+  expect(audit.map(entry => entry.who)).toEqual(Array<string>(2).fill(`token:${typing.id} (types)`));
+  expect(await page.evaluate(() => document.cookie)).toBe('');
+  await context.close();
 }, LIMIT_MS);

@@ -55,10 +55,10 @@
       const bytes = new Uint8Array(data), end = position += bytes.length;
       terminal.write(bytes, () => { parsed = end; });
     };
-    socket.onclose = ({ reason }) => {
+    socket.onclose = async ({ reason }) => {
       show(reason || 'not connected');
-      if (!opened && location.protocol === 'https:') {
-        // A browser does not say why it was refused: over TLS a token is asked for.
+      // A browser does not say why it was refused: over TLS a token is asked for, if the host is there at all.
+      if (!opened && location.protocol === 'https:' && await fetch('/healthz').then(answer => answer.ok, () => false)) {
         const shown = prompt('Token for this host (xen_...)');
         if (shown === null) return;
         sessionStorage.setItem(TOKEN_KEY, shown.trim());

@@ -70,7 +70,9 @@ export function scale(a: Unpacked, b: Unpacked, env: Environment): Outcome {
   }
   if (a.kind === KIND.infinity) return exactly(infinity80(a.sign), flags);
   if (a.kind === KIND.zero) return exactly(zero(a.sign), flags);
-  const n = b.kind === KIND.zero ? 0n : leading(b) > 20 ? (b.sign ? -SCALE_LIMIT : SCALE_LIMIT) : toIntegral(b, 3).value;
+  // A zero leaves the operand as it is, tiny or not; what is only cut to zero does not.
+  if (b.kind === KIND.zero) return finish(a, full({ ...env, masks: env.masks | UE }), flags);
+  const n = leading(b) > 20 ? (b.sign ? -SCALE_LIMIT : SCALE_LIMIT) : toIntegral(b, 3).value;
   const by = n > SCALE_LIMIT ? SCALE_LIMIT : n < -SCALE_LIMIT ? -SCALE_LIMIT : n;
   return finish({ sign: a.sign, exponent: a.exponent + Number(by), significand: a.significand }, full(env), flags);
 }

@@ -108,6 +108,17 @@ describe('arithmetic', () => {
       expect([state.read(0).se, state.status & 0x3f]).toEqual([exponent, flags]);
     }
   });
+  test('fscale: a power of zero leaves a denormal as it is, even with underflow unmasked; one that is cut to zero underflows', () => {
+    for (const [power, exponent, flags] of [[0, 0x8000, 2], [-0, 0x8000, 2], [0.5, 0xe000, 0x12]] as const) {
+      state.reset();
+      push(power);
+      push(0);
+      state.write(0, { se: 0x8000, significand: 0x7ffffffff0000000n });
+      control(FCW_INITIAL & ~0x10);
+      run(0xd9, 0xfd);
+      expect([state.read(0).se, state.status & 0x3f]).toEqual([exponent, flags]);
+    }
+  });
   test('packed decimal goes out as it came in', () => {
     const bytes = new Uint8Array([0x21, 0x43, 0x65, 0x87, 0x09, 0x21, 0x43, 0x65, 0x87, 0x80]);
     run(0xdf, 0x26, { bytes });

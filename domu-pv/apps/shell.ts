@@ -3,7 +3,6 @@
 import { SHUTDOWN_poweroff, SHUTDOWN_reboot } from '../../hypervisor/public/sched.ts';
 import { SECTOR_BYTES } from '../../hypervisor/public/io/blkif.ts';
 import { Blkfront, findDisk } from '../front/blkfront.ts';
-import { Netfront } from '../front/netfront.ts';
 import { formatExt2 } from '../fs/ext2-format.ts';
 import { Ext2, NotExt2 } from '../fs/ext2.ts';
 import { Ext2Nodes } from '../fs/ext2-node.ts';
@@ -11,13 +10,16 @@ import { follow, Root, type Found, type Place } from '../fs/mounts.ts';
 import { FsError, type FileNode } from '../fs/node.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { StoreError } from '../kernel/xenstore.ts';
-import { addressOf, Stack, textOf } from '../net/stack.ts';
+import { addressOf, textOf } from '../net/ipv4.ts';
+import { SocketError } from '../net/socket-error.ts';
+import { openStack, type Stack } from '../net/stack.ts';
 import { ERRNO } from '../wasi/errno.ts';
+import { netCommands } from './net-commands.ts';
 import { words } from '../wasi/command-line.ts';
 
 const NS = 1_000_000_000n, MIB = 1 << 20, LINE_MAX = 4096, TEST_MIB = 16, PING_BYTES = 56, PING_MS = 2000, HEAD_BYTES = 65536;
 class Failure extends Error {}
-interface Command { readonly summary: string; run(args: readonly string[], out: (text: string | Uint8Array) => void): void }
+export interface Command { readonly summary: string; run(args: readonly string[], out: (text: string | Uint8Array) => void): void }
 
 export function shell(kernel: Kernel, args: readonly string[]): void {
   const sh = new Shell(kernel);
@@ -67,17 +69,17 @@ class Shell {
     try {
       if (!command) throw new Failure('no such command; "help" lists them');
       if (redirect < 0) command.run(args, text => { if (typeof text === 'string') console.print(text); else console.write(text); });
-      else events.critical(() => this.#intoFile(command, args, all[redirect + 1] ?? '', all[redirect] === '>>'));
+      else this.#intoFile(command, args, all[redirect + 1] ?? '', all[redirect] === '>>');
     } catch (error) {
-      if (!(error instanceof Failure || error instanceof FsError || error instanceof StoreError)) throw error;
+      if (!(error instanceof Failure || error instanceof FsError || error instanceof StoreError || error instanceof SocketError)) throw error;
       console.print(`${name}: ${error instanceof FsError ? reasonOf(error) : error.message}\n`);
     }
     events.runDeferred();
   }
   #intoFile(command: Command, args: readonly string[], path: string, append: boolean): void {
-    const file = this.#file(path, true);
-    if (!append) file.resize(0);
-    command.run(args, text => { file.write(file.size, typeof text === 'string' ? new TextEncoder().encode(text) : text); });
+    const { events } = this.#kernel, file = events.critical(() => this.#file(path, true));
+    if (!append) events.critical(() => file.resize(0));
+    command.run(args, text => { events.critical(() => file.write(file.size, typeof text === 'string' ? new TextEncoder().encode(text) : text)); });
   }
 
   // ---- files
@@ -91,13 +93,17 @@ class Shell {
   }
   #list(path: string, out: (text: string) => void): void {
     const node = this.#node(path);
-    const row = (n: FileNode, name: string): string => `${({ directory: 'd', symlink: 'l', device: 'c', file: '-' })[n.kind]} ${String(n.size).padStart(10)} ${new Date(Number(n.times().modified / 1_000_000n)).toISOString().slice(0, 19)} ${name}\n`;
+    const row = (n: FileNode, name: string): string => `${({ directory: 'd', symlink: 'l', device: 'c', socket: 's', file: '-' })[n.kind]} ${String(n.size).padStart(10)} ${new Date(Number(n.times().modified / 1_000_000n)).toISOString().slice(0, 19)} ${name}\n`;
     if (node.kind !== 'directory') { out(row(node, path)); return; }
     for (const { name } of node.list().sort((a, b) => a.name < b.name ? -1 : 1)) out(row(node.lookup(name)!, name));
   }
   #cat(path: string, out: (data: Uint8Array) => void): void {
     const file = this.#file(path, false), buffer = new Uint8Array(HEAD_BYTES);
     for (let at = 0, n = file.read(at, buffer); n > 0; n = file.read(at, buffer)) { out(buffer.slice(0, n)); at += n; }
+  }
+  #read(path: string): Uint8Array {
+    const file = this.#file(path, false), data = new Uint8Array(file.size);
+    return data.subarray(0, file.read(0, data));
   }
   #change(args: readonly string[], work: (found: Found, name: string) => void): void {
     if (args.length === 0) throw new Failure('a name is missing');
@@ -145,17 +151,14 @@ class Shell {
   // ---- the network
   #network(): Stack {
     if (!this.#net) {
-      const { store, clock } = this.#kernel, vif = store.list('device/vif')[0];
-      if (vif === undefined) throw new Failure('there is no network interface (vif)');
-      this.#net = new Stack(new Netfront(this.#kernel, `device/vif/${vif}`), clock);
+      this.#net = openStack(this.#kernel);
+      if (!this.#net) throw new Failure('there is no network interface (vif)');
     }
-    if (!this.#net.lease && !this.#net.configure()) throw new Failure('nobody gives an address by DHCP');
+    if (!this.#net.configure()) throw new Failure('nobody gives an address by DHCP');
     return this.#net;
   }
   #ping(host: string, count: number, out: (text: string) => void): void {
-    const target = addressOf(host);
-    if (target === undefined) throw new Failure('give an address, four numbers');
-    const net = this.#network();
+    const net = this.#network(), target = net.lookUp(host)[0]!;
     for (let n = 1; n <= count; n++) {
       const echo = net.ping(target, n, PING_BYTES, PING_MS);
       out(echo ? `${echo.byteCount} bytes from ${host}: seq=${n} time=${(Number(echo.roundTripNs) / 1e6).toFixed(3)} ms\n` : `no answer from ${host}: seq=${n}\n`);
@@ -193,8 +196,9 @@ class Shell {
       'xenstore-ls': command('[PATH] what xenstore says', (args, out) => this.#storeTree(one(args) || `/local/domain/${kernel.domid}`, '', out)),
       'xenstore-read': command('PATH one value', (args, out) => out(`${kernel.store.read(one(args))}\n`)),
       'xenstore-write': command('PATH VALUE', args => kernel.store.write(one(args), args.slice(1).join(' '))),
-      ifconfig: command('the address that the network gave', (_, out) => { const { lease } = this.#network(); if (lease) out(`address ${textOf(lease.address)} mask ${textOf(lease.mask)} router ${textOf(lease.router)}\n`); }),
-      ping: command('ADDRESS [COUNT] echo requests', (args, out) => this.#ping(one(args), Number(args[1] ?? 3) || 3, out)),
+      ifconfig: command('the address that the network gave', (_, out) => { const { lease } = this.#network(); if (lease) out(`address ${textOf(lease.address)} mask ${textOf(lease.mask)} router ${textOf(lease.router)} resolvers ${lease.resolvers.map(textOf).join(' ')}\n`); }),
+      ...netCommands(() => this.#network(), kernel, path => this.#read(path)),
+      ping: command('HOST [COUNT] echo requests', (args, out) => this.#ping(one(args), Number(args[1] ?? 3) || 3, out)),
       free: command('memory and grants', (_, out) => out(`domain ${kernel.start.pageCount * 4} KiB, kernel frames free ${kernel.heap.freeCount}, grants in use ${kernel.grants.inUse}${this.#disk ? `, disk ${this.#disk.sectors * SECTOR_BYTES / MIB} MiB` : ''}\n`)),
       date: command('the time of day', (_, out) => out(`${new Date(Number(kernel.clock.realNs() / 1_000_000n)).toUTCString()}\n`)),
       uptime: command('how long the domain has been up', (_, out) => out(`${(Number(kernel.clock.uptimeNs()) / 1e9).toFixed(3)} s\n`)),

@@ -1,9 +1,11 @@
 // netfront: a network interface (public/io/netif.h), one queue, one event channel, frames of up to a page. Frames to
-// send are copied into granted buffers; buffers to receive into are posted and posted again.
+// send are copied into granted buffers; buffers to receive into are posted and posted again. TCP and UDP checksums are
+// left blank where the other side will do without them (csum offload), and taken so.
 import {
-  NETRXF_extra_info, NETRXF_more_data, NETTXF_data_validated, netif_rx_request, netif_rx_response, netif_tx_request, netif_tx_response,
+  NETRXF_csum_blank, NETRXF_data_validated, NETRXF_extra_info, NETRXF_more_data, NETTXF_csum_blank, NETTXF_data_validated, netif_rx_request, netif_rx_response, netif_tx_request, netif_tx_response,
 } from '../../hypervisor/public/io/netif.ts';
 import { XenbusStateClosed, XenbusStateClosing, XenbusStateConnected, XenbusStateInitWait } from '../../hypervisor/public/io/xenbus.ts';
+import type { Frame } from '../../net/packet/frame.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { PAGE_BYTES } from '../kernel/heap.ts';
 import { FrontRing } from './ring.ts';
@@ -18,8 +20,13 @@ export class Netfront {
   readonly #port: number;
   readonly #txBuffers: Buffer[]; readonly #txFree: number[];
   readonly #rxBuffers: Buffer[];
-  readonly #received: Uint8Array[] = [];
+  #received: Frame[] = [];
+  #wasFull = false;
   dropped = 0;
+  /** In the upcall: there is something to take(). */
+  onReceive: () => void = () => {};
+  /** In the upcall: send() has room again after it refused. */
+  onRoom: () => void = () => {};
 
   /** @param path the frontend's directory: device/vif/0. Returns connected. @throws Error */
   constructor(kernel: Kernel, path: string) {
@@ -41,7 +48,7 @@ export class Netfront {
     for (let id = 0; id < RX_BUFFERS; id++) this.#post(id);
     this.#rx.push();
     store.transaction(tx => {
-      const keys = { 'tx-ring-ref': txRing.gref, 'rx-ring-ref': rxRing.gref, 'event-channel': this.#port, 'request-rx-copy': 1, 'feature-rx-notify': 1, 'feature-no-csum-offload': 1, 'feature-sg': 0, state: XenbusStateConnected };
+      const keys = { 'tx-ring-ref': txRing.gref, 'rx-ring-ref': rxRing.gref, 'event-channel': this.#port, 'request-rx-copy': 1, 'feature-rx-notify': 1, 'feature-sg': 0, state: XenbusStateConnected };
       for (const [key, value] of Object.entries(keys)) store.write(`${path}/${key}`, value, tx);
     });
     this.#await(XenbusStateConnected);
@@ -54,24 +61,31 @@ export class Netfront {
     if (now === XenbusStateClosing || now === XenbusStateClosed) throw new Error('the network backend is closing');
   }
 
-  /** Sends one frame, as it will be on the wire. Waits for room. */
-  send(frame: Uint8Array): void {
+  /** Frames that may be sent now. */
+  get room(): number {
+    const room = Math.min(this.#txFree.length, this.#tx.free);
+    this.#wasFull ||= room === 0;
+    return room;
+  }
+  /** Sends one frame; does not where there is no room. */
+  send({ bytes: frame, checksum }: Frame): void {
     if (frame.length > PAGE_BYTES) throw new RangeError(`a frame of ${frame.length} bytes`);
-    this.#kernel.events.waitFor(() => this.#txFree.length > 0 && this.#tx.free > 0);
+    if (this.room === 0) { this.dropped++; return; }
     const id = this.#txFree.pop()!, { pfn, gref } = this.#txBuffers[id]!, request = new Uint8Array(netif_tx_request.bytes), v = new DataView(request.buffer);
     this.#kernel.heap.page(pfn).set(frame);
     v.setUint32(netif_tx_request.gref, gref, true);
     v.setUint16(netif_tx_request.offset, 0, true);
-    v.setUint16(netif_tx_request.flags, NETTXF_data_validated, true);
+    v.setUint16(netif_tx_request.flags, checksum === 'blank' ? NETTXF_csum_blank | NETTXF_data_validated : NETTXF_data_validated, true);
     v.setUint16(netif_tx_request.id, id, true);
     v.setUint16(netif_tx_request.size, frame.length, true);
     this.#tx.put(request);
     if (this.#tx.push()) this.#kernel.events.notify(this.#port);
   }
-  /** The next frame, or undefined when none has come by then. @param deadlineNs system time */
-  receive(deadlineNs: bigint): Uint8Array | undefined {
-    this.#kernel.events.waitFor(() => this.#received.length > 0, deadlineNs);
-    return this.#received.shift();
+  /** What has come since. */
+  take(): Frame[] {
+    const all = this.#received;
+    this.#received = [];
+    return all;
   }
 
   /** In the upcall: buffers that were sent are free again, frames that came are taken and their buffers posted anew. */
@@ -82,19 +96,22 @@ export class Netfront {
         if (id < TX_BUFFERS && !this.#txFree.includes(id)) this.#txFree.push(id);
       }
     } while (this.#tx.finalCheck());
+    if (this.#wasFull && this.#txFree.length > 0) { this.#wasFull = false; this.onRoom(); }
     let posted = 0;
     do {
       for (let r = this.#rx.take(netif_rx_response.bytes); r; r = this.#rx.take(netif_rx_response.bytes)) {
         const v = new DataView(r.buffer), id = v.getUint16(netif_rx_response.id, true), offset = v.getUint16(netif_rx_response.offset, true), status = v.getInt16(netif_rx_response.status, true);
         if (id >= RX_BUFFERS) continue;
-        const isWhole = (v.getUint16(netif_rx_response.flags, true) & (NETRXF_more_data | NETRXF_extra_info)) === 0;
-        if (status > 0 && offset + status <= PAGE_BYTES && isWhole && this.#received.length < QUEUE_MAX) this.#received.push(this.#kernel.heap.page(this.#rxBuffers[id]!.pfn).slice(offset, offset + status));
+        const flags = v.getUint16(netif_rx_response.flags, true), isWhole = (flags & (NETRXF_more_data | NETRXF_extra_info)) === 0;
+        if (status > 0 && offset + status <= PAGE_BYTES && isWhole && this.#received.length < QUEUE_MAX) this.#received.push({ bytes: this.#kernel.heap.page(this.#rxBuffers[id]!.pfn).slice(offset, offset + status), checksum: flags & NETRXF_csum_blank ? 'blank' : flags & NETRXF_data_validated ? 'valid' : 'complete' });
         else this.dropped++;
         this.#post(id);
         posted++;
       }
     } while (this.#rx.finalCheck());
-    if (posted > 0 && this.#rx.push()) this.#kernel.events.notify(this.#port);
+    if (posted === 0) return;
+    if (this.#rx.push()) this.#kernel.events.notify(this.#port);
+    this.onReceive();
   }
   #post(id: number): void {
     const request = new Uint8Array(netif_rx_request.bytes), v = new DataView(request.buffer);

@@ -160,7 +160,7 @@ export class Ext2Node extends FileNode {
       v.setUint32(at + ENTRY.inode, inode, true);
       v.setUint16(at + ENTRY.length, length, true);
       v.setUint8(at + ENTRY.nameLength, text.length);
-      v.setUint8(at + ENTRY.type, fs.hasTypes && kind !== 'device' ? ENTRY_TYPE[kind] : 0);
+      v.setUint8(at + ENTRY.type, fs.hasTypes && kind !== 'device' && kind !== 'socket' ? ENTRY_TYPE[kind] : 0);
       fs.cache.block(block).set(text, at + ENTRY.name);
       fs.cache.dirty(block);
     };

@@ -7,11 +7,11 @@ export class FsError extends Error {
   constructor(errno: number) { super(`file system error ${errno}`); this.errno = errno; }
 }
 
-export type NodeKind = 'file' | 'directory' | 'symlink' | 'device';
+export type NodeKind = 'file' | 'directory' | 'symlink' | 'device' | 'socket';
 export interface Entry { readonly name: string; readonly id: bigint; readonly kind: NodeKind }
 export interface Times { readonly accessed: bigint; readonly modified: bigint; readonly changed: bigint }
 
-/** One file, directory, symbolic link or device. What a kind has no sense for is refused. */
+/** One file, directory, symbolic link, device or socket. What a kind has no sense for is refused. */
 export abstract class FileNode {
   abstract readonly kind: NodeKind;
   abstract readonly id: bigint;

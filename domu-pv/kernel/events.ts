@@ -18,6 +18,8 @@ export class Events {
   #critical = 0;
   #working = false;
   #timerNs = 0n;
+  /** In the upcall, when a time that was asked for has come. */
+  onTimer: () => void = () => {};
 
   constructor(vcpu: ProgramVcpu, hypercalls: Hypercalls, sharedInfoMfn: number) {
     this.#vcpu = vcpu;
@@ -26,7 +28,7 @@ export class Events {
     this.#bytes = page;
     this.#words = new Int32Array(page.buffer, page.byteOffset, page.length / 4);
     vcpu.onUpcall(() => this.#upcall());
-    this.bind(hypercalls.evtchnBindVirq(VIRQ_TIMER), () => { this.#timerNs = 0n; });
+    this.bind(hypercalls.evtchnBindVirq(VIRQ_TIMER), () => { this.#timerNs = 0n; this.onTimer(); });
     this.#unmask();
   }
   /** The page itself, for the wall clock. */
@@ -50,11 +52,18 @@ export class Events {
       if (done()) { this.#unmask(); return true; }
       if (deadlineNs !== undefined) {
         if (this.#vcpu.readTsc() >= deadlineNs) { this.#unmask(); return false; }
-        if (this.#timerNs === 0n || this.#timerNs > deadlineNs) { this.#timerNs = deadlineNs; this.#hypercalls.setTimer(deadlineNs); }
+        this.wakeBy(deadlineNs);
       }
       if (this.#deferred.length > 0 && this.#critical === 0 && !this.#working) { this.#unmask(); continue; }
       this.#hypercalls.block();
     }
+  }
+
+  /** VIRQ_TIMER at this system time at the latest. */
+  wakeBy(deadlineNs: bigint): void {
+    if (this.#timerNs !== 0n && this.#timerNs <= deadlineNs) return;
+    this.#timerNs = deadlineNs;
+    this.#hypercalls.setTimer(deadlineNs);
   }
 
   /** Work for when nothing is half done: at once, where that is the case. */
@@ -64,6 +73,8 @@ export class Events {
     this.#working = true;
     try { for (let work = this.#deferred.shift(); work; work = this.#deferred.shift()) work(); } finally { this.#working = false; }
   }
+  /** later() would wait. */
+  get isBusy(): boolean { return this.#critical > 0 || this.#working; }
   /** Runs `work` as one step that no deferred work interrupts. */
   critical<T>(work: () => T): T {
     this.#critical++;

@@ -18,7 +18,7 @@ export class HypercallError extends Error {
   constructor(what: string, result: number) { super(`${what} failed (error ${result})`); this.errno = -result; }
 }
 
-const XENVER_version = 0;
+const XENVER_version = 0, TIMER_AT = 1024, SEND_AT = 1280;
 
 export class Hypercalls {
   readonly #vcpu: ProgramVcpu;
@@ -57,7 +57,7 @@ export class Hypercalls {
   }
 
   // ---- event_channel_op
-  evtchnSend(port: number): void { this.#view.setUint32(0, port, true); this.#evtchn(evtchn.EVTCHNOP_send); }
+  evtchnSend(port: number): void { this.#view.setUint32(SEND_AT, port, true); this.#evtchn(evtchn.EVTCHNOP_send, SEND_AT); }
   evtchnAllocUnbound(remote: number): number {
     const { fields } = layouts.evtchn_alloc_unbound;
     this.#view.setUint16(fields.dom, DOMID_SELF, true);
@@ -74,7 +74,7 @@ export class Hypercalls {
   }
   evtchnClose(port: number): void { this.#view.setUint32(0, port, true); this.#evtchn(evtchn.EVTCHNOP_close); }
   evtchnUnmask(port: number): void { this.#view.setUint32(0, port, true); this.#evtchn(evtchn.EVTCHNOP_unmask); }
-  #evtchn(op: number): void { this.#checked(`event_channel_op ${op}`, this.#vcpu.hypercall(__HYPERVISOR_event_channel_op, op, this.#at)); }
+  #evtchn(op: number, at = 0): void { this.#checked(`event_channel_op ${op}`, this.#vcpu.hypercall(__HYPERVISOR_event_channel_op, op, this.#at + at)); }
 
   // ---- grant_table_op
   /** @returns machine frame numbers of the table's first `frameCount` frames */
@@ -107,9 +107,10 @@ export class Hypercalls {
   /** VIRQ_TIMER at this system time. */
   setTimer(deadlineNs: bigint): void {
     const { fields } = layouts.vcpu_set_singleshot_timer;
-    this.#view.setBigUint64(fields.timeout_abs_ns, deadlineNs, true);
-    this.#view.setUint32(fields.flags, 0, true);
-    this.#vcpu.hypercall(__HYPERVISOR_vcpu_op, VCPUOP_set_singleshot_timer, 0, this.#at);
+    // Not where other structs are: it may be called in an upcall, before the answer to another hypercall has been read.
+    this.#view.setBigUint64(TIMER_AT + fields.timeout_abs_ns, deadlineNs, true);
+    this.#view.setUint32(TIMER_AT + fields.flags, 0, true);
+    this.#vcpu.hypercall(__HYPERVISOR_vcpu_op, VCPUOP_set_singleshot_timer, 0, this.#at + TIMER_AT);
   }
   stopTimer(): void { this.#vcpu.hypercall(__HYPERVISOR_set_timer_op, 0); }
 

@@ -2,6 +2,7 @@
 import { SHUTDOWN_crash } from '../../hypervisor/public/sched.ts';
 import type { ProgramVcpu } from '../../hypervisor/public/program.ts';
 import { MFN_INDEX_BITS } from '../../hypervisor/public/types.ts';
+import { Alarms } from './alarms.ts';
 import { Clock } from './clock.ts';
 import { Console } from './console.ts';
 import { Events } from './events.ts';
@@ -15,7 +16,7 @@ import { XenStore } from './xenstore.ts';
 
 export class Kernel {
   readonly vcpu: ProgramVcpu; readonly start: StartInfo;
-  readonly heap: Heap; readonly hypercalls: Hypercalls; readonly events: Events; readonly clock: Clock; readonly grants: Grants;
+  readonly heap: Heap; readonly hypercalls: Hypercalls; readonly events: Events; readonly clock: Clock; readonly alarms: Alarms; readonly grants: Grants;
   readonly console: Console; readonly store: XenStore; readonly memory: Memory;
   /** To be done before the domain ends: files and disks brought in order. */
   readonly #atEnd: (() => void)[] = [];
@@ -28,6 +29,7 @@ export class Kernel {
     this.hypercalls = new Hypercalls(vcpu, this.heap);
     this.events = new Events(vcpu, this.hypercalls, start.sharedInfoMfn);
     this.clock = new Clock(vcpu, this.events.sharedInfo);
+    this.alarms = new Alarms(this.events, this.clock);
     this.grants = new Grants(vcpu, this.hypercalls);
     this.console = new Console(this.#ownPage(start.consoleMfn), this.events, start.consolePort);
     this.store = new XenStore(this.#ownPage(start.storeMfn), this.events, start.storePort);

@@ -6,8 +6,12 @@ import { HypercallError } from '../kernel/hypercalls.ts';
 import { Descriptors, Terminal, type Descriptor } from './descriptors.ts';
 import { ERRNO } from './errno.ts';
 import { byteLengthOf, GuestMemory } from './guest-memory.ts';
+import type { Stack } from '../net/stack.ts';
+import { socketCalls } from './socket-calls.ts';
+import { SocketNode } from './socket-node.ts';
 
-const FILETYPE: Readonly<Record<NodeKind, number>> = { device: 2, directory: 3, file: 4, symlink: 7 };
+const FILETYPE: Readonly<Record<NodeKind, number>> = { device: 2, directory: 3, file: 4, socket: 6, symlink: 7 };
+const DATAGRAM_FILETYPE = 5;
 const OFLAGS = { creat: 1, directory: 2, excl: 4, trunc: 8 } as const;
 const FDFLAGS = { append: 1, dsync: 2, nonblock: 4, rsync: 8, sync: 16 } as const;
 const FSTFLAGS = { atim: 1, atimNow: 2, mtim: 4, mtimNow: 8 } as const;
@@ -21,17 +25,19 @@ const VERSIONS = {
 } as const;
 export type WasiVersion = keyof typeof VERSIONS;
 export const WASI_VERSIONS = Object.keys(VERSIONS) as WasiVersion[];
-const SUBSCRIPTIONS_MAX = 1024, ABSTIME = 1, FOLLOW = 1, ALL_RIGHTS = (1n << 30n) - 1n;
+const SUBSCRIPTIONS_MAX = 1024, HANGUP = 1, ABSTIME = 1, FOLLOW = 1, ALL_RIGHTS = (1n << 30n) - 1n;
 
-/** Those of preview 1, and WasmEdge's, which interpreters import whether they use them or not: sockets are refused when used, not when loaded. */
-const SOCKET_CALLS = ['accept', 'recv', 'send', 'shutdown', 'open', 'connect', 'bind', 'listen', 'recv_from', 'send_to', 'getsockopt', 'setsockopt', 'getlocaladdr', 'getpeeraddr', 'getaddrinfo'].map(name => `sock_${name}`);
-
-/** Calls that may wait for the console or for ever, or do not come back. */
+/** Calls that may wait for the console, the network or for ever, or do not come back; sock_* too. */
 const WAITING_CALLS: ReadonlySet<string> = new Set(['fd_read', 'fd_write', 'fd_pread', 'fd_pwrite', 'poll_oneoff', 'sched_yield', 'proc_exit']);
 
 export interface ProgramSettings {
   readonly arguments: readonly string[]; readonly environment: readonly string[];
-  readonly root: FileNode;
+  /** undefined: the program is given no directory. */
+  readonly root: FileNode | undefined;
+  /** Sockets that it is given, each with the descriptor behind the last. */
+  readonly sockets: readonly SocketNode[];
+  /** The network, connected and with an address. @throws FsError(NETDOWN) */
+  network(): Stack;
   /** proc_exit */
   exit(code: number): never;
 }
@@ -53,9 +59,10 @@ class Calls {
     this.#kernel = kernel;
     this.#settings = settings;
     this.#memory = new GuestMemory(kernel.vcpu);
-    const terminal = new Terminal(kernel.console), root: Place = { node: settings.root, above: undefined };
+    const terminal = new Terminal(kernel.console),  { root } = settings;
     for (let fd = 0; fd < 3; fd++) this.#fds.add(terminal);
-    this.#fds.add(settings.root, root, 0, '/');
+    if (root) this.#fds.add(root, { node: root, above: undefined }, 0, '/');
+    for (const socket of settings.sockets) this.#fds.add(socket);
   }
 
   table(): Record<string, Call> {
@@ -79,7 +86,7 @@ class Calls {
       fd_datasync: (fd: number) => fds.get(fd).node.sync(),
       fd_sync: (fd: number) => fds.get(fd).node.sync(),
       fd_fdstat_get: (fd: number, out: number) => this.#fdstat(fds.get(fd), out),
-      fd_fdstat_set_flags: (fd: number, flags: number) => { fds.get(fd).flags = flags; },
+      fd_fdstat_set_flags: (fd: number, flags: number) => { const d = fds.get(fd); d.flags = flags; if (d.node instanceof SocketNode) d.node.nonBlocking = (flags & FDFLAGS.nonblock) !== 0; },
       fd_fdstat_set_rights: (fd: number) => { fds.get(fd); },
       fd_filestat_get: (fd: number, out: number) => this.#filestat(fds.get(fd).node, out),
       fd_filestat_set_size: (fd: number, size: bigint) => fds.get(fd).node.resize(Number(size)),
@@ -119,14 +126,14 @@ class Calls {
       path_symlink: (target: number, targetBytes: number, fd: number, path: number, bytes: number) => { const f = this.#find(fd, path, bytes, false); this.#absent(f); f.directory.node.create(f.name, 'symlink', m.string(target, targetBytes)); },
       path_unlink_file: (fd: number, path: number, bytes: number) => { const f = this.#find(fd, path, bytes, false); if (present(f).kind === 'directory') return ERRNO.ISDIR; f.directory.node.unlink(named(f)); return 0; },
 
-      ...Object.fromEntries(SOCKET_CALLS.map(name => [name, () => ERRNO.NOTSUP])),
+      ...socketCalls(this.#kernel, m, fds, () => s.network()),
     };
     return Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, this.#guarded(name, call)]));
   }
 
   /** Refusals become error numbers. What others asked for meanwhile is done after calls that must not be interrupted. */
   #guarded(name: string, call: Call): Call {
-    const { events } = this.#kernel, mayWait = WAITING_CALLS.has(name);
+    const { events } = this.#kernel, mayWait = WAITING_CALLS.has(name) || name.startsWith('sock_');
     return (...args) => {
       try {
         const result = (mayWait ? call(...args) : events.critical(() => call(...args))) ?? ERRNO.SUCCESS;
@@ -139,8 +146,8 @@ class Calls {
       }
     };
   }
-  /** Files and disks are not interrupted by work that uses them too (a shutdown); a terminal is. */
-  #transfer<T>(d: Descriptor, work: () => T): T { return d.node instanceof Terminal ? work() : this.#kernel.events.critical(work); }
+  /** Files and disks are not interrupted by work that uses them too (a shutdown); terminals and sockets are. */
+  #transfer<T>(d: Descriptor, work: () => T): T { return d.node instanceof Terminal || d.node instanceof SocketNode ? work() : this.#kernel.events.critical(work); }
 
   #now(id: number): bigint {
     if (id === CLOCK.realtime) return this.#kernel.clock.realNs();
@@ -195,7 +202,7 @@ class Calls {
     return total;
   }
   #seek(d: Descriptor, offset: number, whence: number, out: number): void {
-    if (d.node.kind === 'device') throw new FsError(ERRNO.SPIPE);
+    if (d.node.kind === 'device' || d.node.kind === 'socket') throw new FsError(ERRNO.SPIPE);
     const from = this.#abi.seek[whence], base = from === 'set' ? 0 : from === 'cur' ? d.position : from === 'end' ? d.node.size : -1;
     if (base < 0 || base + offset < 0 || !Number.isSafeInteger(base + offset)) throw new FsError(ERRNO.INVAL);
     d.position = base + offset;
@@ -203,17 +210,17 @@ class Calls {
   }
   #fdstat(d: Descriptor, out: number): void {
     const v = this.#memory.view(out, FDSTAT_BYTES);
-    v.setUint32(0, FILETYPE[d.node.kind], true);
+    v.setUint32(0, filetypeOf(d.node), true);
     v.setUint16(2, d.flags, true);
     // Seek and tell are what tells a terminal from a file.
-    v.setBigUint64(8, d.node.kind === 'device' ? ALL_RIGHTS & ~0x24n : ALL_RIGHTS, true);
+    v.setBigUint64(8, d.node.kind === 'device' || d.node.kind === 'socket' ? ALL_RIGHTS & ~0x24n : ALL_RIGHTS, true);
     v.setBigUint64(16, ALL_RIGHTS, true);
   }
   #filestat(node: FileNode, out: number): void {
     const { filestatBytes, links, size } = this.#abi, v = this.#memory.view(out, filestatBytes), t = node.times();
     v.setBigUint64(0, 0n, true);
     v.setBigUint64(8, node.id, true);
-    v.setBigUint64(16, BigInt(FILETYPE[node.kind]), true);
+    v.setBigUint64(16, BigInt(filetypeOf(node)), true);
     if (links > 20) v.setUint32(links + 4, 0, true);
     v.setUint32(links, node.links(), true);
     v.setBigUint64(size, BigInt(node.size), true);
@@ -257,8 +264,12 @@ class Calls {
       const wait = tag !== EVENT.clock ? 0n : absolute ? timeout - this.#now(list.getUint32(at + clockId, true)) : timeout;
       return { userdata: list.getBigUint64(at, true), tag, fd, deadline: clock.systemNs() + wait };
     });
-    const isTerminal = (fd: number): boolean => { try { return this.#fds.get(fd).node instanceof Terminal; } catch { return false; } };
-    const isReady = (a: typeof asked[number]): boolean => a.tag === EVENT.clock ? clock.systemNs() >= a.deadline : a.tag === EVENT.write || !isTerminal(a.fd) || console.hasInput;
+    const isReady = ({ tag, fd, deadline }: typeof asked[number]): boolean => {
+      if (tag === EVENT.clock) return clock.systemNs() >= deadline;
+      const node = this.#fds.find(fd)?.node;
+      if (node instanceof SocketNode) return tag === EVENT.read ? node.canRead : node.canWrite;
+      return tag === EVENT.write || !(node instanceof Terminal) || console.hasInput;
+    };
     const deadlines = asked.filter(a => a.tag === EVENT.clock).map(a => a.deadline), first = deadlines.length ? deadlines.reduce((x, y) => x < y ? x : y) : undefined;
     this.#kernel.events.waitFor(() => asked.some(isReady), first);
     const ready = asked.filter(isReady), result = this.#memory.view(events, count * EVENT_BYTES);
@@ -267,13 +278,18 @@ class Calls {
       for (let word = 0; word < EVENT_BYTES; word += 8) result.setBigUint64(at + word, 0n, true);
       result.setBigUint64(at, a.userdata, true);
       result.setUint8(at + 10, a.tag);
-      if (a.tag !== EVENT.clock) result.setBigUint64(at + 16, 1n, true);
+      if (a.tag === EVENT.clock) return;
+      const node = this.#fds.find(a.fd)?.node, socket = node instanceof SocketNode ? node : undefined;
+      if (!node) result.setUint16(at + 8, ERRNO.BADF, true);
+      result.setBigUint64(at + 16, BigInt(Math.max(1, socket?.readableBytes ?? 1)), true);
+      if (socket?.hungUp) result.setUint16(at + 24, HANGUP, true);
     });
     this.#memory.u32(out, ready.length);
     return ERRNO.SUCCESS;
   }
 }
 
+const filetypeOf = (node: FileNode): number => node instanceof SocketNode && node.type === 'datagram' ? DATAGRAM_FILETYPE : FILETYPE[node.kind];
 function present(found: Found): FileNode {
   if (!found.node) throw new FsError(ERRNO.NOENT);
   return found.node;

@@ -43,6 +43,7 @@ export class Descriptors {
     if (!d) throw new FsError(ERRNO.BADF);
     return d;
   }
+  find(fd: number): Descriptor | undefined { return this.#open.get(fd); }
   close(fd: number): void {
     const { node } = this.get(fd);
     this.#open.delete(fd);

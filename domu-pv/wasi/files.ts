@@ -11,6 +11,7 @@ const NS = 1_000_000_000n;
 
 export class Files {
   readonly root: FileNode;
+  readonly isEmpty: boolean;
   /** @throws Error with a sentence: a disk that is not there, or has no file system */
   constructor(kernel: Kernel, line: CommandLine, initrd: FileNode | undefined) {
     const mount = (device: string): FileNode => {
@@ -22,6 +23,7 @@ export class Files {
     for (const { name, device } of line.mounts) mounts.set(name, mount(device));
     if (line.root !== undefined && initrd) mounts.set('initrd', initrd);
     this.root = new Root(top, mounts);
+    this.isEmpty = top === undefined && mounts.size === 0;
   }
 }
 

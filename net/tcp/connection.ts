@@ -178,6 +178,10 @@ export class TcpConnection {
     this.#toPeer.write(bytes);
     this.#host.touch(this);
   }
+  /** What the user gave, its end included, is not all acknowledged. */
+  get isSending(): boolean { return this.state !== 'closed' && (this.#toPeer.size > 0 || this.#userEnded && !this.#finTaken); }
+  /** Bytes that the user may give now. */
+  get roomBytes(): number { return Math.max(0, this.#host.limit() - this.#toPeer.size); }
   /** @returns whether the user is to be paused; it is resumed here */
   pauseUser(): boolean {
     this.#paused ||= this.#toPeer.size >= this.#host.limit();

@@ -5,11 +5,9 @@
 import { randomInt } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { formatMac } from '../../../net/packet/address.ts';
-import { put16, put32 } from '../../../net/packet/bytes.ts';
 import type { Ip } from '../../../net/packet/ip.ts';
-import { IPPROTO_TCP } from '../../../net/packet/ip.ts';
-import { ACK, FIN, parseTcp, RST, SYN, TCP_HLEN, type Tcp } from '../../../net/packet/tcp.ts';
-import { ipFrame } from '../../../net/packet/udp.ts';
+import { ACK, FIN, parseTcp, RST, SYN, type Tcp } from '../../../net/packet/tcp.ts';
+import { refusal } from '../../../net/tcp/refusal.ts';
 import type { Frame } from '../../switch/port.ts';
 import { sendBytes, type Link } from './link.ts';
 import { MAX_IP_BYTES, sameEnds, TcpConnection, type TcpEnds, type TcpHost } from '../../../net/tcp/connection.ts';
@@ -257,20 +255,9 @@ export class TcpTable implements TcpHost {
     }
   }
 
-  /** Says "no such connection" (RFC 9293, 3.10.7.1). */
   #refuse(b: Uint8Array, ip: Ip, tcp: Tcp): void {
     this.counters.resetsSent++;
-    const packet = new Uint8Array(TCP_HLEN), hasAck = (tcp.flags & ACK) !== 0;
-    put16(packet, 0, tcp.destinationPort);
-    put16(packet, 2, tcp.sourcePort);
-    put32(packet, 4, hasAck ? tcp.acknowledgement : 0);
-    put32(packet, 8, hasAck ? 0 : (tcp.sequence + tcp.end - tcp.at + (tcp.flags & SYN ? 1 : 0) + (tcp.flags & FIN ? 1 : 0)) >>> 0);
-    packet[12] = TCP_HLEN / 4 << 4;
-    packet[13] = hasAck ? RST : RST | ACK;
-    sendBytes(this.#link, ipFrame({
-      sourceMac: this.#link.mac, destinationMac: b.slice(6, 12),
-      source: b.slice(ip.destinationAt, ip.destinationAt + ip.addressBytes), destination: b.slice(ip.sourceAt, ip.sourceAt + ip.addressBytes),
-    }, IPPROTO_TCP, packet, 16));
+    sendBytes(this.#link, refusal(b, ip, tcp, this.#link.mac));
   }
 }
 

@@ -22,6 +22,7 @@ export function netCommands(network: () => Stack, kernel: Kernel, readFile: (pat
   };
   const answer = (port: number): TcpSocket => {
     const listener = network().tcp.listen(port, 1);
+    kernel.console.print(`waiting at port ${port}\n`);
     try {
       events.waitFor(() => listener.hasConnection);
       return listener.accept()!;

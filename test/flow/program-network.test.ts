@@ -123,11 +123,13 @@ describe('the shell on the network', { timeout: 60_000 }, () => {
     await a.has(/asked for \/path\r\naddress (10\.0\.2\.\d+)/);
     const [, address] = /address (10\.0\.2\.\d+)/.exec(a.said())!;
     a.type('serve 80\r');
+    await a.has(/waiting at port 80/);
     await b.has(/# $/);
     b.type(`get ${address}\r`);
     await b.has(/domain \d+ was here/);
     await a.has(/GET \/ HTTP\/1.0 from 10\.0\.2\.\d+/);
     a.type('nc -l 7 and back\r');
+    await a.has(/waiting at port 7\r/);
     b.type(`nc ${address} 7 there\r`);
     await b.has(/and back\r\n/);
     await a.has(/there\r\n/);

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { guestWithMkfs } from './filesystem-tools.ts';
 import { diskOf, type GuestFiles, GuestShell, TestHost } from './guest-shell.ts';
 
-const LIMIT_MS = 300_000, PIECES = 25;
+const LIMIT_MS = 900_000, PIECES = 25;
 /** 200 MB of which every 8 MB are the same random bytes: unpredictable, yet made in a moment. */
 const WRITE = `dd if=/dev/urandom of=/tmp/piece bs=64k count=128 2>/dev/null && for i in $(seq ${PIECES}); do cat /tmp/piece; done >/mnt/data && md5sum </mnt/data`;
 let dir = '', files: GuestFiles | undefined, disk = '', host: TestHost;

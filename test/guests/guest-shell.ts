@@ -10,7 +10,7 @@ import { Client } from '../../tools/xl/client.ts';
 
 const root = join(import.meta.dirname, '../..');
 const GUEST_MAPPING_KIB = 128 * 1024;
-const POLL_MS = 50, HOST_LIMIT_MS = 60_000, COMMAND_LIMIT_MS = 240_000;
+const POLL_MS = 50, HOST_LIMIT_MS = 60_000, COMMAND_LIMIT_MS = 480_000;
 
 /** A host in a run folder of its own. */
 export class TestHost {

@@ -9,7 +9,7 @@ import { defaultCacheDir } from '../../tools/image/packages.ts';
 import { diskOf, type GuestFiles, GuestShell, TestHost } from './guest-shell.ts';
 import { startOf, STOP, STORMS, work, WORK_DONE } from './storms.ts';
 
-const LIMIT_MS = 300_000, PART = 0.25;
+const LIMIT_MS = 900_000, PART = 0.25;
 let dir = '', files: GuestFiles | undefined, host: TestHost;
 
 beforeAll(async () => {

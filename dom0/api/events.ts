@@ -16,11 +16,11 @@ const LOOK_MS = 500, ALIVE_MS = 15_000;
 const DEVICE_STATE = /\/(?:device|backend)\/(?:vbd|vif)\/[\d/]+\/(?:state|carrier|addresses)$/;
 
 /** Made once for all readers. */
-const frames = new WeakMap<ApiEvent, string>();
-function frame(event: ApiEvent): string {
-  let text = frames.get(event);
-  if (text === undefined) frames.set(event, text = `id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(event.data ?? {})}\n\n`);
-  return text;
+const frames = new WeakMap<ApiEvent, Buffer>();
+function frame(event: ApiEvent): Buffer {
+  let bytes = frames.get(event);
+  if (!bytes) frames.set(event, bytes = Buffer.from(`id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(event.data ?? {})}\n\n`));
+  return bytes;
 }
 
 export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, management, xenstore }: ApiContext): void {
@@ -42,7 +42,9 @@ export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, manag
     await log.refresh();
     reply.hijack();
     const { raw } = reply, since = request.headers['last-event-id'];
-    raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    // The connection's end is the body's: one write for each event, where chunks would take three.
+    raw.removeHeader('transfer-encoding');
+    raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', connection: 'close' });
     raw.write(': hello\n\n');
     const end = log.subscribe(Array.isArray(since) ? since[0] : since, event => {
       raw.write(frame(event));

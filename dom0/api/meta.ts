@@ -11,6 +11,6 @@ export function metaRoutes(api: FastifyInstance, { toolstack, host, hypercalls }
   const version = host.view().buildId || '0', document = openApi(version), page = referencePage(document);
   serve(api, CONTRACT.openapi, () => document);
   serve(api, CONTRACT.reference, () => page);
-  serve(api, CONTRACT.health, async () => ({ status: 'ok' as const, domains: (await toolstack.list()).length }));
+  serve(api, CONTRACT.health, () => ({ status: 'ok' as const, domains: toolstack.count }));
   serve(api, CONTRACT.metrics, async () => metricsText(await toolstack.list(), host.view(), hypercalls));
 }

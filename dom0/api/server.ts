@@ -25,7 +25,8 @@ import { fileRoutes } from './files.ts';
 import { hostRoutes } from './host.ts';
 import { captureRoutes } from './captures.ts';
 import { operationRoutes } from './operations.ts';
-import { BadRequest, sendProblem } from './problem.ts';
+import { drained } from './drained.ts';
+import { BadRequest, problemOf, sendProblem } from './problem.ts';
 import { tokenRoutes } from './tokens.ts';
 import { xenstoreRoutes } from './xenstore.ts';
 
@@ -63,7 +64,10 @@ export function createApi(context: ApiContext, access = new Access(context.manag
     frameworkErrors: (error, _request, reply) => { void sendProblem(reply, error); },
     clientErrorHandler: clientError,
   });
-  api.setErrorHandler((error, _request, reply) => { void sendProblem(reply, error); });
+  api.setErrorHandler(async (error, request, reply) => {
+    if (problemOf(error).code === 'body-too-large') await drained(request.raw);
+    return sendProblem(reply, error);
+  });
   api.setNotFoundHandler((request, reply) => { void sendProblem(reply, new BadRequest('no-such-resource', `there is no ${request.method} ${request.url}`)); });
   api.addHook('onClose', () => context.management.close());
   logRequests(api, context.log);

@@ -28,6 +28,9 @@ const ACKNOWLEDGE_MS = 60_000;
 /** A domain that ends sooner than this is not restarted at once, so that a crash loop does not eat the host. */
 const RESTART_HOLD_MS = 2000;
 
+const USAGE_MS = 1000;
+interface Usage { readonly atMs: number; readonly memKib: number; readonly cpuTimeSec: number }
+
 /** A domain is gone, or could not be made again after it was. */
 export interface Gone {
   readonly config: DomainConfig;
@@ -45,6 +48,7 @@ export class Toolstack {
   readonly #names = new Map<string, number>();
   readonly #startedMs: number;
   #closing = false;
+  #lastUsage: Usage | undefined;
   #onGone: (gone: Gone) => void = () => {};
   #onChange: (view: Promise<DomainView> | undefined) => void = () => {};
 
@@ -133,6 +137,9 @@ export class Toolstack {
       signal?.addEventListener('abort', () => { record.waiters.delete(resolve); reject(new ToolstackError('no-answer', 'waiting was given up')); }, { once: true });
     });
   }
+
+  /** Domains, Domain-0 too. */
+  get count(): number { return this.#records.size + 1; }
 
   /** No guest is there or being made. */
   get idle(): boolean { return this.#names.size === 0; }
@@ -343,13 +350,21 @@ export class Toolstack {
     };
   }
 
+  /** Of the whole process. Asking the kernel costs as much as all the rest of a list, so it is not asked for each. */
+  #usage(): Usage {
+    const nowMs = performance.now();
+    if (this.#lastUsage && nowMs - this.#lastUsage.atMs < USAGE_MS) return this.#lastUsage;
+    const { user, system } = process.cpuUsage();
+    return this.#lastUsage = { atMs: nowMs, memKib: Math.round(process.memoryUsage.rss() / 1024), cpuTimeSec: (user + system) / 1e6 };
+  }
+
   async #dom0View(): Promise<DomainView> {
     const { hypercalls } = this.#near;
     const info = hypercalls.domainInfo(0 as Domid);
-    const usage = process.cpuUsage(), memKib = Math.round(process.memoryUsage.rss() / 1024);
-    const base = typeof info === 'number'
-      ? { running: true, blocked: false, paused: false, shutdown: false, crashed: false, dying: false, memKib, maxMemKib: memKib, vcpus: 1, vcpusOnline: 1, cpuTimeSec: (usage.user + usage.system) / 1e6 }
-      : { ...stateOf(info), memKib: info.memKib || memKib, maxMemKib: info.maxMemKib || memKib };
+    const { memKib, cpuTimeSec } = this.#usage(), known = typeof info === 'number' ? undefined : info;
+    const base = known
+      ? { ...stateOf(known), memKib: known.memKib || memKib, maxMemKib: known.maxMemKib || memKib }
+      : { paused: false, shutdown: false, crashed: false, dying: false, memKib, maxMemKib: memKib, vcpus: 1, vcpusOnline: 1, cpuTimeSec };
     return { ...base, running: true, blocked: false, domid: 0, name: DOM0_NAME, uuid: DOM0_UUID, uptimeSec: (this.#near.nowMs() - this.#startedMs) / 1000, memoryTargetKib: base.memKib, weight: 256, cap: 0, disks: [], vifs: [] };
   }
 }

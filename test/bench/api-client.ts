@@ -13,7 +13,7 @@ export interface ApiLoad {
   readonly latenciesMs: readonly number[]; readonly slowest: readonly (readonly [call: string, p99Ms: number])[];
 }
 
-/** What clients do: nine of ten look, two of a hundred make an event for every subscriber. Taken in turn. */
+/** What clients do: nine of ten look, one of a hundred makes an event for every subscriber. Taken in turn. */
 const [one, two] = domains as [string, string];
 const LOOKS = [
   '/v1/domains', `/v1/domains/${one}`, `/v1/domains/${two}`, '/healthz', `/v1/domains/${one}/disks`, `/v1/domains/${two}/vifs`, '/v1/host', '/v1/domains?state=running&limit=1', '/v1/xenstore?path=/local/domain/0', '/v1/host/scheduler',
@@ -23,7 +23,6 @@ type Call = readonly [method: string, path: string, body?: object];
 function callOf(n: number): Call {
   if (n % 100 === 50) return ['PATCH', `/v1/domains/${one}/scheduler`, { weight: 200 + Math.floor(n / 100) % 100 }];
   if (n % 100 === 0) return ['POST', `/v1/domains/${two}/actions`, { action: 'unpause' }];
-  if (n % 100 === 20) return ['PATCH', `/v1/domains/${two}/scheduler`, { weight: 200 + Math.floor(n / 100) % 100 }];
   if (n % 12 === 5) return ['PUT', '/v1/xenstore?path=/tool/bench', { value: String(n) }];
   return ['GET', LOOKS[n % LOOKS.length]!];
 }

@@ -60,5 +60,5 @@ test('options of start', () => {
   expect(parseStartOptions(['--embedded'])).toMatchObject({ embedded: true });
   expect(() => parseStartOptions(['--embedded', '--exec', 'ls'])).toThrow(/sh/);
   expect(parseStartOptions(['--exec', 'a b', '--memory=512', '--disk', 'x'])).toMatchObject({ exec: 'a b', memoryMib: 512, disk: 'x' });
-  for (const bad of [['--exec'], ['--frob'], ['--memory', 'abc'], ['--memory', '0'], ['x']]) expect(() => parseStartOptions(bad)).toThrow();
+  for (const bad of [['--exec'], ['--frob'], ['--memory', 'abc'], ['--memory', '0'], ['--vcpus', '33'], ['x']]) expect(() => parseStartOptions(bad)).toThrow();
 });

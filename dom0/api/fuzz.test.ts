@@ -4,7 +4,7 @@ import { FUZZ_RUNS } from '../../test/fuzz/random.ts';
 import { apiWorld, CONFIG, type ApiWorld } from './api-world.ts';
 import { CONTRACT } from './contract.ts';
 import { paramNames } from './route.ts';
-import { fuzzedText, fuzzRoutes } from './route-fuzz.ts';
+import { fuzzedText, fuzzRoutes } from '../../test/fuzz/route-fuzz.ts';
 
 let at: ApiWorld;
 beforeAll(async () => { at = await apiWorld(); });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CONFIG, send } from '../../dom0/api/api-world.ts';
 import { CONTRACT } from '../../dom0/api/contract.ts';
-import { fuzzedText, fuzzRoutes } from '../../dom0/api/route-fuzz.ts';
+import { fuzzedText, fuzzRoutes } from './route-fuzz.ts';
 import { BLOCK, smallKernel } from '../flow/small-kernel.ts';
 import { TestHost } from '../guests/guest-shell.ts';
 import { FUZZ_RUNS } from './random.ts';

@@ -2,11 +2,11 @@
 // the answer comes soon, is a success or a problem with a code, and never the host's fault. FUZZ_SEED repeats a run.
 import { request as httpRequest } from 'node:http';
 import { z } from 'zod';
-import { FUZZ_SEED, Random } from '../../test/fuzz/random.ts';
-import { CONFIG } from './api-world.ts';
-import { CONTRACT } from './contract.ts';
-import { problemSchema } from './problem.ts';
-import { statusOf, type Route } from './route.ts';
+import { FUZZ_SEED, Random } from './random.ts';
+import { CONFIG } from '../../dom0/api/api-world.ts';
+import { CONTRACT } from '../../dom0/api/contract.ts';
+import { problemSchema } from '../../dom0/api/problem.ts';
+import { statusOf, type Route } from '../../dom0/api/route.ts';
 
 /** As z.toJSONSchema gives it. */
 interface Schema {

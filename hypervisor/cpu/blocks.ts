@@ -149,6 +149,7 @@ export class BlockCache {
     const blocks = this.byFrame.get(frame);
     if (!blocks) return;
     this.byFrame.delete(frame);
+    this.view.setInt32(this.area + S.drops, this.view.getInt32(this.area + S.drops, true) + 1 | 0, true);
     for (const b of blocks) {
       this.dropped++;
       for (let i = 0; i < b.count; i++) this.view.setUint16(b.start + i * RECORD_BYTES + R.handler, SPECIAL.stale, true);

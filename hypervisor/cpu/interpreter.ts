@@ -6,6 +6,7 @@ import { SPECIAL, SPECIAL_COUNT } from './decode.ts';
 import { allForms as forms } from './fusion.ts';
 import { type Form, Insn, type Runtime } from './insn.ts';
 import { settleFunction, SETTLE } from './jit/flag-state.ts';
+import { CARRIED, DESTINATIONS, wayOut, wayOutFunction, wayOutSignature } from './jit/ways-out.ts';
 import { CODE_WRITE, COMMIT, FOLLOW, FOREIGN, LOOKUP, REACH, TRANSLATE, commitFunction, followFunction, jumpToFunction, lookupFunction, reachFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
 import { R } from './record.ts';
 import { SWITCH_ROOT, switchRootFunction } from './root-switch.ts';
@@ -79,6 +80,7 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   m.define(follow, followFunction(area, jumpTo));
   m.define(settle, settleFunction(area));
   m.define(reach, reachFunction(area, translate));
+  for (const to of DESTINATIONS) for (const carried of CARRIED) m.define(m.declare(wayOutSignature(to, carried), wayOut(to, carried)), wayOutFunction(area, to, carried, { handlerType, jumpTo, follow, settle }));
 
   const fill = new Fn(FILL), fillRef = m.declare(FILL, 'fill');
   fill.memoryFillValue(fill.param(0, 'i32').get(), fill.param(1, 'i32').get(), fill.param(2, 'i32').get());

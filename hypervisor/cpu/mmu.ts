@@ -125,20 +125,20 @@ export function translateFunction(area: number, im: MmuImports): Fn {
 /** Bits of a translation's request beside kind and bytes. */
 export const FROM_STACK = 0x1000000;
 /**
- * For translations: like translateFunction, with the record and handler number of the translation. 0 when it has to be
- * left, to the record in S.leaveTo: the exit for a fault, or the instruction's own for a store that crosses pages or
- * that changed the translation's code, of which nothing has been done.
+ * For translations: like translateFunction. 0 when the translation has to be left, to the record in S.leaveTo: the exit
+ * for a fault, or the instruction's own for a store that crosses pages or before which code was dropped, maybe the
+ * translation's; of it nothing has been done.
  */
-export const REACH: Signature = { params: ['i64', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] };
+export const REACH: Signature = TRANSLATE;
 export function reachFunction(area: number, translate: FuncRef): Fn {
-  const f = new Fn(REACH), va = f.param(0, 'i64').get(), what = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get(), entry = f.param(3, 'i32').get(), handler = f.param(4, 'i32').get();
-  const p = f.call<I32>(translate, va, what.and(FROM_STACK - 1), rec);
+  const f = new Fn(REACH), va = f.param(0, 'i64').get(), what = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get();
+  const drops = f.let(ld32(area, S.drops)), p = f.call<I32>(translate, va, what.and(FROM_STACK - 1), rec);
   f.if(p.eqz(), () => {
     f.if(what.and(FROM_STACK).ne(0).and(ld32(area, S.vector).eq(13)), () => f.st32(area, 12, S.vector));
     f.st32(area, area + S.exitRecord, S.leaveTo);
     f.ret(i32(0));
   });
-  f.if(what.and(255), () => f.if(p.eq(area + S.scratch).or(ld16u(entry).ne(handler)), () => { f.st32(area, rec, S.leaveTo); f.ret(i32(0)); }));
+  f.if(what.and(255), () => f.if(p.eq(area + S.scratch).or(ld32(area, S.drops).ne(drops)), () => { f.st32(area, rec, S.leaveTo); f.ret(i32(0)); }));
   f.ret(p);
   f.unreachable();
   return f;

@@ -88,6 +88,8 @@ export const S = {
   mail: 0x4000,
   /** i32 each, see bus-lock.ts; the lock is vCPU 0's. */
   inGuest: 0x4100, busLock: 0x4140,
+  /** i32: how often blocks of a frame were dropped. */
+  drops: 0x4180,
   tlbs: 0x10000,
   jumpCaches: 0x40000,
   /** u8: not zero where the view's jump cache may have an address in a page with these low 12 bits of page number. */

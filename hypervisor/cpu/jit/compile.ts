@@ -4,7 +4,7 @@ import { PAGE_BYTES } from '../layout.ts';
 import { R, RECORD_BYTES } from '../record.ts';
 import { definitionOf } from '../semantics/index.ts';
 import { type Fn, type I64, type Label, i32 } from '../wasm/builder.ts';
-import { formOfHandler, type Region, type RegionInstruction, type Target } from './region.ts';
+import { formOfHandler, mayBranch, type Region, type RegionInstruction, type Target } from './region.ts';
 import { type Flow, needsFlagLocals, StaticInsn, Untranslatable } from './static-insn.ts';
 import { Structure } from './structure.ts';
 import { type Imports, type Known, Translation } from './translation.ts';
@@ -27,8 +27,8 @@ export class Compiler {
   private block = 0;
   private at!: RegionInstruction;
 
-  constructor(area: number, view: DataView, im: Imports, entryRecord: number, handler: number, region: Region, compat: boolean, small: boolean, hotLoop: number) {
-    this.t = new Translation(area, view, im, entryRecord, handler, compat, small, hotLoop);
+  constructor(area: number, view: DataView, im: Imports, entryRecord: number, region: Region, compat: boolean, small: boolean, hotLoop: number) {
+    this.t = new Translation(area, view, im, entryRecord, compat, small, hotLoop);
     this.region = region;
     this.compat = compat;
     const successors = region.blocks.map((_, b) => [...region.successors(b)]);
@@ -43,6 +43,7 @@ export class Compiler {
   private tree(block: number): void {
     const { f } = this.t, loop = this.structure.loops.has(block), merges = this.structure.mergesBelow(block);
     if (loop) {
+      this.t.save();
       this.t.flush();
       this.t.join();
       this.loops.set(block, f.begin('loop'));
@@ -65,6 +66,7 @@ export class Compiler {
     for (const i of instructions) { side(i.taken); side(i.expected); }
     if (on !== undefined && !inline) side(last.falls);
     this.block = block;
+    t.level = f.nesting;
     t.distance = instructions[0]!.space.distance;
     t.count(this.counterOf(block));
     let goesOn = true;
@@ -121,9 +123,10 @@ export class Compiler {
   /** A branch to a block of this region; `place` is where it starts, relative to the page at hand. */
   private way(to: number, place: number): void {
     const { t } = this, { f } = t;
+    t.save();
     if (this.structure.isBack(this.block, to)) {
       f.if(t.mayRepeat(this.counterOf(to)), () => { t.flush(); f.br(this.loops.get(to)!); }, undefined, true);
-      t.leaveLoop(t.ripOf(t.distance + place));
+      t.leaveToRip(t.ripOf(t.distance + place));
     } else if (this.structure.merges.has(to)) { t.flush(); f.br(this.forward.get(to)!); } else {
       const side = this.sides.get(to)!;
       side.known = t.know();
@@ -162,6 +165,8 @@ export class Compiler {
   }
   private emit(i: RegionInstruction): boolean {
     const { t } = this, form = formOfHandler(i.handler)!, d = definitionOf(form.mnemonic)!;
+    // Once, ahead of the ways that part here.
+    if (mayBranch(i.handler)) t.save();
     const x = new StaticInsn(t, form, i.record, this.compat, this.flow);
     x.define(d.define, d.bitString ?? false, d.before);
     return x.fallsThrough && !i.ends;

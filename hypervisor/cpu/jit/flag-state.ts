@@ -26,7 +26,7 @@ export interface FlagLocals {
 }
 const WORDS = 1, SUB = 8, ADD = 12, INC = 1, DEC = 5;
 const size = (bits: Bits): number => Math.log2(bits) - 3;
-const SIZES = [8, 16, 32, 64] as const;
+export const FLAG_SIZES = [8, 16, 32, 64] as const;
 
 export const SETTLE: Signature = { params: ['i32', 'i64', 'i64', 'i64', 'i32', 'i64'], results: [] };
 
@@ -43,28 +43,37 @@ export function localsOf(s: FlagState): number[] {
   }
 }
 
-/** Puts a state into the locals. @param leaving nothing reads what does not matter */
-export function flushFlags(f: Fn, l: FlagLocals, s: FlagState, leaving = false): void {
+/** Puts a state into the locals. */
+export function flushFlags(f: Fn, l: FlagLocals, s: FlagState): void {
   if (s.kind === 'locals') return;
   if (s.kind === 'step') {
-    flushFlags(f, l, s.base, leaving);
+    flushFlags(f, l, s.base);
     f.set(l.step, i32((s.up ? INC : DEC) + size(s.bits)));
     f.set(l.stepped, s.r);
     return;
   }
   f.set(l.step, i32(0));
-  if (!leaving) f.set(l.stepped, i64(0));
+  f.set(l.stepped, i64(0));
   // What is not needed is cleared: it would be kept in a register over a loop for nothing.
-  const put = (kind: number, a?: I64, b?: I64, r?: I64): void => {
-    f.set(l.kind, i32(kind));
-    for (const [local, v] of [[l.a, a], [l.b, b], [l.r, r]] as const) if (v || !leaving) f.set(local, v ?? i64(0));
-  };
+  const [kind, a, b, r] = baseArguments(f, l, s);
+  f.set(l.kind, kind);
+  for (const [local, v] of [[l.a, a], [l.b, b], [l.r, r]] as const) f.set(local, v);
+}
+type BaseArguments = readonly [kind: I32, a: I64, b: I64, r: I64];
+function baseArguments(f: Fn, l: FlagLocals, s: BaseState): BaseArguments {
+  const put = (kind: number, a: I64 = i64(0), b: I64 = i64(0), r: I64 = i64(0)): BaseArguments => [i32(kind), a, b, r];
   switch (s.kind) {
-    case 'memory': put(0); break;
-    case 'add': put(ADD + size(s.bits), s.a, s.b, s.r); break;
-    case 'sub': put(SUB + size(s.bits), s.a, s.b, s.r); break;
-    default: { const { result, aux } = wordsOf(f, s); put(WORDS, result, aux); }
+    case 'memory': return put(0);
+    case 'locals': return [l.kind.get(), l.a.get(), l.b.get(), l.r.get()];
+    case 'add': return put(ADD + size(s.bits), s.a, s.b, s.r);
+    case 'sub': return put(SUB + size(s.bits), s.a, s.b, s.r);
+    default: { const { result, aux } = wordsOf(f, s); return put(WORDS, result, aux); }
   }
+}
+/** What SETTLE is called with to have the words of a state in memory. */
+export function settleArguments(f: Fn, l: FlagLocals, s: FlagState): (I32 | I64)[] {
+  if (s.kind === 'step') return [...baseArguments(f, l, s.base), i32((s.up ? INC : DEC) + size(s.bits)), s.r];
+  return [...baseArguments(f, l, s), ...s.kind === 'locals' ? [l.step.get(), l.stepped.get()] : [i32(0), i64(0)]];
 }
 
 const CARRIES = 0xc000000000000000n;
@@ -136,12 +145,12 @@ export function settleFunction(area: number): Fn {
     f.block(based => {
       const based1 = (n: number, then: () => void): void => f.if(kind.eq(n), () => { then(); f.br(based); });
       based1(0, () => {});
-      for (const bits of SIZES) based1(SUB + size(bits), () => store(wordsOf(f, { kind: 'sub', a, b, r, bits, plain: false })));
+      for (const bits of FLAG_SIZES) based1(SUB + size(bits), () => store(wordsOf(f, { kind: 'sub', a, b, r, bits, plain: false })));
       based1(WORDS, () => store({ result: a, aux: b }));
-      for (const bits of SIZES) based1(ADD + size(bits), () => store(wordsOf(f, { kind: 'add', a, b, r, bits, plain: false })));
+      for (const bits of FLAG_SIZES) based1(ADD + size(bits), () => store(wordsOf(f, { kind: 'add', a, b, r, bits, plain: false })));
     });
     is(step, 0, () => {});
-    for (const up of [true, false]) for (const bits of SIZES) {
+    for (const up of [true, false]) for (const bits of FLAG_SIZES) {
       is(step, (up ? INC : DEC) + size(bits), () => store(stepWords(f, { kind: 'step', up, r: stepped, bits, base: { kind: 'memory' } }, f.let(ld64(area, S.flagAux).shrU(63)))));
     }
   });

@@ -3,13 +3,15 @@
 // result checks that what it was made from still holds.
 import { SPECIAL } from '../decode.ts';
 import { PAGE_BYTES } from '../layout.ts';
-import { blockHash, FOLLOW, LOOKUP, REACH, TRANSLATE } from '../mmu.ts';
+import { blockHash, REACH } from '../mmu.ts';
 import { R } from '../record.ts';
 import { RECORDS_BYTES, S } from '../state.ts';
-import { ModuleBuilder } from '../wasm/builder.ts';
+import { type Fn, type FuncRef, ModuleBuilder, type Signature } from '../wasm/builder.ts';
 import { Compiler } from './compile.ts';
 import { SETTLE } from './flag-state.ts';
 import { type CodeFinder, Region } from './region.ts';
+import type { Imports } from './translation.ts';
+import { wayOut, wayOutSignature } from './ways-out.ts';
 
 /**
  * Two sizes of translation: a quick one of the next few blocks, and, where that is run often, one that follows calls and
@@ -90,10 +92,17 @@ class Blocks implements CodeFinder {
 /** Translates blocks into one module. Throws nothing for what a guest can do. */
 export function translateJobs(site: Site, jobs: readonly Job[]): Outcome {
   const m = new ModuleBuilder(), { view, area } = site;
-  const im = {
-    handlerType: m.typeIndex({ params: ['i32'], results: [] }), translate: m.importFunction('translate', TRANSLATE), reach: m.importFunction('reach', REACH),
-    follow: m.importFunction('follow', FOLLOW), jumpTo: m.importFunction('jumpTo', LOOKUP), settle: m.importFunction('settle', SETTLE),
+  // What is called is imported, and no more: instances are made often.
+  const imported = new Map<string, FuncRef>(), take = (name: string, signature: Signature): FuncRef => {
+    let ref = imported.get(name);
+    if (!ref) imported.set(name, ref = m.importFunction(name, signature));
+    return ref;
   };
+  const im: Imports = {
+    handlerType: m.typeIndex({ params: ['i32'], results: [] }), reach: () => take('reach', REACH), settle: () => take('settle', SETTLE),
+    wayOut: (to, carried) => take(wayOut(to, carried), wayOutSignature(to, carried)),
+  };
+  const compiled: { readonly handler: number; readonly fn: Fn }[] = [];
   const made: Made[] = [], refused: { start: number; handler: number; reason: string }[] = [], left: string[] = [];
   for (const job of jobs) {
     const { start, handler, compat, large } = job, size = large ? SIZES.large : SIZES.small, refuse = (reason: string): void => { refused.push({ start, handler, reason }); };
@@ -101,14 +110,17 @@ export function translateJobs(site: Site, jobs: readonly Job[]): Outcome {
     try {
       const region = new Region(new Blocks(site, job), start, view.getUint32(start + R.disp, true), compat, size.instructions, size.calls);
       if (region.entry < 0) { refuse('nothing to translate'); continue; }
-      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, handler, region, compat, !large, site.thresholds.small - site.thresholds.large).compile();
+      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, region, compat, !large, site.thresholds.small - site.thresholds.large).compile();
       left.push(...untranslatable);
       if (!instructions) { refuse('nothing to translate'); continue; }
-      const ref = m.declare(fn.signature);
-      m.define(ref, fn);
-      m.extendTable(handler, ref);
+      compiled.push({ handler, fn });
       made.push({ start, handler, instructions, large, frames: [...region.frames].map(phys => phys / PAGE_BYTES >>> 0) });
     } catch (error) { refuse(`translator: ${error instanceof Error ? error.message : String(error)}`); }
+  }
+  for (const { handler, fn } of compiled) {
+    const ref = m.declare(fn.signature);
+    m.define(ref, fn);
+    m.extendTable(handler, ref);
   }
   return { made, refused, left, bytes: made.length ? m.build() : undefined };
 }

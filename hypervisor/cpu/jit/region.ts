@@ -56,6 +56,8 @@ const INDIRECT = new Set(['jmp_rm', 'call_rm', 'ret']);
 type Kind = 'plain' | 'branch' | 'call' | 'ret' | 'indirect';
 const kinds: readonly Kind[] = allForms.map(f => isBranch(f.mnemonic) ? 'branch' : f.mnemonic === 'call' ? 'call' : f.mnemonic === 'ret' ? 'ret' : INDIRECT.has(f.mnemonic) ? 'indirect' : 'plain');
 const stops: readonly boolean[] = allForms.map(f => STOPS.has(f.mnemonic));
+/** Whether control may part at an instruction. */
+export const mayBranch = (handler: number): boolean => kinds[handler - SPECIAL_COUNT] !== 'plain';
 export const formOfHandler = (handler: number) => allForms[handler - SPECIAL_COUNT];
 /** The counter at a block's start, or a translation in its place. */
 const isCounter = (handler: number): boolean => handler === SPECIAL.count || handler >= SPECIAL_COUNT + allForms.length;

@@ -4,7 +4,7 @@ import { type Bits, type Form, Insn, type OperandForm, SEEN, type Runtime } from
 import { S, SLOT, TLB_BYTES } from '../state.ts';
 import { FROM_STACK } from '../mmu.ts';
 import { R } from '../record.ts';
-import { type I32, type I64, type V128, i32, i64, ld32, ld64 } from '../wasm/builder.ts';
+import { type FuncRef, type I32, type I64, type V128, i32, i64, ld32, ld64 } from '../wasm/builder.ts';
 import { directCondition, type FlagState } from './flag-state.ts';
 import type { Translation } from './translation.ts';
 
@@ -20,7 +20,9 @@ export interface Flow {
   /** Emits the way to where an indirect branch or return is expected to go; one out has to follow. */
   indirect(rip: I64): void;
 }
-const runtime = (t: Translation): Runtime => ({ handlerType: t.im.handlerType, translate: t.im.translate, commit: t.im.translate, lookup: t.im.jumpTo, helper: t.im.translate });
+/** A translation calls none of these. */
+const NONE: FuncRef = { index: 0, signature: { params: [], results: [] } };
+const runtime = (t: Translation): Runtime => ({ handlerType: t.im.handlerType, translate: NONE, commit: NONE, lookup: NONE, helper: NONE });
 const LOW = 0xffffffffn;
 
 export class StaticInsn extends Insn {
@@ -115,11 +117,11 @@ export class StaticInsn extends Insn {
   // ---- memory
   override translate(va: I64, write: boolean, bytes: number, onFault?: () => void, stack = false): I32 {
     const { f, t } = this, a = f.let(va), p = f.local('i32'), kind = write ? 1 : 0;
+    t.save();
     const e = f.let(t.tlbBase.add(a.wrap().shrU(8).and(0x3ff0)));
     const last = bytes > 1 ? a.add(bytes - 1) : a;
-    f.if(last.and(-4096n).eq(ld64(e, kind * TLB_BYTES)),
-      () => f.set(p, a.wrap().add(ld32(e, kind * TLB_BYTES + 8))),
-      () => t.reach(p, a, kind | bytes << 8 | (stack ? FROM_STACK : 0), this.rec, onFault), true);
+    f.set(p, a.wrap().add(ld32(e, kind * TLB_BYTES + 8)));
+    f.if(last.and(-4096n).ne(ld64(e, kind * TLB_BYTES)), () => t.reach(p, a, kind | bytes << 8 | (stack ? FROM_STACK : 0), this.rec, onFault), undefined, false);
     return p.get();
   }
   override commit(): void { /* reach() leaves crossing stores to the interpreter */ }

@@ -1,10 +1,12 @@
-// One translation under construction: a function whose locals hold the guest's registers. Every way out goes through
-// one epilogue that writes registers and flags back and dispatches a record of the interpreter.
+// One translation under construction: a function whose locals hold the guest's registers. Memory is brought up to date
+// with them before each place that may be left, not on the ways out: compilers' time grows with what many ways carry to
+// one place. Flags go along to the ways out (ways-out.ts).
 import { R } from '../record.ts';
 import { jumpHashCode } from '../mmu.ts';
 import { FX, INTERNAL, S, SLOT, TLB_BYTES } from '../state.ts';
-import { Fn, type FuncRef, type I32, type I64, type Label, Local, type Type, type Signature, type V128, i32, ld128, ld16u, ld32, ld64 } from '../wasm/builder.ts';
-import { directCondition, type FlagLocals, type FlagState, flushFlags, localsOf, stepWords, wordsOf } from './flag-state.ts';
+import { Fn, type FuncRef, type I32, type I64, Local, type Type, type Signature, type V128, i32, ld128, ld32, ld64 } from '../wasm/builder.ts';
+import { directCondition, type FlagLocals, type FlagState, flushFlags, localsOf, settleArguments, stepWords, wordsOf } from './flag-state.ts';
+import type { Carried, Destination } from './ways-out.ts';
 
 const HANDLER: Signature = { params: ['i32'], results: [] };
 
@@ -40,14 +42,10 @@ export class PooledFn extends Fn {
 /** Functions of the interpreter's instance that translations import. */
 export interface Imports {
   readonly handlerType: number;
-  readonly translate: FuncRef;
   /** The slow way of a memory access (mmu.ts, REACH). */
-  readonly reach: FuncRef;
-  /** (record of a direct branch) -> record to go on with. */
-  readonly follow: FuncRef;
-  /** (rip) -> record to go on with. */
-  readonly jumpTo: FuncRef;
-  readonly settle: FuncRef;
+  readonly reach: () => FuncRef;
+  readonly settle: () => FuncRef;
+  readonly wayOut: (to: Destination, carried: Carried) => FuncRef;
 }
 
 /** What is known at compile time at one point of a translation. */
@@ -55,10 +53,8 @@ export interface Known {
   readonly flags: FlagState;
   readonly narrow: ReadonlySet<number>;
   readonly simdChecked: boolean;
-  readonly dirty: ReadonlySet<number> | undefined;
+  readonly stale: ReadonlySet<number>;
 }
-/** More registers than this are written back by the common epilogue. */
-const INLINE_WRITES = 10;
 /** XMM registers' numbers among the registers, behind the slots. */
 const XMM = 0x100;
 const xmmOffset = (register: number): number => S.fx + FX.xmm + 16 * (register - XMM);
@@ -68,9 +64,8 @@ export class Translation {
   readonly area: number;
   readonly view: DataView;
   readonly im: Imports;
-  /** The record whose handler is this translation, by this number, until code in it changes. */
+  /** The record whose handler is this translation. */
   readonly entryRecord: number;
-  readonly handler: number;
   /**
    * A small translation leaves registers and flags in memory, where the baseline compiler is at its best, and counts down
    * where its block did, for a large one to take its place.
@@ -88,24 +83,19 @@ export class Translation {
   narrow = new Set<number>();
   /** The check of CR0.TS was made on every way here. */
   simdChecked = false;
-  /** Registers written on the ways here; undefined: any. */
-  private dirty: Set<number> | undefined = new Set();
+  /** Registers whose memory is behind their local. */
+  private stale = new Set<number>();
+  /** Structures around the instructions at hand: what is emitted deeper may not run, or run more than once. */
+  level = 0;
   private readonly registers = new Map<number, Local<'i64'>>();
   private readonly vectors = new Map<number, Local<'v128'>>();
-  private readonly written = new Set<number>();
-  private readonly target: Local<'i32'>;
   private readonly tlb: Local<'i32'>;
-  /** The epilogue, and the way there with flags still in locals. */
-  private exit!: Label;
-  private lazyExit!: Label;
-  private reachExit!: Label;
 
-  constructor(area: number, view: DataView, im: Imports, entryRecord: number, handler: number, compat: boolean, small: boolean, hotLoop: number) {
+  constructor(area: number, view: DataView, im: Imports, entryRecord: number, compat: boolean, small: boolean, hotLoop: number) {
     const { f } = this;
     this.compat = compat; this.small = small; this.hotLoop = hotLoop;
-    this.area = area; this.view = view; this.im = im; this.entryRecord = entryRecord; this.handler = handler;
+    this.area = area; this.view = view; this.im = im; this.entryRecord = entryRecord;
     if (!small) this.flagLocals = { kind: f.lasting('i32'), a: f.lasting('i64'), b: f.lasting('i64'), r: f.lasting('i64'), step: f.lasting('i32'), stepped: f.lasting('i64') };
-    this.target = f.lasting('i32');
     this.tlb = f.lasting('i32');
   }
   get tlbBase(): I32 { return this.tlb.get(); }
@@ -143,35 +133,37 @@ export class Translation {
     if (!this.small) this.f.st128(this.area, this.readXmm(n), at);
     return i32(this.area + at);
   }
-  private wrote(register: number): void { this.written.add(register); this.dirty?.add(register); }
+  private wrote(register: number): void { if (this.f.nesting > this.level) this.writeBack(register); else this.stale.add(register); }
   private writeBack(register: number): void {
     if (register >= XMM) this.f.st128(this.area, this.readXmm(register - XMM), xmmOffset(register));
     else this.f.st64(this.area, this.register(register).get(), S.regs + register);
   }
 
+  /** Brings memory up to date with the registers. */
+  save(): void {
+    for (const register of this.stale) this.writeBack(register);
+    if (this.f.nesting <= this.level) this.stale.clear();
+  }
+
   // ---- what is known
-  know(): Known { return { flags: this.flags, narrow: new Set(this.narrow), simdChecked: this.simdChecked, dirty: this.dirty && new Set(this.dirty) }; }
+  know(): Known { return { flags: this.flags, narrow: new Set(this.narrow), simdChecked: this.simdChecked, stale: new Set(this.stale) }; }
   recall(k: Known): void {
     this.flags = k.flags;
     this.narrow = new Set(k.narrow);
     this.simdChecked = k.simdChecked;
-    this.dirty = k.dirty && new Set(k.dirty);
+    this.stale = new Set(k.stale);
   }
   /** Goes on at a place that one way leads to, with what was known there. */
-  resume(k: Known): void { this.recall(k); this.f.adopt(new Set(localsOf(k.flags))); }
-  /** Nothing is known where several ways meet. */
-  join(): void { this.narrow.clear(); this.simdChecked = false; this.flags = this.home; this.dirty = undefined; this.f.adopt(new Set()); }
+  resume(k: Known): void { this.recall(k); this.stale.clear(); this.f.adopt(new Set(localsOf(k.flags))); }
+  /** Nothing is known where several ways meet, but that memory is up to date: each has seen to it. */
+  join(): void { this.narrow.clear(); this.simdChecked = false; this.flags = this.home; this.stale.clear(); this.f.adopt(new Set()); }
 
   // ---- flags
   /** Where flags are when nothing is known about them. */
   private get home(): FlagState { return { kind: this.small ? 'memory' : 'locals' }; }
   flush(): void { this.bringHome(this.flags); }
-  /** Puts a state where it is looked for when nothing is known. @param leaving in a large translation, on the way out */
-  bringHome(s: FlagState, leaving = false): void {
-    if (this.flagLocals) { flushFlags(this.f, this.flagLocals, s, leaving); return; }
-    if (s.kind === 'memory') return;
-    this.storeWords(this.knownWords(s));
-  }
+  /** Puts a state where it is looked for when nothing is known. */
+  bringHome(s: FlagState): void { if (this.flagLocals) flushFlags(this.f, this.flagLocals, s); else if (s.kind !== 'memory') this.storeWords(this.knownWords(s)); }
   private storeWords({ result, aux }: { result: I64; aux: I64 }): void {
     this.f.st64(this.area, result, S.flagResult);
     this.f.st64(this.area, aux, S.flagAux);
@@ -190,7 +182,7 @@ export class Translation {
   /** Words into memory, for a state in locals. */
   settle(): void {
     const { f } = this, l = this.flagLocals!;
-    f.call(this.im.settle, l.kind.get(), l.a.get(), l.b.get(), l.r.get(), l.step.get(), l.stepped.get());
+    f.call(this.im.settle(), ...settleArguments(f, l, { kind: 'locals' }));
     f.set(l.kind, i32(0));
     f.set(l.step, i32(0));
   }
@@ -217,40 +209,41 @@ export class Translation {
 
   // ---- leaving
   private leavePage(): void { if (this.distance) this.f.st64(this.area, this.pageBase(), S.regs + SLOT.pageBase); }
-  /** Leaves to a record of the interpreter. */
-  leaveTo(record: I32): void {
-    this.f.set(this.target, record);
-    this.leavePage();
-    this.bringHome(this.flags, true);
-    this.f.br(this.lazyExit);
+  /** Ends the translation here. */
+  private out(to: Destination, where: I32 | I64): void {
+    this.save();
+    const [carried, ...flags] = this.carriedFlags();
+    this.f.tailCall(this.im.wayOut(to, carried), where, ...flags);
   }
+  private carriedFlags(): [Carried, ...(I32 | I64)[]] {
+    const { f, flags: s, flagLocals: l } = this;
+    switch (s.kind) {
+      case 'memory': return ['kept'];
+      case 'add': case 'sub': return [`${s.kind}${s.bits as 8}`, s.a, s.b, s.r];
+      case 'locals': case 'step': if (l) return ['any', ...settleArguments(f, l, s)];
+    }
+    const { result, aux } = this.knownWords(s);
+    return ['words', result, aux];
+  }
+  /** Leaves to a record of the interpreter. */
+  leaveTo(record: I32): void { this.leavePage(); this.out('record', record); }
   /** Physical address by the slow way, or out. */
   reach(p: Local<'i32'>, va: I64, what: number, record: I32, undo?: () => void): void {
     const { f } = this;
-    f.set(p, f.callValue(this.im.reach, va, i32(what), record, i32(this.entryRecord), i32(this.handler)));
-    f.if(p.get().eqz(), () => { undo?.(); this.leavePage(); this.bringHome(this.flags, true); f.br(this.reachExit); }, undefined, false);
+    f.set(p, f.callValue(this.im.reach(), va, i32(what), record));
+    f.if(p.get().eqz(), () => { undo?.(); this.leaveTo(ld32(this.area, S.leaveTo)); }, undefined, false);
   }
   leave(): void { this.leaveTo(i32(this.area + S.exitRecord)); }
   /** Leaves the way a direct branch of the interpreter does. */
   leaveAlong(record: number): void {
-    const { f } = this, link = this.target;
     const target = this.view.getInt32(record + R.target, true);
     // The address in compatibility mode may have to be cut.
     if ((target & -4096) !== 0 && !this.compat) { this.leaveToRip(this.ripOf(this.distance + target)); return; }
     this.leavePage();
-    f.set(link, ld32(i32(record), R.link));
-    f.if(link.get().eqz().or(ld64(this.area, S.attention).eqz().eqz()), () => f.set(link, f.call(this.im.follow, i32(record))), undefined, false);
-    this.leaveReady();
+    this.out('link', i32(record));
   }
-  /** Leaves to a virtual address: through the jump cache, here if it has it. */
-  leaveToRip(rip: I64): void {
-    const { f, area } = this, cached = this.cached(rip);
-    f.if(ld64(cached).eq(this.marked(rip)).and(ld64(area, S.attention).eqz()), () => {
-      f.set(this.target, ld32(cached, 8));
-      f.st64(area, rip.and(-4096n), S.regs + SLOT.pageBase);
-    }, () => f.set(this.target, f.call(this.im.jumpTo, rip)), true);
-    this.leaveReady();
-  }
+  /** Leaves to a virtual address. */
+  leaveToRip(rip: I64): void { this.out('jump', rip); }
   /** Counts a block's run: its neighbours' larger translations are made by that. */
   count(counter: number | undefined): void {
     if (this.small && counter !== undefined) this.f.st32(i32(counter), ld32(i32(counter), R.imm).sub(1), R.imm);
@@ -260,39 +253,11 @@ export class Translation {
     const calm = ld64(this.area, S.attention).eqz();
     return this.small && counter !== undefined ? calm.and(ld32(i32(counter), R.imm).gtS(this.hotLoop)) : calm;
   }
-  /** Leaves a loop that may not. */
-  leaveLoop(rip: I64): void {
-    const { f } = this;
-    f.set(this.target, f.call(this.im.jumpTo, rip));
-    this.bringHome(this.flags, true);
-    f.br(this.lazyExit);
-  }
-  /** Leaves to the record in `target`, on a way that is often taken: the flag words are computed on the spot. */
-  private leaveReady(): void {
-    const { f, flags: s, dirty } = this, carry = s.kind === 'step' ? directCondition(s.base, 2) : undefined;
-    if (!this.small && (s.kind === 'locals' || s.kind === 'step' && !carry)) { this.bringHome(s, true); f.br(this.lazyExit); return; }
-    if (s.kind !== 'memory') this.storeWords(this.knownWords(s));
-    if (!dirty || dirty.size > INLINE_WRITES) { f.br(this.exit); return; }
-    for (const register of dirty) this.writeBack(register);
-    this.dispatch();
-  }
-  private dispatch(): void { this.f.tailCallIndirect(this.im.handlerType, ld16u(this.target.get()), this.target.get()); }
-
-  /** Wraps what `body` emits into prologue and epilogue. */
+  /** Wraps what `body` emits into a function: registers are loaded when it is entered. */
   build(body: () => void): Fn {
-    const { f, area } = this, l = this.flagLocals;
-    this.exit = f.begin('block');
-    this.lazyExit = f.begin('block');
-    this.reachExit = f.begin('block');
+    const { f, area } = this;
     body();
     f.unreachable();
-    f.end();
-    f.set(this.target, ld32(area, S.leaveTo));
-    f.end();
-    if (l) f.if(l.kind.get().or(l.step.get()), () => f.call(this.im.settle, l.kind.get(), l.a.get(), l.b.get(), l.r.get(), l.step.get(), l.stepped.get()), undefined, false);
-    f.end();
-    for (const register of this.written) this.writeBack(register);
-    this.dispatch();
     const start = new Fn(HANDLER);
     if (this.small) {
       start.if(ld32(i32(this.entryRecord), R.imm).ltS(1), () => {

@@ -84,9 +84,8 @@ export class Translator implements Translations {
     this.thresholds = thresholdsOf(mode);
     this.threshold = this.thresholds.small;
     this.site = { view: host.view, area: host.area, slot: host.slot, thresholds: this.thresholds };
-    const { table, translate, reach, follow, jumpTo, settle } = host.exports;
-    this.table = table as WebAssembly.Table;
-    this.imports = { e: { mem: host.memory, table, translate, reach, follow, jumpTo, settle } as WebAssembly.ModuleImports };
+    this.table = host.exports.table as WebAssembly.Table;
+    this.imports = { e: { ...host.exports, mem: host.memory } as WebAssembly.ModuleImports };
   }
 
   /** The block that starts with this record has run often. Only between blocks. */

@@ -4,6 +4,8 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { runFolder } from '../../dom0/api/run-folder.ts';
+import { answers } from '../../tools/host/ensure-host.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const START_LIMIT_MS = 400_000, COMMAND_LIMIT_MS = 400_000;
@@ -90,8 +92,10 @@ export class Xenolith extends Machine {
   async startHost(): Promise<void> {
     mkdirSync(join(this.dir, 'run'), { recursive: true });
     this.host = spawn(process.execPath, [...process.execArgv, join(ROOT, 'tools/host/index.ts'), 'host'], { env: this.env(), stdio: 'ignore' });
-    for (let n = 0; n < 200; n++) {
-      if (spawnSync(process.execPath, [join(ROOT, 'tools/xl/index.ts'), 'info'], { env: this.env() }).status === 0) return;
+    // Not by asking with xl, which would start another host.
+    const { socket } = runFolder(this.env()), host = this.host;
+    for (let n = 0; n < 600 && host.exitCode === null; n++) {
+      if (await answers(socket)) return;
       await new Promise(resolve => setTimeout(resolve, 100));
     }
     throw new Error('the host did not start');

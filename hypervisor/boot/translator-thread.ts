@@ -12,13 +12,26 @@ export interface Introduction { readonly port: MessagePort; readonly memory: Web
 /** Bits of S.selfAttention (processor.ts). */
 const TRANSLATED = 4;
 
+/** What is asked for. Small translations are quick to make, and what waits for one is interpreted: they come first. */
+const waiting: Record<'small' | 'large', (() => void)[]> = { small: [], large: [] };
+let working = false;
+/** One of them, and the others when what came meanwhile has been received. */
+function work(): void {
+  (waiting.small.shift() ?? waiting.large.shift())?.();
+  working = waiting.small.length + waiting.large.length > 0;
+  if (working) setImmediate(work);
+}
+
 function introduce({ port, memory, vcpu, slot, thresholds }: Introduction): void {
   const area = areaOf(vcpu), buffer = memory.buffer as unknown as SharedArrayBuffer, words = new Int32Array(buffer);
   const site: Site = { view: new DataView(buffer), area, slot, thresholds };
   port.on('message', (request: Request) => {
-    port.postMessage(translated(site, request, compileNow));
-    Atomics.store(words, (area + S.translated) / 4, 1);
-    Atomics.or(words, (area + S.selfAttention) / 4, TRANSLATED);
+    waiting[request.jobs.some(j => j.large) ? 'large' : 'small'].push(() => {
+      port.postMessage(translated(site, request, compileNow));
+      Atomics.store(words, (area + S.translated) / 4, 1);
+      Atomics.or(words, (area + S.selfAttention) / 4, TRANSLATED);
+    });
+    if (!working) { working = true; setImmediate(work); }
   });
   // The memory goes with the vCPU's end of the port.
   port.once('close', () => (globalThis as { gc?: () => void }).gc?.());

@@ -84,6 +84,8 @@ export class BlockCache {
     if (this.translations) { this.special(SPECIAL.count, at - page, this.translations.threshold); this.view.setUint32(start + R.disp, page, true); }
     for (let n = 0; n < BLOCK_MAX; n++) {
       if (at >= limit) break;
+      // Code that is decoded already is gone on with, not decoded again.
+      if (n > 0 && this.byAddress.has(at * 2 + (compat ? 1 : 0))) break;
       if (this.breakpoints.size && this.breakpoints.has(at)) {
         this.special(SPECIAL.breakpoint, at - page);
         this.d.ends = true;

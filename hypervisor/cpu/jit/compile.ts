@@ -2,6 +2,7 @@
 import { SPECIAL } from '../decode.ts';
 import { PAGE_BYTES } from '../layout.ts';
 import { R, RECORD_BYTES } from '../record.ts';
+import { SLOT } from '../state.ts';
 import { definitionOf } from '../semantics/index.ts';
 import { type Fn, type I64, type Label, i32 } from '../wasm/builder.ts';
 import { formOfHandler, mayBranch, type Region, type RegionInstruction, type Target } from './region.ts';
@@ -70,10 +71,11 @@ export class Compiler {
     t.distance = instructions[0]!.space.distance;
     t.count(this.counterOf(block));
     let goesOn = true;
-    for (const i of instructions) {
-      goesOn = this.instruction(i);
+    for (let n = 0; n < instructions.length && goesOn;) {
+      const run = stackRun(t.view, instructions, n);
+      if (run > 1) this.stackRun(instructions.slice(n, n + run)); else goesOn = this.instruction(instructions[n]!);
       t.endInstruction();
-      if (!goesOn) break;
+      n += run;
     }
     if (goesOn) this.wayOn(block, last, inline ? on : undefined);
     for (const to of sides.toReversed()) {
@@ -134,6 +136,14 @@ export class Compiler {
     }
   }
 
+  /** Consecutive pushes or pops: one look at the page for all. */
+  private stackRun(run: readonly RegionInstruction[]): void {
+    const { t } = this, first = run[0]!, form = formOfHandler(first.handler)!;
+    this.at = first;
+    const x = new StaticInsn(t, form, first.record, this.compat, this.flow), registers = run.map(i => t.view.getUint8(i.record + R.a));
+    if (form.mnemonic === 'push') x.pushAll(registers); else x.popAll(registers);
+    this.instructions += run.length;
+  }
   /** Whether the next instruction is reached. */
   private instruction(i: RegionInstruction): boolean {
     const { t } = this, { f } = t;
@@ -171,4 +181,21 @@ export class Compiler {
     x.define(d.define, d.bitString ?? false, d.before);
     return x.fallsThrough && !i.ends;
   }
+}
+
+/** The most that one look at the page is made for. */
+const STACK_RUN_MAX = 8;
+/** What an instruction does if it pushes or pops a whole register that is not the stack pointer. */
+function onStack(registers: DataView, i: RegionInstruction | undefined): 'push' | 'pop' | undefined {
+  const form = i && formOfHandler(i.handler)!, kind = form?.mnemonic;
+  if (!i || kind !== 'push' && kind !== 'pop' || form!.bits !== 64 || form!.operands[0]!.kind !== 'gpr' || i.cross) return undefined;
+  return registers.getUint8(i.record + R.a) === SLOT.gpr(4) ? undefined : kind;
+}
+/** How many instructions from here on all push, or all pop; at least 1. @param registers the records */
+function stackRun(registers: DataView, instructions: readonly RegionInstruction[], from: number): number {
+  const kind = onStack(registers, instructions[from]);
+  if (!kind) return 1;
+  let n = 1;
+  while (n < STACK_RUN_MAX && onStack(registers, instructions[from + n]) === kind) n++;
+  return n;
 }

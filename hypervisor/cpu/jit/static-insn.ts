@@ -124,6 +124,24 @@ export class StaticInsn extends Insn {
     f.if(last.and(-4096n).ne(ld64(e, kind * TLB_BYTES)), () => t.reach(p, a, kind | bytes << 8 | (stack ? FROM_STACK : 0), this.rec, onFault), undefined, false);
     return p.get();
   }
+  /** Several pushes at once, this one the first, or all of them left to the interpreter. @param registers slots, as pushed */
+  pushAll(registers: readonly number[]): void {
+    const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4)).sub(bytes)), p = this.inOnePage(low, true, bytes);
+    registers.forEach((slot, n) => f.st64(p, t.readSlot(slot), bytes - 8 * (n + 1)));
+    this.setSlot(SLOT.gpr(4), low);
+  }
+  popAll(registers: readonly number[]): void {
+    const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4))), p = this.inOnePage(low, false, bytes);
+    registers.forEach((slot, n) => { t.writeSlot(slot, ld64(p, 8 * n)); t.narrow.delete(slot); });
+    this.setSlot(SLOT.gpr(4), low.add(bytes));
+  }
+  /** Physical address of what lies in one page that is known; else this instruction is left to the interpreter. */
+  private inOnePage(a: I64, write: boolean, bytes: number): I32 {
+    const { f, t } = this, at = write ? TLB_BYTES : 0, e = f.let(t.tlbBase.add(a.wrap().shrU(8).and(0x3ff0)));
+    t.save();
+    f.if(a.add(bytes - 1).and(-4096n).ne(ld64(e, at)), () => this.interpret(), undefined, false);
+    return f.let(a.wrap().add(ld32(e, at + 8)));
+  }
   override commit(): void { /* reach() leaves crossing stores to the interpreter */ }
   /** Leaves this instruction, of which nothing has been done, to the interpreter. */
   private interpret(): void { this.f.rarely(); this.t.leaveTo(this.rec); }

@@ -125,11 +125,13 @@ export class Compiler {
   /** A branch to a block of this region; `place` is where it starts, relative to the page at hand. */
   private way(to: number, place: number): void {
     const { t } = this, { f } = t;
+    const turn = (): void => t.turnTo(this.region.blocks[to]!.space.distance);
     t.save();
     if (this.structure.isBack(this.block, to)) {
-      f.if(t.mayRepeat(this.counterOf(to)), () => { t.flush(); f.br(this.loops.get(to)!); }, undefined, true);
+      f.if(t.mayRepeat(this.counterOf(to)), () => { turn(); t.flush(); f.br(this.loops.get(to)!); }, undefined, true);
       t.leaveToRip(t.ripOf(t.distance + place));
-    } else if (this.structure.merges.has(to)) { t.flush(); f.br(this.forward.get(to)!); } else {
+    } else if (this.structure.merges.has(to)) { turn(); t.flush(); f.br(this.forward.get(to)!); } else {
+      turn();
       const side = this.sides.get(to)!;
       side.known = t.know();
       f.br(side.label);

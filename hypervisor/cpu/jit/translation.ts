@@ -208,7 +208,10 @@ export class Translation {
   }
 
   // ---- leaving
-  private leavePage(): void { if (this.distance) this.f.st64(this.area, this.pageBase(), S.regs + SLOT.pageBase); }
+  /** On the way to code `distance` bytes from the entry's page: memory names the page of the instruction at hand. */
+  turnTo(distance: number): void {
+    if (distance !== this.distance) this.f.st64(this.area, this.readSlot(SLOT.pageBase).add(distance), S.regs + SLOT.pageBase);
+  }
   /** Ends the translation here. */
   private out(to: Destination, where: I32 | I64): void {
     this.save();
@@ -226,7 +229,7 @@ export class Translation {
     return ['words', result, aux];
   }
   /** Leaves to a record of the interpreter. */
-  leaveTo(record: I32): void { this.leavePage(); this.out('record', record); }
+  leaveTo(record: I32): void { this.out('record', record); }
   /** Physical address by the slow way, or out. */
   reach(p: Local<'i32'>, va: I64, what: number, record: I32, undo?: () => void): void {
     const { f } = this;
@@ -239,7 +242,6 @@ export class Translation {
     const target = this.view.getInt32(record + R.target, true);
     // The address in compatibility mode may have to be cut.
     if ((target & -4096) !== 0 && !this.compat) { this.leaveToRip(this.ripOf(this.distance + target)); return; }
-    this.leavePage();
     this.out('link', i32(record));
   }
   /** Leaves to a virtual address. */

@@ -112,7 +112,7 @@ export class BlockCache {
       at += this.d.length;
       if (this.d.ends) break;
     }
-    if (!this.d.ends || crossed) this.special(SPECIAL.fallthrough, at - page);
+    if (!this.d.ends || crossed) this.special(crossed || at >= limit ? SPECIAL.fallthrough : SPECIAL.onward, at - page);
     this.decoded++;
     const block: Block = { phys, start, count: (this.next - start) / RECORD_BYTES };
     this.register(page / PAGE_BYTES, block);
@@ -200,7 +200,7 @@ export class BlockCache {
   }
   private put(d: Decoded): void { writeRecord(this.view, this.next, d); this.next += RECORD_BYTES; }
   private special(handler: number, offset: number, imm = 0): void {
-    writeRecord(this.view, this.next, { handler, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm, offset, length: 0, c: 0, link: 0, target: handler === SPECIAL.fallthrough ? offset : 0 });
+    writeRecord(this.view, this.next, { handler, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm, offset, length: 0, c: 0, link: 0, target: handler === SPECIAL.fallthrough || handler === SPECIAL.onward ? offset : 0 });
     this.next += RECORD_BYTES;
   }
 }

@@ -24,8 +24,10 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
   const x = new Insn(f, plain(`special ${n}`), area, rt);
   switch (n) {
     case SPECIAL.exit: f.ret(); return;
-    // The block goes on behind its last instruction: in another block, maybe in the next page.
-    case SPECIAL.fallthrough: x.branch(); return;
+    // The block goes on where this record stands: behind its last instruction, maybe in the next page.
+    case SPECIAL.fallthrough: x.jump(f.let(x.thisRip())); return;
+    // The block goes on in another one of its page.
+    case SPECIAL.onward: x.branch(); return;
     // The block was dropped: find it anew from here.
     case SPECIAL.stale:
       x.setState64(S.rip, x.thisRip());

@@ -263,8 +263,6 @@ export class SoftwareProcessor implements Processor {
     this.slots[SLOT.pageBase / 8] = rip & ~0xfffn;
     this.view.setUint16(record + R.handler, SPECIAL.fallthrough, true);
     this.view.setUint16(record + R.offset, offset, true);
-    this.view.setInt32(record + R.target, offset, true);
-    this.view.setUint32(record + R.link, 0, true);
     this.word(S.exit, INTERNAL.none);
     this.runGuest(record);
   }

@@ -1,11 +1,10 @@
 // Emits one translation from a region.
-import { SPECIAL } from '../decode.ts';
 import { PAGE_BYTES } from '../layout.ts';
 import { R, RECORD_BYTES } from '../record.ts';
 import { SLOT } from '../state.ts';
 import { definitionOf } from '../semantics/index.ts';
 import { type Fn, type I64, type Label, i32 } from '../wasm/builder.ts';
-import { formOfHandler, mayBranch, type Region, type RegionInstruction, type Target } from './region.ts';
+import { formOfHandler, goesOn, mayBranch, type Region, type RegionInstruction, type Target } from './region.ts';
 import { type Flow, needsFlagLocals, StaticInsn, Untranslatable } from './static-insn.ts';
 import { Structure } from './structure.ts';
 import { type Imports, type Known, Translation } from './translation.ts';
@@ -98,7 +97,7 @@ export class Compiler {
       return;
     }
     if (last.falls && this.checked(last.falls)) return;
-    if (t.view.getUint16(after + R.handler, true) === SPECIAL.fallthrough) t.leaveAlong(after); else t.leaveTo(i32(after));
+    if (goesOn(t.view.getUint16(after + R.handler, true))) t.leaveAlong(after); else t.leaveTo(i32(after));
   }
 
   private readonly flow: Flow = {

@@ -56,6 +56,8 @@ const INDIRECT = new Set(['jmp_rm', 'call_rm', 'ret']);
 type Kind = 'plain' | 'branch' | 'call' | 'ret' | 'indirect';
 const kinds: readonly Kind[] = allForms.map(f => isBranch(f.mnemonic) ? 'branch' : f.mnemonic === 'call' ? 'call' : f.mnemonic === 'ret' ? 'ret' : INDIRECT.has(f.mnemonic) ? 'indirect' : 'plain');
 const stops: readonly boolean[] = allForms.map(f => STOPS.has(f.mnemonic));
+/** The end of a block that goes on without a branch. */
+export const goesOn = (handler: number): boolean => handler === SPECIAL.fallthrough || handler === SPECIAL.onward;
 /** Whether control may part at an instruction. */
 export const mayBranch = (handler: number): boolean => kinds[handler - SPECIAL_COUNT] !== 'plain';
 export const formOfHandler = (handler: number) => allForms[handler - SPECIAL_COUNT];
@@ -110,7 +112,7 @@ export class Region {
       if (space.found.has(offset)) return;
       const kind = kinds[handler - SPECIAL_COUNT]!, ends = stops[handler - SPECIAL_COUNT]!, next = offset + view.getUint8(record + R.length);
       const relative = view.getInt32(record + R.target, true), after = record + RECORD_BYTES;
-      const falls = !ends && view.getUint16(after + R.handler, true) === SPECIAL.fallthrough ? this.target(space, view.getInt32(after + R.target, true), space.context) : undefined;
+      const falls = !ends && goesOn(view.getUint16(after + R.handler, true)) ? this.target(space, view.getInt32(after + R.target, true), space.context) : undefined;
       let taken: Target | undefined, expected: Target | undefined;
       if (kind === 'branch') taken = this.target(space, relative, space.context);
       else if (kind === 'call') taken = this.callTarget(space, relative, next);

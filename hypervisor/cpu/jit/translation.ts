@@ -190,9 +190,13 @@ export class Translation {
   endInstruction(): void { this.f.release(new Set(localsOf(this.flags))); }
 
   /** Virtual address of the page at hand. */
-  pageBase(): I64 { return this.readSlot(SLOT.pageBase).add(this.distance); }
+  pageBase(): I64 { return this.page(this.distance); }
+  /** Virtual address so many bytes from the entry's page. A small translation has it from memory, which names the page at hand. */
+  private page(distance: number): I64 {
+    return this.small ? this.readSlot(SLOT.pageBase).add(distance - this.distance) : this.readSlot(SLOT.pageBase).add(distance);
+  }
   /** Virtual address of a place relative to the entry's page. */
-  ripOf(distance: number): I64 { return this.f.let(this.readSlot(SLOT.pageBase).add(distance)); }
+  ripOf(distance: number): I64 { return this.f.let(this.page(distance)); }
   /** Where the jump cache keeps a virtual address. */
   private cached(rip: I64): I32 { const { f } = this, low = f.let(rip.wrap()); return f.let(jumpHashCode(low).add(ld32(this.area, S.jumps))); }
   private marked(rip: I64): I64 { return rip.xor(ld64(this.area, S.jumpTag)); }
@@ -210,7 +214,7 @@ export class Translation {
   // ---- leaving
   /** On the way to code `distance` bytes from the entry's page: memory names the page of the instruction at hand. */
   turnTo(distance: number): void {
-    if (distance !== this.distance) this.f.st64(this.area, this.readSlot(SLOT.pageBase).add(distance), S.regs + SLOT.pageBase);
+    if (distance !== this.distance) this.f.st64(this.area, this.page(distance), S.regs + SLOT.pageBase);
   }
   /** Ends the translation here. */
   private out(to: Destination, where: I32 | I64): void {

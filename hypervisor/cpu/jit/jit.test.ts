@@ -99,6 +99,29 @@ describe('translations', () => {
     expect(agree(stores, at(DATA_VA + 4090n)).vector).toBe(14);
   });
 
+  test('a loop over two pages knows where it is in each', () => {
+    const second = 4096 - 4080;
+    const first = [0xb9, ...le32(9000), /* again: */ 0x48, 0x8d, 0x15, 0, 0, 0, 0, 0xeb, second - 14]; // mov ecx, 9000; lea rdx, [rip]; jmp second
+    const behind = [
+      0x48, 0x8d, 0x35, 0, 0, 0, 0,                               // lea rsi, [rip]
+      0x48, 0x01, 0xf7, 0x48, 0x31, 0xd7,                         // add rdi, rsi; xor rdi, rdx
+      0xe8, 0, 0, 0, 0, 0x5d, 0x48, 0x01, 0xef,                   // call next; pop rbp; add rdi, rbp
+      0x48, 0x89, 0x3b,                                           // mov [rbx], rdi
+      0xff, 0xc9, 0x75, -(second + 25 + 4 - 5) & 255, 0xcc,       // dec ecx; jnz again
+    ];
+    const m = agree([...first, ...Array(second - first.length).fill(0x90), ...behind], cpu => { cpu.gpr[3] = DATA_VA; }, 4080);
+    expect([m.exit, m.gpr[2], m.gpr[6], m.gpr[5]]).toEqual([EXIT.softwareInterrupt, CODE_VA + 4092n, CODE_VA + 4103n, CODE_VA + 4114n]);
+  });
+
+  test('pushes and pops in a row, and where the stack ends among them', () => {
+    const pushes = [0x50, 0x53, 0x41, 0x50, 0x54, 0x41, 0x51, 0x55], pops = [0x5a, 0x5e, 0x5f, 0x41, 0x5a, 0x41, 0x5b, 0x41, 0x5c]; // rax rbx r8, rsp, r9 rbp; rdx rsi rdi r10 r11 r12
+    const values = (cpu: SoftwareProcessor): void => { for (const [n, r] of [0, 3, 5, 8, 9].entries()) cpu.gpr[r] = 0x1111n * BigInt(n + 1); };
+    const whole = agree([0xb9, ...le32(20), ...pushes, ...pops, 0xff, 0xc9, 0x75, -(pushes.length + pops.length + 4) & 255, 0xcc], values);
+    expect([whole.gpr[4], whole.gpr[2], whole.gpr[12]]).toEqual([STACK_VA + 4096n, 0x3333n, 0x1111n]);
+    const short = agree([...pushes, 0xcc], cpu => { values(cpu); cpu.gpr[4] = STACK_VA + 16n; });
+    expect([short.exit, short.vector, short.rip, short.gpr[4], short.cpu.cr2]).toEqual([EXIT.exception, 14, CODE_VA + 2n, STACK_VA, STACK_VA - 8n]);
+  });
+
   test('a loop that rewrites an instruction of its own runs as rewritten', () => {
     // again: inc byte [rip + 2] (the immediate below); add eax, imm8; dec ecx; jnz again
     const m = agree([0xb9, ...le32(100), 0x31, 0xc0, 0xfe, 0x05, 2, 0, 0, 0, 0x83, 0xc0, 0, 0xff, 0xc9, 0x75, 0xf3, 0xcc]);

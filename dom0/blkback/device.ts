@@ -1,10 +1,11 @@
 // The file or block device behind a virtual disk. Data moves straight between it and the guest's frames: the
 // buffers given here are views on granted pages.
 import { execFile } from 'node:child_process';
-import { constants, fdatasync, read, readv, writev } from 'node:fs';
+import { constants, fdatasync, read, readv, readvSync, writev, writevSync } from 'node:fs';
 import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { SECTOR_BYTES } from '../../hypervisor/public/io/blkif.ts';
+import { Quickness } from './quickness.ts';
 import { foreignWriter, ImageBusyError, lockImage } from './image-lock.ts';
 
 export interface DiskOptions {
@@ -21,6 +22,9 @@ export interface Disk {
   readonly readOnly: boolean; readonly discard: boolean; readonly discardGranularityBytes: number;
   read(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): Promise<void>;
   write(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): Promise<void>;
+  /** Reads or writes at once, on this thread, where that is not likely to wait. @returns whether all is done; if not, nothing may be taken as done */
+  readNow?(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): boolean;
+  writeNow?(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): boolean;
   flush(): Promise<void>;
   discardRange(position: number, byteCount: number): Promise<void>;
   close(): Promise<void>;
@@ -34,6 +38,7 @@ const run = promisify(execFile);
 export class ImageDisk implements Disk {
   readonly sectors: number; readonly physicalSectorBytes: number;
   readonly readOnly: boolean; readonly discard: boolean; readonly discardGranularityBytes = PUNCH_ALIGN_BYTES;
+  readonly #quickness = new Quickness();
   readonly #file: FileHandle; readonly #unlock: () => void; readonly #path: string; readonly #isFile: boolean;
 
   private constructor(file: FileHandle, unlock: () => void, options: DiskOptions, sizeBytes: number, physicalSectorBytes: number, isFile: boolean) {
@@ -74,6 +79,8 @@ export class ImageDisk implements Disk {
   async write(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): Promise<void> {
     await transfer(buffers, position, (views, at, done) => writev(this.#file.fd, views, at, done), false);
   }
+  readNow(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): boolean { return this.#quickness.attempt(buffers, () => readvSync(this.#file.fd, buffers, position)); }
+  writeNow(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): boolean { return this.#quickness.attempt(buffers, () => writevSync(this.#file.fd, buffers, position)); }
   flush(): Promise<void> {
     return new Promise((resolve, reject) => fdatasync(this.#file.fd, error => error ? reject(error) : resolve()));
   }

@@ -61,6 +61,9 @@ export function attachDom0(workerData: unknown): Dom0Hypercalls & { readonly opt
   return Object.assign(new Dom0({ state, memories: new Memories(memoryPort) }, request => parentPort?.postMessage(request), contexts), { options, handover });
 }
 
+/** A mapping, with the memory it is in. */
+interface MappedGrant extends GrantMapping { readonly memory: DomainMemory }
+
 export class Dom0 implements Dom0Hypercalls {
   private readonly hv: Hypervisor;
   private readonly events: Dom0Events;
@@ -112,7 +115,8 @@ export class Dom0 implements Dom0Hypercalls {
     if (typeof pin === 'number') return -EINVAL;
     const handle = track(this.hv.state, m.slot, dom, pin);
     if (handle < 0) { unpinGrant(this.hv, m, pin); return -ENOSPC; }
-    return { domid: dom, ref, readOnly, handle, mfn: mfnOf(m.slot, pin.index), bytes: m.bytes.subarray(pin.index * 4096, pin.index * 4096 + 4096) };
+    const mapping: MappedGrant = { domid: dom, ref, readOnly, handle, mfn: mfnOf(m.slot, pin.index), bytes: m.bytes.subarray(pin.index * 4096, pin.index * 4096 + 4096), memory: m };
+    return mapping;
   }
   gnttabUnmap(mapping: GrantMapping): number {
     const held = tracked(this.hv.state, mapping.handle);
@@ -121,9 +125,7 @@ export class Dom0 implements Dom0Hypercalls {
     return 0;
   }
   gnttabWrote(mapping: GrantMapping): void {
-    const m = this.memoryOf(mapping.domid);
-    if (!m) return;
-    const at = m.layout.codeMap + mfnIndex(mapping.mfn);
+    const m = (mapping as MappedGrant).memory, at = m.layout.codeMap + mfnIndex(mapping.mfn);
     if (!(Atomics.load(m.bytes, at) & CODE.translated)) return;
     Atomics.or(m.bytes, at, CODE.dirtied);
     tellDirtyCode(this.hv, m);

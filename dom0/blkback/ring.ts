@@ -37,7 +37,7 @@ type Transfer = BlkRequest & { kind: 'transfer' };
 /** Requests run against the disk at once; more stay in the ring. */
 const DEPTH = 64;
 /** Requests run at once before their answers are shown, and before others have their turn. */
-const SHOWN_TOGETHER = 8, AT_ONCE_MAX = 128;
+const SHOWN_TOGETHER = 8, SHOWN_ALONE_SECTORS = 64, AT_ONCE_MAX = 128, AT_ONCE_SECTORS = 8192;
 /** A hostile frontend may not fill the log. */
 const MAX_COMPLAINTS = 10;
 
@@ -77,20 +77,27 @@ export class BlkRing {
   }
 
   #pump(): void {
-    let atOnce = 0;
+    let atOnce = 0, sectors = 0;
     for (;;) {
       while (!this.#barrier && this.#inFlight < DEPTH && !this.#stopped) {
         const entry = this.#o.ring.take();
         if (!entry) break;
-        const request = parseRequest(entry, this.#o.disk);
+        const parsed = parseRequest(entry, this.#o.disk), request = parsed.kind === 'indirect' ? this.#direct(parsed) : parsed;
         if (!this.#runNow(entry, request)) { this.#start(entry, request); continue; }
         // The frontend takes these while the next are read.
-        if (++atOnce % SHOWN_TOGETHER === 0) this.#push();
-        if (atOnce === AT_ONCE_MAX) { this.#goOnLater(); return; }
+        sectors += request.sectorCount;
+        if (++atOnce % SHOWN_TOGETHER === 0 || request.sectorCount > SHOWN_ALONE_SECTORS) this.#push();
+        if (atOnce === AT_ONCE_MAX || sectors >= AT_ONCE_SECTORS) { this.#goOnLater(); return; }
       }
       if (this.#inFlight >= DEPTH) { this.metrics.oo_req++; return; }
       if (this.#barrier || this.#stopped || !this.#o.ring.finalCheck()) return;
     }
+  }
+
+  /** The request that the pages of an indirect one make. */
+  #direct(request: BlkRequest & { kind: 'indirect' }): BlkRequest {
+    const { id, operation } = request, pages = this.#copyPages(request.pages);
+    return pages ? parseIndirect(request, pages, this.#o.disk) : { kind: 'refused', id, operation, status: BLKIF_RSP_ERROR, reason: 'its indirect pages are not there' };
   }
 
   /** Others have their turn first. */
@@ -101,7 +108,7 @@ export class BlkRing {
   }
 
   /** A small transfer that need not wait, without a promise. @returns false: nothing has been done */
-  #runNow(entry: Uint8Array, request: BlkRequest): boolean {
+  #runNow(entry: Uint8Array, request: BlkRequest): request is Transfer {
     const { disk, hypercalls } = this.#o;
     if (request.kind !== 'transfer' || (request.op !== BLKIF_OP_READ && request.op !== BLKIF_OP_WRITE)) return false;
     const reading = request.op === BLKIF_OP_READ, call = reading ? disk.readNow : disk.writeNow;
@@ -133,12 +140,7 @@ export class BlkRing {
         this.metrics.ds_req++;
         await this.#o.disk.discardRange(request.sector * SECTOR_BYTES, request.sectorCount * SECTOR_BYTES);
         return BLKIF_RSP_OKAY;
-      case 'indirect': {
-        const pages = this.#copyPages(request.pages);
-        if (!pages) return BLKIF_RSP_ERROR;
-        const direct = parseIndirect(request, pages, this.#o.disk);
-        return direct.kind === 'transfer' ? this.#transfer(direct) : this.#run(direct);
-      }
+      case 'indirect': return this.#run(this.#direct(request));
       case 'transfer': return request.op === BLKIF_OP_WRITE_BARRIER ? this.#runBarrier(request) : this.#transfer(request);
     }
   }
@@ -198,7 +200,7 @@ export class BlkRing {
     for (const ref of refs) {
       const frame = this.#grants.borrow(ref, true);
       if (typeof frame === 'number') { this.#complain(`indirect page ${ref} cannot be mapped (error ${frame})`); return undefined; }
-      pages.push(Uint8Array.from(frame.mapping.bytes));
+      pages.push(frame.mapping.bytes.slice());
       this.#grants.giveBack(frame);
     }
     return pages;

@@ -1,20 +1,30 @@
 // Granted data frames of one ring: mapped for one request, or kept mapped (persistent grants) up to a bound.
-// Invariant: a mapping is unmapped only when no request uses it; `#kept` is in order of last use.
+// Invariant: a mapping is unmapped only when no request uses it.
 import type { Dom0Hypercalls, GrantMapping } from '../../hypervisor/public/dom0-hypercalls.ts';
 import type { Domid, GrantRef } from '../../hypervisor/public/types.ts';
 
 /** As Linux's blkback: ring size times the segments of a request, times three. */
 export const MAX_PERSISTENT_GRANTS = 1056;
 
-interface Kept { readonly mapping: GrantMapping; users: number }
+interface Kept { readonly mapping: GrantMapping; users: number; lastUse: number }
 export interface BorrowedFrame { readonly mapping: GrantMapping; readonly kept: Kept | undefined }
+
+/** Borrowed as itself: nothing is made for each use. */
+class KeptFrame implements Kept, BorrowedFrame {
+  readonly mapping: GrantMapping;
+  users = 1;
+  lastUse: number;
+  constructor(mapping: GrantMapping, lastUse: number) { this.mapping = mapping; this.lastUse = lastUse; }
+  get kept(): Kept { return this; }
+}
 
 export class GrantCache {
   readonly #hypercalls: Pick<Dom0Hypercalls, 'gnttabMap' | 'gnttabUnmap'>;
   readonly #dom: Domid;
   readonly #persistent: boolean;
   readonly #limit: number;
-  readonly #kept = new Map<GrantRef, Kept>();
+  readonly #kept = new Map<GrantRef, KeptFrame>();
+  #uses = 0;
 
   constructor(hypercalls: Pick<Dom0Hypercalls, 'gnttabMap' | 'gnttabUnmap'>, dom: Domid, persistent: boolean, limit = MAX_PERSISTENT_GRANTS) {
     this.#hypercalls = hypercalls; this.#dom = dom; this.#persistent = persistent; this.#limit = limit;
@@ -27,18 +37,17 @@ export class GrantCache {
     const kept = this.#kept.get(ref);
     if (kept) {
       kept.users++;
-      this.#kept.delete(ref);
-      this.#kept.set(ref, kept);
-      return { mapping: kept.mapping, kept };
+      kept.lastUse = this.#uses++;
+      return kept;
     }
     // A kept frame serves reads and writes alike, so the frontend grants it writable.
     const keep = this.#persistent && this.#makeRoom();
     const mapping = this.#hypercalls.gnttabMap(this.#dom, ref, keep ? false : readOnly);
     if (typeof mapping === 'number') return mapping;
     if (!keep) return { mapping, kept: undefined };
-    const entry: Kept = { mapping, users: 1 };
+    const entry = new KeptFrame(mapping, this.#uses++);
     this.#kept.set(ref, entry);
-    return { mapping, kept: entry };
+    return entry;
   }
 
   giveBack(frame: BorrowedFrame): void {
@@ -54,12 +63,11 @@ export class GrantCache {
   /** Drops the frame unused for longest once the bound is reached. @returns false if all are in use */
   #makeRoom(): boolean {
     if (this.#kept.size < this.#limit) return true;
-    for (const [ref, kept] of this.#kept) {
-      if (kept.users > 0) continue;
-      this.#hypercalls.gnttabUnmap(kept.mapping);
-      this.#kept.delete(ref);
-      return true;
-    }
-    return false;
+    let oldest: GrantRef | undefined, lastUse = Infinity;
+    for (const [ref, kept] of this.#kept) if (kept.users === 0 && kept.lastUse < lastUse) { oldest = ref; ({ lastUse } = kept); }
+    if (oldest === undefined) return false;
+    this.#hypercalls.gnttabUnmap(this.#kept.get(oldest)!.mapping);
+    this.#kept.delete(oldest);
+    return true;
   }
 }

@@ -83,7 +83,7 @@ async function plain(path: string, bytes: number, count: number, depth: number):
 async function ring(): Promise<void> {
   const image = join(dir, 'ring.img'), kernel = app('load');
   writeFileSync(image, Buffer.alloc(FILE_BYTES, 7));
-  for (const [bytes, count, depth] of [[4096, 40_000, 32], [1 << 20, 800, 4]] as const) {
+  for (const [bytes, count, depth] of [[4096, 100_000, 32], [1 << 20, 4000, 4]] as const) {
     const domains: number[] = [], files: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       files.push(await plain(image, bytes, count, depth));

@@ -34,7 +34,7 @@ export class Kernel {
     this.console = new Console(this.#ownPage(start.consoleMfn), this.events, start.consolePort);
     this.store = new XenStore(this.#ownPage(start.storeMfn), this.events, start.storePort);
     this.memory = new Memory(vcpu, this.hypercalls, Math.floor(start.image.at / PAGE_BYTES));
-    followShutdown(this.store, reason => this.end(reason));
+    followShutdown(this.store, reason => this.end(reason), line => this.log(line));
     this.#followTarget();
   }
   get domid(): number { return Number(this.store.read('domid')); }

@@ -1,6 +1,7 @@
 // Domains whose kernel is a WebAssembly module, on a whole host: what they see, their files on a disk, and their ends.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -33,6 +34,15 @@ async function consoleHas(domain: string, wanted: RegExp): Promise<(input: strin
   await expect.poll(() => seen, { timeout: 30_000 }).toMatch(wanted);
   return input => { stream.write(input); };
 }
+
+/** A node of xenstore through the API. */
+const store = (method: 'GET' | 'PUT', path: string, value?: string): Promise<string> => new Promise((resolve, reject) => {
+  const asked = request({ socketPath: join(dir, 'run/api.sock'), method, path: `/v1/xenstore?path=${encodeURIComponent(path)}`, headers: { 'content-type': 'application/json' } }, response => {
+    let text = '';
+    response.on('data', data => { text += String(data); }).on('end', () => { resolve(text); });
+  });
+  asked.on('error', reject).end(value === undefined ? undefined : JSON.stringify({ value }));
+});
 
 let probe = '', files = '';
 beforeAll(async () => {
@@ -90,6 +100,22 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
   });
   test('grows into the memory of its domain and no further', () => {
     expect(text(run('grow', probe, 'grow', 'memory = 24'))).toMatch(/grown by (1\d|2[0-3]) MiB/);
+  });
+  test('answers what it is asked through xenstore: memory given back and taken again, a suspend refused, a halt', async () => {
+    xl('create', config('asked', probe, 'wait', 'memory = 32'));
+    await consoleHas('asked', /waiting/);
+    const view = async () => (await client().domains()).find(d => d.name === 'asked')!, { domid } = await view();
+    xl('mem-set', 'asked', '20m');
+    await expect.poll(async () => (await view()).memKib).toBeLessThanOrEqual(20 * 1024);
+    expect((await view()).memKib).toBeGreaterThan(19 * 1024);
+    xl('mem-set', 'asked', '32m');
+    await expect.poll(async () => (await view()).memKib).toBeGreaterThan(31 * 1024);
+    const node = `/local/domain/${domid}/control/shutdown`;
+    await store('PUT', node, 'suspend');
+    await expect.poll(dmesg).toMatch(/control\/shutdown: "suspend" is not something this kernel does/);
+    expect(JSON.parse(await store('GET', node))).toMatchObject({ value: '' });
+    await store('PUT', node, 'halt');
+    await expect.poll(() => xl('list')).not.toContain('asked');
   });
   test('is paused, billed, shut down and destroyed while it spins or waits', async () => {
     for (const what of ['spin', 'wait']) {

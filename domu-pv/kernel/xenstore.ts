@@ -1,7 +1,7 @@
 // The xenstore client (public/io/xs_wire.h): one request at a time over the shared page, answers by request id, watch
 // events in between.
 import {
-  XENSTORE_CONNECTED, XENSTORE_RECONNECT, XENSTORE_RING_SIZE, XS_DIRECTORY, XS_ERROR, XS_MKDIR, XS_READ, XS_RM, XS_TRANSACTION_END, XS_TRANSACTION_START, XS_UNWATCH, XS_WATCH,
+  XENSTORE_CONNECTED, XENSTORE_ERROR_NONE, XENSTORE_RECONNECT, XENSTORE_RING_SIZE, XS_DIRECTORY, XS_ERROR, XS_MKDIR, XS_READ, XS_RM, XS_TRANSACTION_END, XS_TRANSACTION_START, XS_UNWATCH, XS_WATCH,
   XS_WATCH_EVENT, XS_WRITE, xenstore_domain_interface as ring, xsd_sockmsg as header,
 } from '../../hypervisor/public/io/xs_wire.ts';
 import type { Events } from './events.ts';
@@ -13,6 +13,7 @@ export class StoreError extends Error {
   readonly code: string;
   constructor(what: string, code: string) { super(`${what}: ${code}`); this.code = code; }
 }
+class Broken extends Error {}
 interface Message { readonly type: number; readonly reqId: number; readonly payload: string }
 
 export class XenStore {
@@ -65,6 +66,12 @@ export class XenStore {
 
   /** One request and its answer's payload. @throws StoreError */
   request(type: number, payload: string, tx = NO_TRANSACTION): string {
+    for (;;) {
+      try { return this.#ask(type, payload, tx); } catch (error) { if (!(error instanceof Broken)) throw error; }
+      this.reconnect();
+    }
+  }
+  #ask(type: number, payload: string, tx: number): string {
     return this.#events.critical(() => {
       const reqId = this.#nextId++, body = Uint8Array.from(payload, c => c.charCodeAt(0)), message = new Uint8Array(header.sizeof + body.length);
       const v = new DataView(message.buffer);
@@ -75,8 +82,10 @@ export class XenStore {
       message.set(body, header.sizeof);
       this.#answer = undefined;
       this.send(message);
-      this.#events.waitFor(() => this.#answer?.reqId === reqId);
-      const answer = this.#answer!;
+      this.#events.waitFor(() => this.#answer?.reqId === reqId || this.#isBroken);
+      const answer = this.#answer as Message | undefined;
+      // The other side has given the connection up, and what it had not answered with it.
+      if (answer?.reqId !== reqId) throw new Broken();
       if (answer.type === XS_ERROR) throw new StoreError(payload.split('\0')[0]!, answer.payload.replace(/\0.*$/, ''));
       return answer.payload;
     });
@@ -100,7 +109,8 @@ export class XenStore {
   /** Bytes into the request ring, whatever they are. */
   send(data: Uint8Array): void {
     for (let at = 0; at < data.length;) {
-      this.#events.waitFor(() => this.#room() > 0);
+      this.#events.waitFor(() => this.#room() > 0 || this.#isBroken);
+      if (this.#isBroken) return;
       const prod = this.#load(ring.req_prod), count = Math.min(this.#room(), data.length - at);
       for (let i = 0; i < count; i++) this.#page[ring.req + (prod + i & MASK)] = data[at + i]!;
       this.#store(ring.req_prod, prod + count);
@@ -108,6 +118,7 @@ export class XenStore {
       this.#events.notify(this.#port);
     }
   }
+  get #isBroken(): boolean { return this.#load(ring.error) !== XENSTORE_ERROR_NONE; }
   #room(): number { return XENSTORE_RING_SIZE - (this.#load(ring.req_prod) - this.#load(ring.req_cons) >>> 0); }
 
   /** In the upcall: takes what is there and sorts it. */

@@ -11,6 +11,8 @@ import { appModule } from '../../domu-pv/apps/app-module.ts';
 import { Client } from '../../tools/xl/client.ts';
 
 const root = join(import.meta.dirname, '../..'), dir = mkdtempSync(join(tmpdir(), 'program-crash-')), CRASHES = 3, MIB = 1 << 20;
+/** Rounds of the disk's test: what was shown before a crash is not shown again, so the work has to outlast it. */
+const ROUNDS = 12;
 const client = new Client(join(dir, 'run/api.sock')), web = createServer((_, response) => { response.end('from outside\n'); });
 let host: ChildProcess;
 
@@ -46,8 +48,8 @@ test('a program goes on with its disk, its console and its network while Dom0 cr
   await has(/bytes from 10\.0\.2\.2/);
   for (let n = 0; n < CRASHES; n++) {
     // In the middle of the work: the disk is busy for longer than this.
-    type('disk-test 48; echo over\r');
-    await new Promise(resolve => { setTimeout(resolve, 60 + 150 * n); });
+    type(`${'disk-test 48; '.repeat(ROUNDS)}echo over\r`);
+    await new Promise(resolve => { setTimeout(resolve, 60 + 100 * n); });
     await client.debugKeys('C').catch(() => {});
     await expect.poll(async () => (await client.dmesg(false).catch(() => '')).split('Dom0 is started again').length - 1, { timeout: 30_000 }).toBe(n + 1);
     await attach();

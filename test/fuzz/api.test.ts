@@ -10,8 +10,8 @@ import { BLOCK, smallKernel } from '../flow/small-kernel.ts';
 import { TestHost } from '../guests/guest-shell.ts';
 import { FUZZ_RUNS } from './random.ts';
 
-/** What ends or renames the guest, or asks one without drivers, for ten seconds and more: those are fuzzed beside the API's source. */
-const LEFT = ['shutdownHost', 'act', 'destroy', 'undefine', 'changeDefinition', 'replaceDefinition', 'detachDisk', 'detachVif', 'restartVif'], TEXT = 'not to be touched';
+/** What ends Dom0 (the debug key C), ends or renames the guest, or asks one without drivers, for ten seconds and more: those are fuzzed beside the API's source. */
+const LEFT = ['shutdownHost', 'debugKeys', 'act', 'destroy', 'undefine', 'changeDefinition', 'replaceDefinition', 'detachDisk', 'detachVif', 'restartVif'], TEXT = 'not to be touched';
 const DEBUGGING = ['gdb', 'stacks', 'setTrace', 'calls', 'instructions', 'captureVif', 'captureBridge', 'perf'];
 let dir: string, host: TestHost;
 beforeAll(async () => {

@@ -187,16 +187,16 @@ export class Compiler {
 /** The most that one look at the page is made for. */
 const STACK_RUN_MAX = 8;
 /** What an instruction does if it pushes or pops a whole register that is not the stack pointer. */
-function onStack(registers: DataView, i: RegionInstruction | undefined): 'push' | 'pop' | undefined {
+function onStack(records: DataView, i: RegionInstruction | undefined): 'push' | 'pop' | undefined {
   const form = i && formOfHandler(i.handler)!, kind = form?.mnemonic;
   if (!i || kind !== 'push' && kind !== 'pop' || form!.bits !== 64 || form!.operands[0]!.kind !== 'gpr' || i.cross) return undefined;
-  return registers.getUint8(i.record + R.a) === SLOT.gpr(4) ? undefined : kind;
+  return records.getUint8(i.record + R.a) === SLOT.gpr(4) ? undefined : kind;
 }
-/** How many instructions from here on all push, or all pop; at least 1. @param registers the records */
-function stackRun(registers: DataView, instructions: readonly RegionInstruction[], from: number): number {
-  const kind = onStack(registers, instructions[from]);
+/** How many instructions from here on all push, or all pop; at least 1. */
+function stackRun(records: DataView, instructions: readonly RegionInstruction[], from: number): number {
+  const kind = onStack(records, instructions[from]);
   if (!kind) return 1;
   let n = 1;
-  while (n < STACK_RUN_MAX && onStack(registers, instructions[from + n]) === kind) n++;
+  while (n < STACK_RUN_MAX && onStack(records, instructions[from + n]) === kind) n++;
   return n;
 }

@@ -113,7 +113,7 @@ export class RingTransport {
     if (this.#broken) return;
     try {
       let moved = this.#send(), more = false;
-      for (let done = 0; this.#o.connection.outstanding < this.#o.maxOutstanding();) {
+      for (let done = 0; !this.#broken && this.#hasRoom;) {
         const byteCount = this.#receive();
         if (byteCount === 0) break;
         moved += byteCount;
@@ -121,12 +121,15 @@ export class RingTransport {
       }
       moved += this.#send();
       if (moved > 0) this.#o.notify();
-      if (more) this.#defer();
+      // A guest may say that it has taken answers only where it found their queue full.
+      if (more || !this.#broken && this.#hasRoom && this.#load(page.req_prod) !== this.#requestBytes) this.#defer();
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#fail(error instanceof RingIndexError ? XENSTORE_ERROR_RINGIDX : XENSTORE_ERROR_PROTO, error.message);
     }
   }
+
+  get #hasRoom(): boolean { return this.#o.connection.outstanding < this.#o.maxOutstanding(); }
 
   /** Takes what is there of one message. @returns bytes taken */
   #receive(): number {

@@ -12,15 +12,18 @@ import { HostileNet } from './hostile-net.ts';
 import { Random } from './random.ts';
 import { HypercallError } from '../kernel/hypercalls.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { XenStore } from '../kernel/xenstore.ts';
 import { PAGE_BYTES } from '../kernel/heap.ts';
 
-const FRAMES = 24, BATCH = 28, ENTRIES = 32, PATIENCE_NS = 20_000_000n, LONG_NS = 2_000_000_000n;
+const FRAMES = 24, BATCH = 28, ENTRIES = 32, PATIENCE_NS = 20_000_000n, LONG_NS = 2_000_000_000n, TELL = 500_000;
 const WORDS = ['data', 'data/a', 'device', 'control/shutdown', '/local/domain/0', '/local', '/', '', '..', 'a'.repeat(300), '@releaseDomain', 'n0', 'r5', '\xff\xfe', '/local/domain/0/backend'];
 
 export function hostile(kernel: Kernel, args: readonly string[]): void {
   const random = new Random(Number(args[0] ?? 1)), limit = Number(args[1] ?? 100_000), kinds = args[2]?.split(',') ?? ['disk', 'net', 'console', 'store', 'calls'];
   const disk = new HostileDisk(kernel, random), net = new HostileNet(kernel, random), counts: Record<string, number> = { disk: 0, net: 0, console: 0, store: 0, calls: 0, reconnects: 0 };
-  for (let done = 0; done < limit;) {
+  for (let done = 0, told = 0; done < limit;) {
+    // In the hypervisor's log: the console is among what is misused.
+    if (done - told >= TELL) { told = done; kernel.log(`hostile: ${done} of ${limit} operations`); }
     const kind = random.pick(kinds);
     const n = kind === 'disk' ? disk.batch() : kind === 'net' ? net.batch() : kind === 'console' ? scribbleConsole(kernel, random) : kind === 'store' ? askStore(kernel, random) : callAround(kernel, random);
     counts[kind]! += n;
@@ -30,7 +33,9 @@ export function hostile(kernel: Kernel, args: readonly string[]): void {
   disk.close();
   net.close();
   settleConsole(kernel);
-  kernel.console.print(`hostile: ${Object.entries(counts).map(([kind, n]) => `${kind} ${n}`).join(', ')}\n`);
+  const sum = `hostile: seed ${args[0] ?? 1}, ${Object.entries(counts).map(([kind, n]) => `${kind} ${n}`).join(', ')}`;
+  kernel.log(sum);
+  kernel.console.print(`${sum}\n`);
 }
 
 /** A ring of its own, without a driver to keep it sane. */
@@ -184,10 +189,12 @@ function askStore(kernel: Kernel, r: Random): number {
     store.send(message);
   }
   if (!r.chance(500)) return 8;
-  // Lengths and indexes that make no sense end the connection; the domain asks for another.
-  if (r.chance(2)) { const v = new Uint8Array(xsd_sockmsg.sizeof); new DataView(v.buffer).setUint32(xsd_sockmsg.len, XENSTORE_PAYLOAD_MAX + 1 + r.below(1 << 20), true); store.send(v); } else store.poke(r.pick([xs.req_prod, xs.rsp_cons]), r.edge() | 0);
-  store.reconnect();
+  // Lengths and indexes that make no sense end the connection; the domain asks for another, and for nothing in between.
+  kernel.events.critical(() => { breakStore(store, r); store.reconnect(); });
   return 9;
+}
+function breakStore(store: XenStore, r: Random): void {
+  if (r.chance(2)) { const v = new Uint8Array(xsd_sockmsg.sizeof); new DataView(v.buffer).setUint32(xsd_sockmsg.len, XENSTORE_PAYLOAD_MAX + 1 + r.below(1 << 20), true); store.send(v); } else store.poke(r.pick([xs.req_prod, xs.rsp_cons]), r.edge() | 0);
 }
 
 /** Hypercalls that can be made with any arguments without ending oneself. */

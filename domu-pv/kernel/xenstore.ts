@@ -50,25 +50,31 @@ export class XenStore {
   watch(path: string, changed: (path: string) => void): () => void {
     const token = String(this.#nextToken++);
     this.#watches.set(token, { path, changed });
-    this.request(XS_WATCH, `${path}\0${token}\0`);
+    this.#setWatch(path, token);
     return () => { this.#watches.delete(token); this.request(XS_UNWATCH, `${path}\0${token}\0`); };
   }
-  /** Several writes at once; again from the start where another's came between. */
+  /** Several writes at once; again from the start where another's came between, or the connection broke. */
   transaction(work: (tx: number) => void): void {
     for (;;) {
       const tx = Number(this.request(XS_TRANSACTION_START, '\0').replace(/\0$/, ''));
-      try { work(tx); } catch (error) { this.request(XS_TRANSACTION_END, 'F\0', tx); throw error; }
-      try { this.request(XS_TRANSACTION_END, 'T\0', tx); return; } catch (error) {
-        if (!(error instanceof StoreError && error.code === 'EAGAIN')) throw error;
+      try {
+        work(tx);
+        this.request(XS_TRANSACTION_END, 'T\0', tx);
+        return;
+      } catch (error) {
+        if (error instanceof StoreError && error.code === 'EAGAIN') continue;
+        try { this.request(XS_TRANSACTION_END, 'F\0', tx); } catch { /* It is over already. */ }
+        throw error;
       }
     }
   }
 
-  /** One request and its answer's payload. @throws StoreError */
+  /** One request and its answer's payload. @throws StoreError; EAGAIN where a transaction was lost with the connection */
   request(type: number, payload: string, tx = NO_TRANSACTION): string {
     for (;;) {
       try { return this.#ask(type, payload, tx); } catch (error) { if (!(error instanceof Broken)) throw error; }
       this.reconnect();
+      if (tx !== NO_TRANSACTION) throw new StoreError(payload.split('\0')[0]!, 'EAGAIN');
     }
   }
   #ask(type: number, payload: string, tx: number): string {
@@ -102,12 +108,17 @@ export class XenStore {
       this.#input = new Uint8Array(0);
       this.#answer = undefined;
     });
-    for (const [token, { path }] of this.#watches) this.request(XS_WATCH, `${path}\0${token}\0`);
+    for (const [token, { path }] of this.#watches) this.#setWatch(path, token);
+  }
+  /** Where the connection breaks meanwhile it is there already: set again with the others. */
+  #setWatch(path: string, token: string): void {
+    try { this.request(XS_WATCH, `${path}\0${token}\0`); } catch (error) { if (!(error instanceof StoreError && error.code === 'EEXIST')) throw error; }
   }
   /** Writes an index of the page: for a guest that does not mean well. */
   poke(offset: number, value: number): void { this.#store(offset, value); this.#events.notify(this.#port); }
-  /** Bytes into the request ring, whatever they are. */
-  send(data: Uint8Array): void {
+  /** Bytes into the request ring, whatever they are. Nothing else is sent between them: what waits for room here must not ask. */
+  send(data: Uint8Array): void { this.#events.critical(() => this.#put(data)); }
+  #put(data: Uint8Array): void {
     for (let at = 0; at < data.length;) {
       this.#events.waitFor(() => this.#room() > 0 || this.#isBroken);
       if (this.#isBroken) return;

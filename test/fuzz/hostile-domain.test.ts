@@ -15,7 +15,7 @@ import { D, DOMAIN_STATE, E, M, MAPTRACK_ENTRIES, MAX_PORTS, MAX_SLOTS, type Hyp
 import { Client } from '../../tools/xl/client.ts';
 import { FUZZ_SEED } from './random.ts';
 
-const OPS = Number(process.env['HOSTILE_OPS'] ?? 10_000), MIB = 1 << 20;
+const OPS = Number(process.env['HOSTILE_OPS'] ?? 10_000), MIB = 1 << 20, LONG_RUN = 1_000_000;
 
 /** What Dom0 holds for domains: grant mappings, and ports that are bound. */
 function held(state: HypervisorState): { mappings: number; ports: number; domains: number } {
@@ -65,7 +65,12 @@ test(`${OPS} hostile operations leave no trace outside their domain`, { timeout:
     const end = client.waitEnd(String(hostile.domid));
     let ended = false;
     end.catch(() => {}).finally(() => { ended = true; });
-    for (let round = 0; !ended; round++) await answered(`echo round ${round} > now; cat now`, new RegExp(`(\n|# )round ${round}\r`));
+    const begin = Date.now(), told = async (): Promise<string> => (await client.dmesg(false)).split('\n').filter(line => line.includes('hostile: ')).at(-1) ?? '';
+    for (let round = 0; !ended; round++) {
+      await answered(`echo round ${round} > now; cat now`, new RegExp(`(\n|# )round ${round}\r`));
+      if (OPS >= LONG_RUN && round % 1000 === 0) process.stderr.write(`${((Date.now() - begin) / 1000).toFixed(0)} s, round ${round}: ${await told()}\n`);
+    }
+    process.stderr.write(`${((Date.now() - begin) / 1000).toFixed(0)} s: ${await told()}\n`);
     expect(await end).toMatchObject({ kind: 'shutdown', reason: 0 });
     await expect.poll(async () => (await client.domains()).map(d => d.name), { timeout: 20_000 }).not.toContain('hostile');
     await expect.poll(() => held(state), { timeout: 20_000 }).toEqual(calm);

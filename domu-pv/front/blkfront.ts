@@ -14,6 +14,7 @@ import {
 import { XenbusStateClosed, XenbusStateClosing, XenbusStateConnected, XenbusStateInitialised, XenbusStateInitWait } from '../../hypervisor/public/io/xenbus.ts';
 import { FsError } from '../fs/node.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { below } from '../kernel/xenstore.ts';
 import { PAGE_BYTES } from '../kernel/heap.ts';
 import { ERRNO } from '../wasi/errno.ts';
 import { FrontRing } from './ring.ts';
@@ -84,15 +85,10 @@ export class Blkfront {
     }
     this.#port = hypercalls.evtchnAllocUnbound(this.#remote);
     events.bind(this.#port, () => this.#collect());
-    store.transaction(tx => {
-      const write = (key: string, value: string | number): void => store.write(`${this.#path}/${key}`, value, tx);
-      if (order === 0) write('ring-ref', this.#ringFrames[0]!.gref);
-      else { write('ring-page-order', order); this.#ringFrames.forEach((f, n) => write(`ring-ref${n}`, f.gref)); }
-      write('event-channel', this.#port);
-      write('protocol', 'x86_64-abi');
-      if (isPersistent) write('feature-persistent', 1);
-      write('state', XenbusStateInitialised);
-    });
+    store.transaction(tx => store.writeAll(below(this.#path, {
+      ...order === 0 ? { 'ring-ref': this.#ringFrames[0]!.gref } : { 'ring-page-order': order, ...Object.fromEntries(this.#ringFrames.map((f, n) => [`ring-ref${n}`, f.gref])) },
+      'event-channel': this.#port, protocol: 'x86_64-abi', ...isPersistent ? { 'feature-persistent': 1 } : {}, state: XenbusStateInitialised,
+    }), tx));
     this.#awaitBackend(XenbusStateConnected);
     this.sectors = this.#feature('sectors');
     this.readOnly = (this.#feature('info') & VDISK_READONLY) !== 0;

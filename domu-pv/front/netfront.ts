@@ -7,6 +7,7 @@ import {
 import { XenbusStateClosed, XenbusStateClosing, XenbusStateConnected, XenbusStateInitWait } from '../../hypervisor/public/io/xenbus.ts';
 import type { Frame } from '../../net/packet/frame.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { below } from '../kernel/xenstore.ts';
 import { PAGE_BYTES } from '../kernel/heap.ts';
 import { FrontRing } from './ring.ts';
 
@@ -47,10 +48,7 @@ export class Netfront {
     events.bind(this.#port, () => this.#collect());
     for (let id = 0; id < RX_BUFFERS; id++) this.#post(id);
     this.#rx.push();
-    store.transaction(tx => {
-      const keys = { 'tx-ring-ref': txRing.gref, 'rx-ring-ref': rxRing.gref, 'event-channel': this.#port, 'request-rx-copy': 1, 'feature-rx-notify': 1, 'feature-sg': 0, state: XenbusStateConnected };
-      for (const [key, value] of Object.entries(keys)) store.write(`${path}/${key}`, value, tx);
-    });
+    store.transaction(tx => store.writeAll(below(path, { 'tx-ring-ref': txRing.gref, 'rx-ring-ref': rxRing.gref, 'event-channel': this.#port, 'request-rx-copy': 1, 'feature-rx-notify': 1, 'feature-sg': 0, state: XenbusStateConnected }), tx));
     this.#await(XenbusStateConnected);
   }
   #await(state: number): void {

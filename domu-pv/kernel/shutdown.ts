@@ -8,9 +8,8 @@ const REASONS: Readonly<Record<string, number>> = { poweroff: SHUTDOWN_poweroff,
 
 /** @param end brings everything in order and ends the domain with a SHUTDOWN_* reason @param refuse says why not */
 export function followShutdown(store: XenStore, end: (reason: number) => void, refuse: (line: string) => void): void {
-  for (const feature of ['poweroff', 'reboot']) store.write(`control/feature-${feature}`, 1);
-  // A program's state is on the stack of its thread, which cannot be taken along.
-  store.write('control/feature-suspend', 0);
+  // A program's state is on the stack of its thread, which cannot be taken along: no suspend.
+  store.writeAll({ 'control/feature-poweroff': 1, 'control/feature-reboot': 1, 'control/feature-suspend': 0 });
   store.watch(NODE, () => {
     const wanted = store.tryRead(NODE);
     if (!wanted) return;

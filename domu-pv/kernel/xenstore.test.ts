@@ -67,6 +67,22 @@ test('asks, watches, and runs a transaction again that another came into', () =>
   expect([runs, store.read('a')]).toEqual([2, 'mine']);
 });
 
+test('writes many at once; one that is refused is said, the others are done', () => {
+  const { store, server } = guest();
+  server.client().write('/local/domain/5/theirs', '');
+  server.client().setPerms('/local/domain/5/theirs', ['n0']);
+  const many = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`many/${n}`, `value ${n}`]));
+  store.writeAll(many);
+  expect([store.read('many/0'), store.read('many/99'), store.list('many').length]).toEqual(['value 0', 'value 99', 100]);
+  expect(() => store.writeAll({ a: 1, theirs: 2, b: 3 })).toThrow('theirs: EACCES');
+  expect([store.read('a'), store.read('b')]).toEqual(['1', '3']);
+  expect(() => store.writeAll({ a: 4, theirs: 5 })).toThrow('EACCES');
+  store.writeAll({ a: 6 });
+  store.writeAll({});
+  store.transaction(tx => store.writeAll({ a: 7, b: 8 }, tx));
+  expect([store.read('a'), store.read('b')]).toEqual(['7', '8']);
+});
+
 test('what a watch asks does not come into the middle of a message that waits for room', () => {
   const { store, events } = guest(), seen: (string | undefined)[] = [];
   store.watch('news', () => { seen.push(store.tryRead('news')); });

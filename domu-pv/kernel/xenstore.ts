@@ -13,8 +13,12 @@ export class StoreError extends Error {
   readonly code: string;
   constructor(what: string, code: string) { super(`${what}: ${code}`); this.code = code; }
 }
+/** The same values, for nodes below a path. */
+export const below = (path: string, values: Readonly<Record<string, string | number>>): Record<string, string | number> => Object.fromEntries(Object.entries(values).map(([key, value]) => [`${path}/${key}`, value]));
+
 class Broken extends Error {}
 interface Message { readonly type: number; readonly reqId: number; readonly payload: string }
+const refusal = (answer: Message, payload: string): StoreError => new StoreError(payload.split('\0')[0]!, answer.payload.replace(/\0.*$/, ''));
 
 export class XenStore {
   readonly #page: Uint8Array<SharedArrayBuffer>; readonly #words: Int32Array<SharedArrayBuffer>;
@@ -24,7 +28,12 @@ export class XenStore {
   #nextToken = 1;
   #input = new Uint8Array(0);
   #answer: Message | undefined;
+  /** Requests whose answers matter only if they are errors, and the first that is. */
+  readonly #sent = new Map<number, string>();
+  #refused: StoreError | undefined;
   #isReconnecting = false;
+  /** System time until which an answer is waited for; the connection is made anew then. For ever, where the page is not written to by anybody else. */
+  deadline: () => bigint | undefined = () => undefined;
 
   constructor(page: Uint8Array<SharedArrayBuffer>, events: Events, port: number) {
     this.#page = page;
@@ -40,6 +49,11 @@ export class XenStore {
     try { return this.read(path); } catch (error) { if (error instanceof StoreError) return undefined; throw error; }
   }
   write(path: string, value: string | number, tx = NO_TRANSACTION): void { this.request(XS_WRITE, `${path}\0${value}`, tx); }
+  /** Many at once: sent one behind the other, answered together. @throws StoreError, where one of them was refused; the others are done */
+  writeAll(values: Readonly<Record<string, string | number>>, tx = NO_TRANSACTION): void {
+    const payloads = Object.entries(values).map(([path, value]) => `${path}\0${value}`), last = payloads.pop();
+    if (last !== undefined) this.#whole(tx, last, () => this.#events.critical(() => { for (const p of payloads) this.#sent.set(this.#send(XS_WRITE, p, tx), p); return this.#ask(XS_WRITE, last, tx); }));
+  }
   makeDirectory(path: string): void { this.request(XS_MKDIR, `${path}\0`); }
   remove(path: string): void { this.request(XS_RM, `${path}\0`); }
   /** Names of the children; none where there is no such node. */
@@ -70,40 +84,53 @@ export class XenStore {
   }
 
   /** One request and its answer's payload. @throws StoreError; EAGAIN where a transaction was lost with the connection */
-  request(type: number, payload: string, tx = NO_TRANSACTION): string {
+  request(type: number, payload: string, tx = NO_TRANSACTION): string { return this.#whole(tx, payload, () => this.#ask(type, payload, tx)); }
+  /** Over and over, where the connection breaks meanwhile. */
+  #whole(tx: number, payload: string, work: () => string): string {
     for (;;) {
-      try { return this.#ask(type, payload, tx); } catch (error) { if (!(error instanceof Broken)) throw error; }
+      this.#sent.clear();
+      this.#refused = undefined;
+      try {
+        const answer = work();
+        if (this.#refused) throw this.#refused;
+        return answer;
+      } catch (error) { if (!(error instanceof Broken)) throw error; }
       this.reconnect();
       if (tx !== NO_TRANSACTION) throw new StoreError(payload.split('\0')[0]!, 'EAGAIN');
     }
   }
   #ask(type: number, payload: string, tx: number): string {
     return this.#events.critical(() => {
-      const reqId = this.#nextId++, body = Uint8Array.from(payload, c => c.charCodeAt(0)), message = new Uint8Array(header.sizeof + body.length);
-      const v = new DataView(message.buffer);
-      v.setUint32(header.type, type, true);
-      v.setUint32(header.req_id, reqId, true);
-      v.setUint32(header.tx_id, tx, true);
-      v.setUint32(header.len, body.length, true);
-      message.set(body, header.sizeof);
       this.#answer = undefined;
-      this.send(message);
-      this.#events.waitFor(() => this.#answer?.reqId === reqId || this.#isBroken);
+      const reqId = this.#send(type, payload, tx);
+      this.#events.waitFor(() => this.#answer?.reqId === reqId || this.#isBroken, this.deadline());
       const answer = this.#answer as Message | undefined;
       // The other side has given the connection up, and what it had not answered with it.
       if (answer?.reqId !== reqId) throw new Broken();
-      if (answer.type === XS_ERROR) throw new StoreError(payload.split('\0')[0]!, answer.payload.replace(/\0.*$/, ''));
+      if (answer.type === XS_ERROR) throw refusal(answer, payload);
       return answer.payload;
     });
+  }
+  /** @returns the request's id */
+  #send(type: number, payload: string, tx: number): number {
+    const reqId = this.#nextId++, body = Uint8Array.from(payload, c => c.charCodeAt(0)), message = new Uint8Array(header.sizeof + body.length), v = new DataView(message.buffer);
+    v.setUint32(header.type, type, true);
+    v.setUint32(header.req_id, reqId, true);
+    v.setUint32(header.tx_id, tx, true);
+    v.setUint32(header.len, body.length, true);
+    message.set(body, header.sizeof);
+    this.send(message);
+    return reqId;
   }
   /** A new connection where the old one has broken: watches are set again. */
   reconnect(): void {
     this.#events.critical(() => {
       // The other side sets all indexes anew: none of ours may come in between.
       this.#isReconnecting = true;
-      this.#store(ring.connection, XENSTORE_RECONNECT);
-      this.#events.notify(this.#port);
-      this.#events.waitFor(() => this.#load(ring.connection) === XENSTORE_CONNECTED);
+      do {
+        this.#store(ring.connection, XENSTORE_RECONNECT);
+        this.#events.notify(this.#port);
+      } while (!this.#events.waitFor(() => this.#load(ring.connection) === XENSTORE_CONNECTED, this.deadline()));
       this.#isReconnecting = false;
       this.#input = new Uint8Array(0);
       this.#answer = undefined;
@@ -120,8 +147,7 @@ export class XenStore {
   send(data: Uint8Array): void { this.#events.critical(() => this.#put(data)); }
   #put(data: Uint8Array): void {
     for (let at = 0; at < data.length;) {
-      this.#events.waitFor(() => this.#room() > 0 || this.#isBroken);
-      if (this.#isBroken) return;
+      if (!this.#events.waitFor(() => this.#room() > 0 || this.#isBroken, this.deadline()) || this.#isBroken) return;
       const prod = this.#load(ring.req_prod), count = Math.min(this.#room(), data.length - at);
       for (let i = 0; i < count; i++) this.#page[ring.req + (prod + i & MASK)] = data[at + i]!;
       this.#store(ring.req_prod, prod + count);
@@ -157,7 +183,11 @@ export class XenStore {
     return message;
   }
   #sort(m: Message): void {
-    if (m.type !== XS_WATCH_EVENT) { this.#answer = m; return; }
+    if (m.type !== XS_WATCH_EVENT) {
+      this.#answer = m;
+      if (m.type === XS_ERROR && this.#sent.has(m.reqId)) this.#refused ??= refusal(m, this.#sent.get(m.reqId)!);
+      return;
+    }
     const [path, token] = m.payload.split('\0'), watch = this.#watches.get(token ?? '');
     if (watch) this.#events.later(() => watch.changed(path ?? ''));
   }

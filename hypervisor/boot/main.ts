@@ -3,6 +3,7 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { compileInterpreter } from '../cpu/interpreter.ts';
 import { jitModeOf, thresholdsOf } from '../cpu/jit/translator.ts';
+import { type PreparedModule, PreparedModules } from '../cpu/program/prepared.ts';
 import type { MemoryLayout } from '../cpu/layout.ts';
 import { cleanUpAfter, type Hypervisor, kick, shutdownDomain } from '../domain/hypervisor.ts';
 import { D, DOMAIN_STATE, H, HypervisorState, INITIALISED, V } from '../domain/state.ts';
@@ -39,6 +40,8 @@ export type ThreadRequest =
   | { readonly xenolith: 'start'; readonly slot: number; readonly domid: number; readonly vcpu: number; readonly start: Start }
   /** What vCPU 0 will start with, kept in case Dom0 forgets. */
   | { readonly xenolith: 'context'; readonly slot: number; readonly domid: number; readonly boot: BootContext | ProgramContext }
+  /** A program's module, for the next domain that runs it. */
+  | { readonly xenolith: 'prepared'; readonly prepared: PreparedModule }
   | { readonly xenolith: 'end'; readonly slot: number; readonly domid: number; readonly force: boolean };
 
 const selfExtension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
@@ -59,6 +62,7 @@ class Machine {
   readonly hv: Hypervisor;
   private readonly options: HypervisorOptions;
   private readonly modules = new Map<number, WebAssembly.Module>();
+  private readonly prepared = new PreparedModules();
   private readonly memories = new Map<number, MemoryMessage & { add: object }>();
   private readonly ports = new Map<Worker, MessagePort>();
   private readonly vcpus = new Set<VcpuThread>();
@@ -125,6 +129,7 @@ class Machine {
       case 'memory': this.keepMemory(r); break;
       case 'context': this.contexts.set(r.slot, r.boot); break;
       case 'start': this.contexts.delete(r.slot); this.startVcpu(r); break;
+      case 'prepared': this.prepared.keep(r.prepared); break;
       case 'end': if (r.force) this.terminate(r.slot, r.domid); else this.dropMemory(r.slot, r.domid);
     }
   }
@@ -158,7 +163,7 @@ class Machine {
     state.vset(slot, vcpu, V.started, 1);
     const { programModule } = this.options, isProgram = 'boot' in r.start && 'program' in r.start.boot, name = `d${domid}v${vcpu}`;
     if (isProgram && !programModule) { this.vcpuEnded(slot, domid, vcpu); return; }
-    const worker = isProgram ? this.programThread(programModule!, name, { slot, domid, vcpu, start: r.start })
+    const worker = isProgram ? this.programThread(programModule!, name, { slot, domid, vcpu, start: r.start, prepared: this.prepared.list })
       : this.processorThread(name, { slot, domid, vcpu, start: r.start });
     const thread: VcpuThread = { slot, domid, vcpu, worker };
     this.vcpus.add(thread);

@@ -13,7 +13,8 @@ import { isOwned, isShareable } from '../mm/frame-table.ts';
 import { spaceOf } from '../mm/flush.ts';
 import { ModuleError } from '../cpu/program/bytes.ts';
 import { ProgramProcessor } from '../cpu/program/processor.ts';
-import { ADDED_IMPORTS, rewriteModule } from '../cpu/program/rewrite.ts';
+import { isPrepared, type PreparedModule, prepareModule } from '../cpu/program/prepared.ts';
+import { ADDED_IMPORTS } from '../cpu/program/rewrite.ts';
 import type { ProgramContext } from '../public/dom0-hypercalls.ts';
 import { ENOSYS } from '../public/errno.ts';
 import type { ProgramKernel, ProgramMemory, ProgramVcpu } from '../public/program.ts';
@@ -25,10 +26,13 @@ import { fillTimeInfo, VCPU_TIME_INFO } from '../time/pvclock.ts';
 import { appendConsole } from '../trace/console.ts';
 import { upcallMasked, upcallPending, setUpcallMask } from '../traps/mode.ts';
 import { createPvState } from '../traps/pv-state.ts';
+import type { ThreadRequest } from './main.ts';
 
 export interface ProgramThreadData {
   readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly slot: number; readonly domid: number;
   readonly vcpu: number; readonly start: { readonly boot: ProgramContext };
+  /** Modules that other domains have run. */
+  readonly prepared?: readonly PreparedModule[];
 }
 
 /** What concerns page tables, segments and traps has no meaning here. */
@@ -72,12 +76,14 @@ class ProgramThread implements ProgramVcpu {
   readonly #attention: number; readonly #bell: number;
   readonly #trap: () => never;
   readonly #counters = { hypercalls: 0, attentions: 0, upcalls: 0, blocks: 0 };
+  readonly #prepared: readonly PreparedModule[];
   #upcall: (() => void) | undefined;
 
   constructor(hv: { readonly state: HypervisorState; readonly memories: Memories }, data: ProgramAssignment) {
     const { slot, domid, vcpu } = data;
     this.#hv = hv;
     this.#slot = slot; this.#id = vcpu;
+    this.#prepared = data.prepared ?? [];
     const memory = this.#hv.memories.get(slot, domid);
     if (!memory) throw new Error(`no memory for domain ${domid}`);
     this.#v = new Vcpu(this.#hv, memory, vcpu, createPvState(), { startSibling: () => {}, answer: () => {} });
@@ -150,22 +156,22 @@ class ProgramThread implements ProgramVcpu {
     return this.#trap();
   }
   instantiate(module: Uint8Array, imports: WebAssembly.Imports, memory: ProgramMemory): WebAssembly.Instance {
-    const rewritten = rewriteModule(module, this.#first * PAGE_BYTES);
-    memory.begin(rewritten.minPages, rewritten.maxPages);
+    const base = this.#first * PAGE_BYTES, known = this.#prepared.find(p => isPrepared(p, module, base)), prepared = known ?? prepareModule(module, base);
+    memory.begin(prepared.minPages, prepared.maxPages);
+    if (!known) parentPort?.postMessage({ xenolith: 'prepared', prepared } satisfies ThreadRequest);
     const added: WebAssembly.ModuleImports = {
       attention: () => { this.#counters.attentions++; this.#settle(); },
       size: () => memory.pages(), grow: (by: number) => memory.grow(by >>> 0), memory: this.#v.memory.memory,
     };
-    const compiled = new WebAssembly.Module(rewritten.bytes);
     // Each import is looked up once, here: what the kernel gives need not be a plain object.
     const given: Record<string, WebAssembly.ModuleImports> = { [ADDED_IMPORTS]: added };
-    for (const { module: from, name } of WebAssembly.Module.imports(compiled)) {
+    for (const { module: from, name } of WebAssembly.Module.imports(prepared.module)) {
       if (from === ADDED_IMPORTS) continue;
       const value = imports[from]?.[name];
       if (value === undefined) throw new ModuleError(`it imports ${from}.${name}, which is not there`);
       (given[from] ??= {})[name] = value;
     }
-    return new WebAssembly.Instance(compiled, given);
+    return new WebAssembly.Instance(prepared.module, given);
   }
 
   // ---- stopping and going on

@@ -32,7 +32,8 @@ export interface OperationsOptions {
 }
 export interface OperationRun<T> { readonly id: string; readonly done: Promise<T> }
 
-interface Running { readonly control: AbortController; readonly end: Promise<void>; readonly ended: () => void }
+/** Progress is stored with the end alone: each commit is a wait for the disk, on the thread that serves the guests. */
+interface Running { readonly control: AbortController; readonly end: Promise<void>; readonly ended: () => void; progress?: NonNullable<OperationView['progress']> }
 interface Row { number: number; id: string; kind: string; target: string; who: string; state: State; progress: string | null; result: string | null; problem: string | null; created_ms: number; ended_ms: number | null }
 
 /** Ended ones that are remembered, and how many may run at once. */
@@ -60,11 +61,12 @@ export class Operations {
     const id = randomUUID(), control = new AbortController(), { database, nowMs } = this.#options;
     database.prepare("INSERT INTO operations (id, kind, target, who, state, created_ms) VALUES (?, ?, ?, ?, 'running', ?)").run(id, what.kind, what.target, what.who, nowMs());
     const { promise: end, resolve: ended } = Promise.withResolvers<void>();
-    this.#running.set(id, { control, end, ended });
+    const running: Running = { control, end, ended };
+    this.#running.set(id, running);
     this.#tell(id);
     const watch: Watch = { signal: control.signal, step: (step, done, of) => {
       control.signal.throwIfAborted();
-      database.prepare('UPDATE operations SET progress = ? WHERE id = ?').run(JSON.stringify({ step, done, of }), id);
+      running.progress = { step, done, of };
       this.#tell(id);
     } };
     const done = within({ operation: id }, () => work(watch)).then(result => { this.#settle(id, 'succeeded', { result }); return result; }, (error: unknown) => {
@@ -78,13 +80,17 @@ export class Operations {
   /** Newest first. @param before only older ones than this number */
   list({ before = Number.MAX_SAFE_INTEGER, limit = 100, state, target }: { readonly before?: number | undefined; readonly limit?: number | undefined; readonly state?: State | undefined; readonly target?: string | undefined } = {}): OperationView[] {
     const rows = this.#options.database.prepare('SELECT * FROM operations WHERE number < ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR target = ?3) ORDER BY number DESC LIMIT ?4').all(before, state ?? null, target ?? null, limit);
-    return (rows as unknown as Row[]).map(viewOf);
+    return (rows as unknown as Row[]).map(row => this.#view(row));
   }
   /** @throws ManagementError 'operation-not-found' */
   get(id: string): OperationView {
     const row = this.#options.database.prepare('SELECT * FROM operations WHERE id = ?').get(id) as unknown as Row | undefined;
     if (!row) throw new ManagementError('operation-not-found', `there is no operation ${id}, or it ended long ago`);
-    return viewOf(row);
+    return this.#view(row);
+  }
+  #view(row: Row): OperationView {
+    const progress = this.#running.get(row.id)?.progress;
+    return { ...viewOf(row), ...progress && { progress } };
   }
   /** Resolves with how it ended, or how far it is after so long. @throws ManagementError 'operation-not-found' */
   async ended(id: string, waitMs: number): Promise<OperationView> {
@@ -109,7 +115,7 @@ export class Operations {
     const { database, nowMs } = this.#options, running = this.#running.get(id);
     this.#running.delete(id);
     try {
-      database.prepare('UPDATE operations SET state = ?, result = ?, problem = ?, ended_ms = ? WHERE id = ?').run(state, result === undefined ? null : JSON.stringify(result), problem === undefined ? null : JSON.stringify(problem), nowMs(), id);
+      database.prepare('UPDATE operations SET state = ?, progress = ?, result = ?, problem = ?, ended_ms = ? WHERE id = ?').run(state, running?.progress ? JSON.stringify(running.progress) : null, result === undefined ? null : JSON.stringify(result), problem === undefined ? null : JSON.stringify(problem), nowMs(), id);
       database.prepare("DELETE FROM operations WHERE state <> 'running' AND number <= (SELECT max(number) FROM operations) - ?").run(KEPT);
       this.#tell(id);
     } catch (error) {

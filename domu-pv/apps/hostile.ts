@@ -15,7 +15,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { StoreError, type XenStore } from '../kernel/xenstore.ts';
 import { PAGE_BYTES } from '../kernel/heap.ts';
 
-const FRAMES = 24, BATCH = 28, ENTRIES = 32, PATIENCE_NS = 20_000_000n, LONG_NS = 2_000_000_000n, TELL = 500_000;
+const FRAMES = 24, BATCH = 28, ENTRIES = 32, PATIENCE_NS = 20_000_000n, LONG_NS = 2_000_000_000n, TELL = 50_000;
 const WORDS = ['data', 'data/a', 'device', 'control/shutdown', '/local/domain/0', '/local', '/', '', '..', 'a'.repeat(300), '@releaseDomain', 'n0', 'r5', '\xff\xfe', '/local/domain/0/backend'];
 
 export function hostile(kernel: Kernel, args: readonly string[]): void {

@@ -1,6 +1,9 @@
 // A frontend at full speed: as many disk requests as the ring takes, on frames granted once. Arguments: read or write,
-// bytes of a request (4096 times 1 to 256), how many, how many at once. Says what came through.
+// bytes of a request (4096 times 1 to 256), how many, how many at once. Says what came through. Or packets: send, their bytes,
+// how many, whom to (its last address byte); receive, the bytes, how many at least.
 import { Blkfront, findDisk, type Segment } from '../front/blkfront.ts';
+import { writeEthernet } from '../../net/packet/ethernet.ts';
+import { Netfront } from '../front/netfront.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { PAGE_BYTES } from '../kernel/heap.ts';
 import { SECTORS_PER_PAGE } from '../../hypervisor/public/io/blkif.ts';
@@ -8,7 +11,9 @@ import { SECTORS_PER_PAGE } from '../../hypervisor/public/io/blkif.ts';
 const NS = 1e9;
 
 export function load(kernel: Kernel, args: readonly string[]): void {
-  const [what = 'read', bytes = '4096', count = '10000', depth = '32'] = args, path = findDisk(kernel, 'xvda');
+  const [what = 'read', bytes = '4096', count = '10000', depth = '32'] = args;
+  if (what === 'send' || what === 'receive') { packets(kernel, what === 'send', Number(bytes), Number(count), depth); return; }
+  const path = findDisk(kernel, 'xvda');
   if (path === undefined) throw new Error('there is no disk xvda');
   const disk = new Blkfront(kernel, path);
   const rate = run(kernel, disk, what === 'write', Number(bytes), Number(count), Number(depth));
@@ -37,4 +42,34 @@ function run(kernel: Kernel, disk: Blkfront, write: boolean, bytes: number, coun
     }
   });
   return { perSecond: count / (Number(kernel.clock.systemNs() - startNs) / NS), failed };
+}
+
+/** Ethernet's for experiments: nobody answers. */
+const ETHERTYPE = 0x88b5, QUIET_NS = 2_000_000_000n;
+/** @param to Ethernet address of the receiver, as xenstore has it */
+function packets(kernel: Kernel, send: boolean, bytes: number, count: number, to: string): void {
+  const { events, clock } = kernel, net = new Netfront(kernel, `device/vif/${kernel.store.list('device/vif')[0]}`), frame = new Uint8Array(bytes);
+  let done = 0, startNs = clock.systemNs(), lastNs = startNs;
+  if (send) {
+    writeEthernet(frame, Uint8Array.from(to.split(':'), part => parseInt(part, 16)), net.mac, ETHERTYPE);
+    for (; done < count; done++) {
+      events.waitFor(() => net.room > 0);
+      net.send({ bytes: frame, checksum: 'complete' });
+    }
+    lastNs = clock.systemNs();
+  } else {
+    // The switch learns where we are.
+    writeEthernet(frame, new Uint8Array(6).fill(255), net.mac, ETHERTYPE);
+    net.send({ bytes: frame, checksum: 'complete' });
+    kernel.console.print('ready\n');
+    let isNew = false;
+    net.onReceive = () => { isNew = true; };
+    while (done < count && events.waitFor(() => isNew, done === 0 ? undefined : clock.systemNs() + QUIET_NS)) {
+      isNew = false;
+      if (done === 0) startNs = clock.systemNs();
+      done += net.take().filter(f => f.bytes.length === bytes).length;
+      lastNs = clock.systemNs();
+    }
+  }
+  kernel.console.print(`${send ? 'sent' : 'received'} ${done} of ${bytes} bytes: ${(done / (Number(lastNs - startNs) / NS)).toFixed(0)} packets/s\n`);
 }

@@ -2,10 +2,12 @@
 //   compute    programs/compute.c in a domain and directly in Node, by turns; best of each
 //   start      from `create` to the first byte on the console
 //   ring       block requests of 4 KiB and 1 MiB, beside plain reads of the same file
+//   packets    packets of 1,500 bytes from one domain to another, and into the backend alone, beside copies in memory
 //   idle       memory of domains that wait, and how many (IDLE_DOMAINS, 64 by default)
-// node test/bench/programs.ts [compute|start|ring|idle ...]
+// node test/bench/programs.ts [compute|start|ring|packets|idle ...]
 import { spawnSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, read, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { Duplex } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -14,24 +16,36 @@ import type { Dom0Options } from '../../dom0/options.ts';
 import { parseDomainConfig } from '../../dom0/toolstack/config/domain-config.ts';
 import { appModule } from '../../domu-pv/apps/app-module.ts';
 import { startHypervisor } from '../../hypervisor/boot/main.ts';
+import { defaultCacheDir } from '../../tools/image/packages.ts';
 import { Client } from '../../tools/xl/client.ts';
 import { compile, hasToolchain } from '../programs/toolchain.ts';
 
 process.env['UV_THREADPOOL_SIZE'] ??= '16';
+process.env['NODE_COMPILE_CACHE'] ??= join(defaultCacheDir(), 'compiled');
 setFlagsFromString('--expose-gc');
-const ROUNDS = 5, IDLE = Number(process.env['IDLE_DOMAINS'] ?? 64), FILE_BYTES = 256 << 20;
+const ROUNDS = 5, IDLE = Number(process.env['IDLE_DOMAINS'] ?? 64), FILE_BYTES = 256 << 20, PACKET_BYTES = 1500, PACKETS = Number(process.env['PACKETS'] ?? 50_000);
 const dir = mkdtempSync(join(tmpdir(), 'bench-')), folder = runFolder({ XENOLITH_RUNDIR: join(dir, 'run') });
 await makeRunFolder(folder);
 let ready: () => void;
 const isReady = new Promise<void>(resolve => { ready = resolve; });
 const hypervisor = await startHypervisor({
-  dom0Module: new URL('../../dom0/index.ts', import.meta.url), dom0Data: { runDir: folder.dir, stateDir: join(folder.dir, 'state'), hostLife: 'bench', roots: [], hostPid: process.pid, bridges: [] } satisfies Dom0Options,
+  dom0Module: new URL('../../dom0/index.ts', import.meta.url), dom0Data: { runDir: folder.dir, stateDir: join(folder.dir, 'state'), hostLife: 'bench', roots: [], hostPid: process.pid, bridges: [{ name: 'inner', uplink: 'none' }] } satisfies Dom0Options,
   programModule: new URL('../../domu-pv/index.ts', import.meta.url), onDom0Message: m => { if ((m as { kind: string }).kind === 'ready') ready(); }, onDom0Exit: () => {},
 });
 await isReady;
 const pause = (ms: number): Promise<void> => new Promise(resolve => { setTimeout(resolve, ms); });
 const client = new Client(folder.socket), median = (list: number[]): number => list.toSorted((a, b) => a - b)[list.length >> 1]!;
 
+/** As `xl create`: the domain runs when the call returns; its console is read from the first byte on. */
+async function firstByte(kernel: string, extra: string): Promise<number> {
+  const { config } = parseDomainConfig(`name="start"\nkernel="${kernel}"\nextra="${extra}"\nmemory=16\n`, 'start', { pcpus: 2 }), begin = performance.now();
+  const { domid } = await client.create(config, false), stream = await client.console(String(domid));
+  await new Promise(resolve => { stream.once('data', resolve); });
+  const ms = performance.now() - begin;
+  await client.destroy(String(domid));
+  await pause(1500);
+  return ms;
+}
 interface Run { readonly domid: number; readonly firstByteMs: number; readonly output: () => string; readonly ended: Promise<unknown> }
 /** Makes a domain and follows its console. */
 async function run(name: string, kernel: string, extra: string, more = 'memory=32'): Promise<Run> {
@@ -64,8 +78,9 @@ async function start(): Promise<void> {
   const probe = compile(dir, 'probe'), shell = app('shell');
   for (const [name, kernel, extra] of [['C program', probe, 'wait'], ['shell', shell, '']] as const) {
     const ms: number[] = [];
-    for (let n = 0; n < 10; n++) { const { domid, firstByteMs } = await run('start', kernel, extra, 'memory=16'); ms.push(firstByteMs); await client.destroy(String(domid)); await pause(1500); }
-    process.stdout.write(`start, ${name}: ${median(ms).toFixed(0)} ms from create to the first byte (best ${Math.min(...ms).toFixed(0)})\n`);
+    for (let n = 0; n < 11; n++) ms.push(await firstByte(kernel, extra));
+    const [first, ...more] = ms;
+    process.stdout.write(`start, ${name}: ${median(more).toFixed(0)} ms from create to the first byte, median of ten (best ${Math.min(...more).toFixed(0)}, worst ${Math.max(...more).toFixed(0)}); the first of all ${first!.toFixed(0)}\n`);
   }
 }
 /** Plain reads of the file, so many at once, at the places that the domain asks for. */
@@ -95,21 +110,72 @@ async function ring(): Promise<void> {
     process.stdout.write(`ring, reads of ${bytes}: ${a.toFixed(0)}/s ${(a * bytes / 1e6).toFixed(0)} MB/s; plain ${b.toFixed(0)}/s ${(b * bytes / 1e6).toFixed(0)} MB/s: ${(a / b).toFixed(2)}\n`);
   }
 }
+/** Packets a second, each copied so many times: what the memory would do. */
+function copies(count: number, times: number): number {
+  const buffers = Array.from({ length: 128 }, () => Array.from({ length: times }, () => new Uint8Array(new SharedArrayBuffer(4096), 0, PACKET_BYTES))), frame = new Uint8Array(PACKET_BYTES), begin = performance.now();
+  for (let n = 0; n < count; n++) { let from: Uint8Array = frame; for (const to of buffers[n % buffers.length]!) { to.set(from); from = to; } }
+  return count / (performance.now() - begin) * 1000;
+}
+async function packets(): Promise<void> {
+  const kernel = app('load'), told = (what: string, a: number, b: number): void => { process.stdout.write(`packets of ${PACKET_BYTES}, ${what}: ${a.toFixed(0)}/s ${(a * PACKET_BYTES / 1e6).toFixed(0)} MB/s; copied as often ${b.toFixed(0)}/s: ${(a / b).toFixed(3)}\n`); };
+  const send = (to: string): Promise<Run> => run('sender', kernel, `send ${PACKET_BYTES} ${PACKETS} ${to}`, 'memory=32\nvif=["bridge=inner,mac=00:16:3e:00:00:01"]');
+  // Into the backend, where nobody else is on the bridge: the frame is copied into a granted buffer, and from there.
+  const alone: number[] = [], twice: number[] = [], sent: number[] = [], received: number[] = [], thrice: number[] = [], to = '00:16:3e:00:00:02';
+  let lost = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    twice.push(copies(PACKETS, 2));
+    thrice.push(copies(PACKETS, 3));
+    const single = await send(to);
+    await single.ended;
+    alone.push(Number(/: (\d+) packets/.exec(single.output())?.[1]));
+    const receiver = await run('receiver', kernel, `receive ${PACKET_BYTES} ${PACKETS}`, `memory=32\nvif=["bridge=inner,mac=${to}"]`), sender = await send(to);
+    await Promise.all([sender.ended, receiver.ended]);
+    sent.push(Number(/: (\d+) packets/.exec(sender.output())?.[1]));
+    received.push(Number(/: (\d+) packets/.exec(receiver.output())?.[1]));
+    lost += PACKETS - Number(/received (\d+)/.exec(receiver.output())?.[1]);
+  }
+  told('frontend to backend', Math.max(...alone), Math.max(...twice));
+  told('from one domain to another', Math.max(...received), Math.max(...thrice));
+  process.stdout.write(`packets: ${(100 * lost / ROUNDS / PACKETS).toFixed(1)}% lost on the way to the other domain\n`);
+}
+/** How long a shell takes to answer a line, in ms, many times over. */
+async function answers(stream: Duplex): Promise<number[]> {
+  const ms: number[] = [];
+  let said = '';
+  const look = (data: Buffer): void => { said += String(data); };
+  stream.on('data', look);
+  for (let n = 0; n < 100; n++) {
+    const begin = performance.now();
+    said = '';
+    stream.write(`echo ${n}\r`);
+    while (!said.includes(`\n${n}\r\n# `)) await new Promise(resolve => { stream.once('data', resolve); });
+    ms.push(performance.now() - begin);
+    await pause(10);
+  }
+  stream.off('data', look);
+  return ms.sort((a, b) => a - b);
+}
 async function idle(): Promise<void> {
-  const kernel = compile(dir, 'probe'), rss = (): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024;
-  const before = rss(), first: number[] = [], domids: number[] = [];
+  const kernel = compile(dir, 'probe'), rss = (): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024, first: number[] = [], domids: number[] = [];
+  const shell = await run('neighbour', app('shell'), '', 'memory=16'), stream = await client.console(String(shell.domid)), told = (ms: number[]): string => `median ${ms[ms.length >> 1]!.toFixed(1)} ms, 95th of 100 ${ms[95 * ms.length / 100 | 0]!.toFixed(1)} ms`;
+  const alone = await answers(stream), before = rss(), begin = performance.now();
   for (let n = 0; n < IDLE; n++) {
     try { const domain = await run(`idle${n}`, kernel, 'wait', 'memory=8'); first.push(domain.firstByteMs); domids.push(domain.domid); } catch (error) { process.stdout.write(`idle: the ${n + 1}th was refused: ${(error as Error).message}\n`); break; }
   }
-  await pause(2000);
+  const madeSec = (performance.now() - begin) / 1000;
+  await pause(5000);
   const used = process.cpuUsage();
-  await pause(3000);
-  const { user, system } = process.cpuUsage(used);
-  process.stdout.write(`idle: ${domids.length} domains, ${((rss() - before) / domids.length).toFixed(1)} MiB each; all of them use ${((user + system) / 30_000).toFixed(1)}% of a processor; the last one's first byte after ${median(first.slice(-10)).toFixed(0)} ms, the first ones' ${median(first.slice(0, 10)).toFixed(0)} ms\n`);
-  await Promise.all(domids.map(domid => client.destroy(String(domid))));
+  await pause(5000);
+  const { user, system } = process.cpuUsage(used), among = await answers(stream);
+  process.stdout.write(`idle: ${domids.length} domains in ${madeSec.toFixed(0)} s, ${((rss() - before) / domids.length).toFixed(1)} MiB each; all of them use ${((user + system) / 50_000).toFixed(1)}% of a processor; the last ones' first byte after ${median(first.slice(-10)).toFixed(0)} ms, the first ones' ${median(first.slice(0, 10)).toFixed(0)} ms\n`);
+  process.stdout.write(`idle: a shell answers a line alone: ${told(alone)}; among them: ${told(among)}\n`);
+  const end = performance.now();
+  for (const domid of domids) await client.destroy(String(domid));
+  process.stdout.write(`idle: destroyed in ${((performance.now() - end) / 1000).toFixed(0)} s, then ${rss() - before > 0 ? '+' : ''}${(rss() - before).toFixed(0)} MiB\n`);
+  await client.destroy(String(shell.domid));
 }
 
-const all: Record<string, () => Promise<void>> = { compute, start, ring, idle }, wanted = process.argv.slice(2);
+const all: Record<string, () => Promise<void>> = { compute, start, ring, packets, idle }, wanted = process.argv.slice(2);
 if (!hasToolchain(dir)) process.exit(1);
 for (const [name, work] of Object.entries(all)) if (wanted.length === 0 || wanted.includes(name)) await work();
 await hypervisor.stop();

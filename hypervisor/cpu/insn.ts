@@ -219,8 +219,7 @@ export class Insn {
   translate(va: I64, write: boolean, bytes: number, onFault?: () => void, stack = false): I32 {
     const { f } = this, a = f.let(va), p = f.local('i32'), kind = write ? 1 : 0;
     const e = f.let(this.state32(S.tlb).add(a.shrU(8).wrap().and(0x3ff0)));
-    const last = bytes > 1 ? a.add(bytes - 1) : a;
-    f.if(last.and(-4096n).eq(ld64(e, kind * TLB_BYTES)),
+    f.if(ld64(e, kind * TLB_BYTES).add(a).leU(4096 - bytes),
       () => f.set(p, a.wrap().add(ld32(e, kind * TLB_BYTES + 8))),
       () => {
         f.set(p, f.call(this.rt.translate, a, i32(kind | bytes << 8), this.rec));

@@ -39,7 +39,7 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
     case SPECIAL.crossCheck: {
       const next = f.let(x.slot(SLOT.pageBase).add(4096)), p = f.local('i32');
       const e = f.let(x.state32(S.tlb).add(next.shrU(8).wrap().and(0x3ff0)));
-      f.if(ld64(e, 2 * TLB_BYTES).eq(next), () => f.set(p, next.wrap().add(ld32(e, 2 * TLB_BYTES + 8))), () => {
+      f.if(ld64(e, 2 * TLB_BYTES).add(next).eqz(), () => f.set(p, next.wrap().add(ld32(e, 2 * TLB_BYTES + 8))), () => {
         f.set(p, f.call(walk, next, i32(2), x.rec));
         f.if(p.get().eqz(), () => f.ret());
       });

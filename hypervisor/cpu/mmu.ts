@@ -84,7 +84,7 @@ export function walkFunction(area: number, im: MmuImports): Fn {
   });
   f.if(ld32(area, S.watching), () => f.if(f.call<I32>(im.watched, va, kind), () => f.ret(frame.get().add(va.wrap().and(4095)))));
   const tlb = f.let(view.mul(VIEW_BYTES).add(kind.mul(TLB_BYTES)).add(va.shrU(8).wrap().and(0x3ff0)).add(area));
-  f.st64(tlb, va.and(-4096n), S.tlbs);
+  f.st64(tlb, i64(0).sub(va.and(-4096n)), S.tlbs);
   f.st32(tlb, frame.get().sub(va.and(-4096n).wrap()), S.tlbs + 8);
   f.ret(frame.get().add(va.wrap().and(4095)));
   f.unreachable();
@@ -125,21 +125,24 @@ export function translateFunction(area: number, im: MmuImports): Fn {
 /** Bits of a translation's request beside kind and bytes. */
 export const FROM_STACK = 0x1000000;
 /**
- * For translations: like translateFunction. 0 when the translation has to be left, to the record in S.leaveTo: the exit
+ * For translations: like translateFunction, minus 1 (compilers know then that what is made of it has 32 bits). -1 when the translation has to be left, to the record in S.leaveTo: the exit
  * for a fault, or the instruction's own for a store that crosses pages or before which code was dropped, maybe the
  * translation's; of it nothing has been done.
  */
 export const REACH: Signature = TRANSLATE;
 export function reachFunction(area: number, translate: FuncRef): Fn {
   const f = new Fn(REACH), va = f.param(0, 'i64').get(), what = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get();
+  const access = f.let(what.and(255)), known = f.let(ld32(area, S.tlb).add(access.mul(TLB_BYTES)).add(va.shrU(8).wrap().and(0x3ff0)));
+  // A translation that had another page at hand did not look.
+  f.if(ld64(known).add(va).leU(i32(4096).sub(what.shrU(8).and(0xffff)).extU()), () => f.ret(va.wrap().add(ld32(known, 8)).sub(1)));
   const drops = f.let(ld32(area, S.drops)), p = f.call<I32>(translate, va, what.and(FROM_STACK - 1), rec);
   f.if(p.eqz(), () => {
     f.if(what.and(FROM_STACK).ne(0).and(ld32(area, S.vector).eq(13)), () => f.st32(area, 12, S.vector));
     f.st32(area, area + S.exitRecord, S.leaveTo);
-    f.ret(i32(0));
+    f.ret(i32(-1));
   });
-  f.if(what.and(255), () => f.if(p.eq(area + S.scratch).or(ld32(area, S.drops).ne(drops)), () => { f.st32(area, rec, S.leaveTo); f.ret(i32(0)); }));
-  f.ret(p);
+  f.if(what.and(255), () => f.if(p.eq(area + S.scratch).or(ld32(area, S.drops).ne(drops)), () => { f.st32(area, rec, S.leaveTo); f.ret(i32(-1)); }));
+  f.ret(p.sub(1));
   f.unreachable();
   return f;
 }
@@ -163,7 +166,7 @@ export function lookupFunction(area: number, im: MmuImports): Fn {
     f.st32(area, ld32(area, S.lookups).add(1), S.lookups);
     f.if(ld32(area, S.watching), () => f.if(f.call<I32>(im.watched, rip, i32(2)), () => { f.st32(area, 0, S.patch); f.st32(area, INTERNAL.none, S.exit); f.ret(i32(area + S.exitRecord)); }));
     const exec = f.let(ld32(area, S.tlb).add(rip.shrU(8).wrap().and(0x3ff0))), p = f.local('i32');
-    f.if(ld64(exec, 2 * TLB_BYTES).eq(rip.and(-4096n)), () => f.set(p, rip.wrap().add(ld32(exec, 2 * TLB_BYTES + 8))), () => {
+    f.if(ld64(exec, 2 * TLB_BYTES).add(rip).leU(4095n), () => f.set(p, rip.wrap().add(ld32(exec, 2 * TLB_BYTES + 8))), () => {
       f.set(p, f.call(im.walk, rip, i32(2), i32(0)));
       // A fetch fault is reported at the target: current is 0 and rip is stored.
       f.if(p.get().eqz(), () => { f.st32(area, 0, S.patch); f.ret(i32(area + S.exitRecord)); });

@@ -15,7 +15,7 @@ import { runHelper } from './helper-table.ts';
 import { Watches } from './watches.ts';
 import { x87StateOf } from './x87-helper.ts';
 import { fxrstor, fxsave } from './x87/index.ts';
-import { areaOf, FLAG, FLAGS_OTHER, FX, INTERNAL, JUMP_BYTES, JUMP_PAGES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
+import { areaOf, FLAG, FLAGS_OTHER, FX, INTERNAL, JUMP_BYTES, JUMP_PAGES, S, SLOT, emptyTag, TLB_BYTES, TLB_EMPTY, VIEW_BYTES } from './state.ts';
 
 export interface ProcessorOptions {
   readonly memory: WebAssembly.Memory;
@@ -361,9 +361,13 @@ export class SoftwareProcessor implements Processor {
   }
   flushTlb(): void { this.flushView(VIEW.kernel); this.flushView(VIEW.user); }
   private flushView(view: View): void {
-    const at = this.area + S.tlbs + view * VIEW_BYTES;
-    this.wasm.fill(at, 0xff, 3 * TLB_BYTES);
+    for (let kind = 0; kind < 3; kind++) this.emptyTlb(view, kind);
     this.flushJumps(view);
+  }
+  private emptyTlb(view: View, kind: number): void {
+    const at = this.area + S.tlbs + view * VIEW_BYTES + kind * TLB_BYTES;
+    this.wasm.fill(at, TLB_EMPTY.byte, TLB_BYTES);
+    for (const n of TLB_EMPTY.own) this.view.setBigInt64(at + 16 * n, TLB_EMPTY.other, true);
   }
   private flushJumps(view: View): void {
     this.jumpMarks[view]!++;
@@ -376,16 +380,13 @@ export class SoftwareProcessor implements Processor {
     this.wasm.fill(this.area + S.jumpPages + view * JUMP_PAGES, 0, JUMP_PAGES);
   }
   flushWritable(): void {
-    for (const view of [VIEW.kernel, VIEW.user]) {
-      const at = this.area + S.tlbs + view * VIEW_BYTES + TLB_BYTES;
-      this.wasm.fill(at, 0xff, TLB_BYTES);
-    }
+    for (const view of [VIEW.kernel, VIEW.user]) this.emptyTlb(view, ACCESS.write);
   }
   flushPage(va: bigint): void {
     const index = Number(va >> 8n & 0x3ff0n), page = index >> 4 | Number(va >> 22n & 3n) << 10;
     for (let view: View = VIEW.kernel; ; view = VIEW.user) {
       const at = this.area + S.tlbs + view * VIEW_BYTES + index;
-      for (let kind = 0; kind < 3; kind++) this.view.setBigInt64(at + kind * TLB_BYTES, -1n, true);
+      for (let kind = 0; kind < 3; kind++) this.view.setBigInt64(at + kind * TLB_BYTES, emptyTag(index >> 4), true);
       // Most pages that are flushed hold data.
       if (this.bytes[this.area + S.jumpPages + view * JUMP_PAGES + page]) this.flushJumps(view);
       if (view === VIEW.user) return;

@@ -1,6 +1,6 @@
 // A change of root that keeps what both roots have in common: processes of a guest share their kernel's half of the
 // address space, so a switch between them need not forget how the kernel is mapped.
-import { BIT_IS_LOWER, S, TLB_BYTES, TLB_ENTRIES, VIEW_BYTES } from './state.ts';
+import { BIT_IS_LOWER, S, TLB_BYTES, TLB_EMPTY, TLB_ENTRIES, VIEW_BYTES } from './state.ts';
 import { Fn, type I32, type Signature, i32, i64, ld64, type Label } from './wasm/builder.ts';
 
 /** (view, physical address of the old L4, of the new one): 1 when the upper halves agree and only the lower one's TLB entries were flushed, else 0. */
@@ -25,10 +25,10 @@ export function switchRootFunction(area: number): Fn {
   return f;
 }
 
-/** Empties entries (64-bit address, then what it stands for) of the lower half; those of all ones are empty already. */
+/** Empties entries (64-bit address, then what it stands for) of the lower half; empty ones are not there. */
 function flushLower(f: Fn, from: I32, entries: number): void {
   const at = f.local('i32'), end = f.let(from.add(entries * TLB_ENTRY_BYTES));
-  const one = (offset: number): void => f.if(ld64(at.get(), offset).shrS(BIT_IS_LOWER).eqz(), () => f.st64(at.get(), i64(-1n), offset), undefined, false);
+  const one = (offset: number): void => f.if(i64(0).sub(ld64(at.get(), offset)).shrS(BIT_IS_LOWER).eqz(), () => f.st64(at.get(), i64(TLB_EMPTY.minus), offset), undefined, false);
   f.set(at, from);
   f.loop((again: Label) => {
     one(0);
@@ -36,4 +36,8 @@ function flushLower(f: Fn, from: I32, entries: number): void {
     f.set(at, at.get().add(2 * TLB_ENTRY_BYTES));
     f.brIf(again, at.get().ltU(end));
   });
+  for (let first = 0; first < entries; first += TLB_ENTRIES) for (const n of TLB_EMPTY.own) {
+    const offset = (first + n) * TLB_ENTRY_BYTES;
+    f.if(ld64(from, offset).eq(TLB_EMPTY.minus), () => f.st64(from, TLB_EMPTY.other, offset));
+  }
 }

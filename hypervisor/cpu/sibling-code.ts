@@ -11,7 +11,7 @@
 //
 // Bits stand for frame numbers modulo FRAMES: more may be dropped than need be, and a mailbox is never full.
 import { PAGE_BYTES } from './layout.ts';
-import { areaOf, MAIL, S, TLB_BYTES, TLB_ENTRIES, VIEW_BYTES } from './state.ts';
+import { areaOf, emptyTag, MAIL, S, TLB_BYTES, TLB_ENTRIES, VIEW_BYTES } from './state.ts';
 
 const FRAMES = MAIL.bytes * 8, WORDS = MAIL.bytes / 4;
 const bitOf = (frame: number): number => frame % FRAMES;
@@ -72,11 +72,11 @@ export class SiblingCode {
     for (let view = 0; view < 2; view++) {
       const tlb = this.area + S.tlbs + view * VIEW_BYTES + TLB_BYTES;
       for (let n = 0; n < TLB_ENTRIES; n++) {
-        const at = tlb + n * 16, low = this.view.getInt32(at, true);
-        if (low & PAGE_BYTES - 1) continue; // empty: all ones
+        const at = tlb + n * 16, low = -this.view.getInt32(at, true);
+        if (low & PAGE_BYTES - 1) continue; // empty
         const frame = (low + this.view.getInt32(at + 8, true) >>> 0) / PAGE_BYTES, bit = bitOf(frame);
         if (!code.has(bit)) continue;
-        this.view.setBigInt64(at, -1n, true);
+        this.view.setBigInt64(at, emptyTag(n), true);
         this.written(frame);
         this.owner.dropFrames(bit, FRAMES);
       }

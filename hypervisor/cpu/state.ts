@@ -105,6 +105,15 @@ export const TLB_ENTRIES = 1024;
 export const TLB_BYTES = TLB_ENTRIES * 16;
 /** read, write, execute TLBs of one view. */
 export const VIEW_BYTES = 4 * TLB_BYTES;
+/**
+ * A TLB entry: minus the address of its page (i64), and what makes a virtual address of it a physical one (i32). So an address
+ * plus the first is below a page's size if it is in that page. In an empty entry that is false for whatever is looked
+ * up there, and for what lies around it, canonical addresses being far from it: but where that page of no address
+ * (and the next, for it begins amid a page) would itself be looked up, another stands.
+ */
+export const TLB_EMPTY = { byte: 0x80, minus: -0x7f7f7f7f_7f7f7f80n, own: [1015, 1016], other: 0x40404040_40404040n } as const;
+/** What stands in the n-th entry when it is empty. */
+export const emptyTag = (n: number): bigint => n === TLB_EMPTY.own[0] || n === TLB_EMPTY.own[1] ? TLB_EMPTY.other : TLB_EMPTY.minus;
 export const JUMP_ENTRIES = 8192;
 export const JUMP_BYTES = JUMP_ENTRIES * 16;
 export const JUMP_PAGES = 4096;

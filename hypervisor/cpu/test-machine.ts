@@ -10,15 +10,15 @@ export const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n, HIG
 /** Page tables in frames that nobody has: `map` gives a virtual page a physical one, a fresh one when none is named. */
 export function addressSpace(view: DataView, layout: MemoryLayout, slot = 0) {
   let next = layout.first;
-  const frame = (): number => next++ * 4096, entry = (p: number): bigint => BigInt(slot) << 32n | BigInt(p) | 7n, root = frame();
-  const map = (va: bigint, p = frame()): number => {
+  const frame = (): number => next++ * 4096, entry = (p: number, rights = 7n): bigint => BigInt(slot) << 32n | BigInt(p) | rights, root = frame();
+  const map = (va: bigint, p = frame(), rights = 7n): number => {
     let table = root;
     for (const shift of [39n, 30n, 21n]) {
       const at = table + Number(va >> shift & 511n) * 8;
       if (!(view.getBigUint64(at, true) & 1n)) view.setBigUint64(at, entry(frame()), true);
       table = Number(view.getBigUint64(at, true) & 0xfffff000n);
     }
-    view.setBigUint64(table + Number(va >> 12n & 511n) * 8, entry(p), true);
+    view.setBigUint64(table + Number(va >> 12n & 511n) * 8, entry(p, rights), true);
     return p;
   };
   return { root, map };
@@ -38,5 +38,5 @@ export function machine(code: number[], { slot = 0, jit = 'off' }: { slot?: numb
   cpu.setRoot(0, BigInt(slot) << 32n | BigInt(root));
   cpu.rip = CODE_VA;
   cpu.gpr[4] = STACK_VA + 4096n;
-  return { cpu, codeAt, dataAt };
+  return { cpu, codeAt, dataAt, map };
 }

@@ -13,6 +13,7 @@ const CONDITION = { execute: 0n, write: 1n, io: 2n, access: 3n } as const;
 /** By DR7's two bits. */
 export const BREAKPOINT_BYTES = [1, 2, 8, 4] as const;
 const page = (va: bigint): bigint => va >> 12n;
+const overlap = (w: Watch, va: bigint, bytes: number): boolean => w.va < va + BigInt(bytes) && va < w.va + BigInt(w.bytes);
 
 export class Watches {
   private readonly debug: BigUint64Array;
@@ -52,7 +53,8 @@ export class Watches {
   /** Whether the page must not be reached without asking. */
   keepsOut(va: bigint, access: Access): boolean {
     if (access === ACCESS.execute) return this.stepsAt(va);
-    return this.touching(va & ~BigInt(PAGE_BYTES - 1), PAGE_BYTES, access).length > 0;
+    // Who looked at a page for writing may read there without another look, so it stays out of both TLBs.
+    return this.armed.some(w => overlap(w, va & ~BigInt(PAGE_BYTES - 1), PAGE_BYTES));
   }
   /** Whether code of this page is run one instruction at a time. */
   stepsAt(rip: bigint): boolean {
@@ -74,6 +76,6 @@ export class Watches {
     return false;
   }
   private touching(va: bigint, bytes: number, access: Access): Armed[] {
-    return this.armed.filter(w => (access === ACCESS.write ? w.writes : w.reads) && w.va < va + BigInt(bytes) && va < w.va + BigInt(w.bytes));
+    return this.armed.filter(w => (access === ACCESS.write ? w.writes : w.reads) && overlap(w, va, bytes));
   }
 }

@@ -7,7 +7,7 @@ import { type Fn, type I64, type Label, i32 } from '../wasm/builder.ts';
 import { formOfHandler, goesOn, mayBranch, type Region, type RegionInstruction, type Target } from './region.ts';
 import { type Flow, needsFlagLocals, StaticInsn, Untranslatable } from './static-insn.ts';
 import { Structure } from './structure.ts';
-import { type Imports, type Known, Translation } from './translation.ts';
+import { type Common, common, type Imports, type Known, Translation } from './translation.ts';
 
 export interface Compiled { readonly fn: Fn; readonly instructions: number; readonly untranslatable: readonly string[] }
 
@@ -22,6 +22,8 @@ export class Compiler {
   private readonly loops = new Map<number, Label>();
   private readonly forward = new Map<number, Label>();
   private readonly sides = new Map<number, Side>();
+  /** What is known at a block that several ways lead to. */
+  private readonly meets = new Map<number, Common>();
   private readonly reasons: string[] = [];
   private instructions = 0;
   private block = 0;
@@ -35,6 +37,8 @@ export class Compiler {
     this.structure = new Structure(region.entry, b => successors[b]!);
   }
   compile(): Compiled {
+    const { space } = this.region.blocks[this.region.entry]!;
+    this.t.addresses.found(space.distance, space.phys);
     const fn = this.t.build(() => this.tree(this.region.entry));
     return { fn, instructions: this.instructions, untranslatable: this.reasons };
   }
@@ -45,12 +49,12 @@ export class Compiler {
     if (loop) {
       this.t.save();
       this.t.flush();
-      this.t.join();
+      this.t.loop();
       this.loops.set(block, f.begin('loop'));
     }
     for (const m of merges) this.forward.set(m, f.begin('block'));
     this.body(block);
-    for (const m of merges.toReversed()) { f.end(); this.t.join(); this.tree(m); }
+    for (const m of merges.toReversed()) { f.end(); this.t.join(this.meets.get(m)!); this.tree(m); }
     if (loop) f.end();
   }
   private body(block: number): void {
@@ -117,8 +121,14 @@ export class Compiler {
   private checked(target: Target, known?: I64): boolean {
     const to = this.leadsWithin(target), place = target.offset + target.space.distance - this.t.distance;
     if (to === undefined) return false;
-    if (!target.guard) { this.way(to, place); return true; }
-    this.t.f.if(this.t.leadsTo(known ?? this.ripOf(target), target.guard), () => this.way(to, place), undefined, true);
+    const { phys, distance } = target.space, { addresses } = this.t;
+    if (!target.guard || addresses.knows(distance, phys)) { this.way(to, place); return true; }
+    this.t.f.if(this.t.leadsTo(known ?? this.ripOf(target), target.guard), () => {
+      const before = addresses.know();
+      addresses.found(distance, phys);
+      this.way(to, place);
+      addresses.recall(before);
+    }, undefined, true);
     return false;
   }
   /** A branch to a block of this region; `place` is where it starts, relative to the page at hand. */
@@ -129,7 +139,13 @@ export class Compiler {
     if (this.structure.isBack(this.block, to)) {
       f.if(t.mayRepeat(this.counterOf(to)), () => { turn(); t.flush(); f.br(this.loops.get(to)!); }, undefined, true);
       t.leaveToRip(t.ripOf(t.distance + place));
-    } else if (this.structure.merges.has(to)) { turn(); t.flush(); f.br(this.forward.get(to)!); } else {
+    } else if (this.structure.merges.has(to)) {
+      turn();
+      t.flush();
+      const other = this.meets.get(to), known = t.know();
+      this.meets.set(to, other ? common(other, known) : known);
+      f.br(this.forward.get(to)!);
+    } else {
       turn();
       const side = this.sides.get(to)!;
       side.known = t.know();

@@ -4,7 +4,7 @@ import { type Bits, type Form, Insn, type OperandForm, SEEN, type Runtime } from
 import { S, SLOT, TLB_BYTES } from '../state.ts';
 import { FROM_STACK } from '../mmu.ts';
 import { R } from '../record.ts';
-import { type FuncRef, type I32, type I64, type V128, i32, i64, ld32, ld64 } from '../wasm/builder.ts';
+import { type FuncRef, type I32, type I64, type Local, type V128, i32, i64, ld32, ld64 } from '../wasm/builder.ts';
 import { directCondition, type FlagState } from './flag-state.ts';
 import type { Translation } from './translation.ts';
 
@@ -116,31 +116,42 @@ export class StaticInsn extends Insn {
 
   // ---- memory
   override translate(va: I64, write: boolean, bytes: number, onFault?: () => void, stack = false): I32 {
-    const { f, t } = this, a = f.let(va), p = f.local('i32'), kind = write ? 1 : 0;
+    const { t } = this;
+    return this.look(va, write, bytes, (p, a) => t.reach(p, a, (write ? 1 : 0) | bytes << 8 | (stack ? FROM_STACK : 0), this.rec, onFault));
+  }
+  /** Physical address of what lies in one page, or what `otherwise` sets it to. */
+  private look(va: I64, write: boolean, bytes: number, otherwise: (p: Local<'i32'>, va: I64) => void): I32 {
+    const { f, t } = this, origin = this.conditional ? undefined : va.origin, near = origin && t.addresses.near(origin, write), p = f.local('i32');
     t.save();
-    const e = f.let(t.tlbBase.add(a.wrap().shrU(8).and(0x3ff0)));
-    const last = bytes > 1 ? a.add(bytes - 1) : a;
-    f.set(p, a.wrap().add(ld32(e, kind * TLB_BYTES + 8)));
-    f.if(last.and(-4096n).ne(ld64(e, kind * TLB_BYTES)), () => t.reach(p, a, kind | bytes << 8 | (stack ? FROM_STACK : 0), this.rec, onFault), undefined, false);
+    if (near) {
+      const { look, by } = near;
+      f.set(p, look.p.get().add(by));
+      f.if(look.at.get().add(by).gtU(4096 - bytes), () => otherwise(p, va), undefined, false);
+      return p.get();
+    }
+    // Stacks are written to before long.
+    const forWriting = write || origin !== undefined && origin.of === t.addresses.seen(SLOT.gpr(4))?.of;
+    const a = f.let(va), tlb = forWriting ? TLB_BYTES : 0, e = f.let(t.tlbBase.add(a.wrap().shrU(8).and(0x3ff0))), at = f.local('i64');
+    f.set(at, ld64(e, tlb).add(a));
+    const far = at.get().gtU(4096 - bytes), here = a.wrap().add(ld32(e, tlb + 8));
+    if (!origin) { f.set(p, here); f.if(far, () => otherwise(p, a), undefined, false); return p.get(); }
+    const look = { origin, write: forWriting, p: f.local('i32'), at };
+    f.set(look.p, here);
+    f.set(p, look.p.get());
+    f.if(far, () => otherwise(p, a), undefined, false);
+    t.addresses.add(look);
     return p.get();
   }
   /** Several pushes at once, this one the first, or all of them left to the interpreter. @param registers slots, as pushed */
   pushAll(registers: readonly number[]): void {
-    const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4)).sub(bytes)), p = this.inOnePage(low, true, bytes);
+    const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4)).sub(bytes)), p = this.look(low, true, bytes, () => this.interpret());
     registers.forEach((slot, n) => f.st64(p, t.readSlot(slot), bytes - 8 * (n + 1)));
     this.setSlot(SLOT.gpr(4), low);
   }
   popAll(registers: readonly number[]): void {
-    const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4))), p = this.inOnePage(low, false, bytes);
+    const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4))), p = this.look(low, false, bytes, () => this.interpret());
     registers.forEach((slot, n) => { t.writeSlot(slot, ld64(p, 8 * n)); t.narrow.delete(slot); });
     this.setSlot(SLOT.gpr(4), low.add(bytes));
-  }
-  /** Physical address of what lies in one page that is known; else this instruction is left to the interpreter. */
-  private inOnePage(a: I64, write: boolean, bytes: number): I32 {
-    const { f, t } = this, at = write ? TLB_BYTES : 0, e = f.let(t.tlbBase.add(a.wrap().shrU(8).and(0x3ff0)));
-    t.save();
-    f.if(a.add(bytes - 1).and(-4096n).ne(ld64(e, at)), () => this.interpret(), undefined, false);
-    return f.let(a.wrap().add(ld32(e, at + 8)));
   }
   override commit(): void { /* reach() leaves crossing stores to the interpreter */ }
   /** Leaves this instruction, of which nothing has been done, to the interpreter. */

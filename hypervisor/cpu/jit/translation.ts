@@ -5,6 +5,7 @@ import { R } from '../record.ts';
 import { jumpHashCode } from '../mmu.ts';
 import { FX, INTERNAL, S, SLOT, TLB_BYTES } from '../state.ts';
 import { Fn, type FuncRef, type I32, type I64, Local, type Type, type Signature, type V128, i32, ld128, ld32, ld64 } from '../wasm/builder.ts';
+import { Addresses, both, type KnownAddresses } from './addresses.ts';
 import { directCondition, type FlagLocals, type FlagState, flushFlags, localsOf, settleArguments, stepWords, wordsOf } from './flag-state.ts';
 import type { Carried, Destination } from './ways-out.ts';
 
@@ -54,7 +55,13 @@ export interface Known {
   readonly narrow: ReadonlySet<number>;
   readonly simdChecked: boolean;
   readonly stale: ReadonlySet<number>;
+  readonly addresses: KnownAddresses;
 }
+/** The same where ways meet; registers are in memory there, and flags where they are looked for. */
+export type Common = Pick<Known, 'narrow' | 'simdChecked' | 'addresses'>;
+export const common = (a: Common, b: Common): Common => ({ narrow: new Set([...a.narrow].filter(slot => b.narrow.has(slot))), simdChecked: a.simdChecked && b.simdChecked, addresses: both(a.addresses, b.addresses) });
+/** The entry's page, as an origin. */
+const PAGE = -1;
 /** XMM registers' numbers among the registers, behind the slots. */
 const XMM = 0x100;
 const xmmOffset = (register: number): number => S.fx + FX.xmm + 16 * (register - XMM);
@@ -85,6 +92,7 @@ export class Translation {
   simdChecked = false;
   /** Registers whose memory is behind their local. */
   private stale = new Set<number>();
+  readonly addresses = new Addresses();
   /** Structures around the instructions at hand: what is emitted deeper may not run, or run more than once. */
   level = 0;
   private readonly registers = new Map<number, Local<'i64'>>();
@@ -109,9 +117,13 @@ export class Translation {
   readSlot(slot: number): I64 {
     const v = this.small ? ld64(this.area, S.regs + slot) : this.register(slot).get();
     if (this.narrow.has(slot)) v.within = 32;
+    if (this.straight) v.origin = this.addresses.originOf(slot);
     return v;
   }
+  /** What is emitted now runs once. */
+  private get straight(): boolean { return this.f.nesting <= this.level; }
   writeSlot(slot: number, v: I64): void {
+    this.addresses.wrote(slot, this.straight ? v.origin : undefined);
     if (this.small) { this.f.st64(this.area, v, S.regs + slot); return; }
     this.f.set(this.register(slot), v);
     this.wrote(slot);
@@ -133,7 +145,7 @@ export class Translation {
     if (!this.small) this.f.st128(this.area, this.readXmm(n), at);
     return i32(this.area + at);
   }
-  private wrote(register: number): void { if (this.f.nesting > this.level) this.writeBack(register); else this.stale.add(register); }
+  private wrote(register: number): void { if (this.straight) this.stale.add(register); else this.writeBack(register); }
   private writeBack(register: number): void {
     if (register >= XMM) this.f.st128(this.area, this.readXmm(register - XMM), xmmOffset(register));
     else this.f.st64(this.area, this.register(register).get(), S.regs + register);
@@ -142,21 +154,24 @@ export class Translation {
   /** Brings memory up to date with the registers. */
   save(): void {
     for (const register of this.stale) this.writeBack(register);
-    if (this.f.nesting <= this.level) this.stale.clear();
+    if (this.straight) this.stale.clear();
   }
 
   // ---- what is known
-  know(): Known { return { flags: this.flags, narrow: new Set(this.narrow), simdChecked: this.simdChecked, stale: new Set(this.stale) }; }
+  know(): Known { return { flags: this.flags, narrow: new Set(this.narrow), simdChecked: this.simdChecked, stale: new Set(this.stale), addresses: this.addresses.know() }; }
   recall(k: Known): void {
     this.flags = k.flags;
     this.narrow = new Set(k.narrow);
     this.simdChecked = k.simdChecked;
     this.stale = new Set(k.stale);
+    this.addresses.recall(k.addresses);
   }
   /** Goes on at a place that one way leads to, with what was known there. */
-  resume(k: Known): void { this.recall(k); this.stale.clear(); this.f.adopt(new Set(localsOf(k.flags))); }
-  /** Nothing is known where several ways meet, but that memory is up to date: each has seen to it. */
-  join(): void { this.narrow.clear(); this.simdChecked = false; this.flags = this.home; this.stale.clear(); this.f.adopt(new Set()); }
+  resume(k: Known): void { this.recall(k); this.stale.clear(); this.f.adopt(this.kept()); }
+  /** Goes on where several ways meet, each of which has brought memory up to date, with what all of them know. */
+  join(k: Common): void { this.recall({ ...k, flags: this.home, stale: new Set() }); this.f.adopt(this.kept()); }
+  /** Begins a loop: what its rounds do to registers is not known. */
+  loop(): void { this.addresses.forgetRegisters(); this.join({ narrow: new Set(), simdChecked: false, addresses: this.addresses.know() }); }
 
   // ---- flags
   /** Where flags are when nothing is known about them. */
@@ -187,13 +202,16 @@ export class Translation {
     f.set(l.step, i32(0));
   }
   /** Temporaries of the instruction just emitted are free, but for what the flags need. */
-  endInstruction(): void { this.f.release(new Set(localsOf(this.flags))); }
+  endInstruction(): void { this.addresses.prune(); this.f.release(this.kept()); }
+  private kept(): Set<number> { return new Set([...localsOf(this.flags), ...this.addresses.locals()]); }
 
   /** Virtual address of the page at hand. */
   pageBase(): I64 { return this.page(this.distance); }
   /** Virtual address so many bytes from the entry's page. A small translation has it from memory, which names the page at hand. */
   private page(distance: number): I64 {
-    return this.small ? this.readSlot(SLOT.pageBase).add(distance - this.distance) : this.readSlot(SLOT.pageBase).add(distance);
+    const base = this.readSlot(SLOT.pageBase), by = this.small ? distance - this.distance : distance, v = by ? base.add(by) : base;
+    v.origin = { of: PAGE, plus: distance };
+    return v;
   }
   /** Virtual address of a place relative to the entry's page. */
   ripOf(distance: number): I64 { return this.f.let(this.page(distance)); }
@@ -203,12 +221,12 @@ export class Translation {
   /** Whether the record found last for a virtual address is this one. */
   leadsTo(rip: I64, record: number): I32 {
     const at = this.cached(rip);
-    return ld64(at).eq(this.marked(rip)).and(ld32(at, 8).eq(record));
+    return ld64(at).xor(this.marked(rip)).or(ld32(at, 8).xor(record).extU()).eqz();
   }
   /** Whether a page holds code of this frame, as the last look said. */
   pageIs(page: I64, phys: number): I32 {
     const e = this.f.let(this.tlbBase.add(page.shrU(8).wrap().and(0x3ff0)));
-    return ld64(e, 2 * TLB_BYTES).eq(page).and(page.wrap().add(ld32(e, 2 * TLB_BYTES + 8)).eq(phys));
+    return ld64(e, 2 * TLB_BYTES).add(page).eqz().and(page.wrap().add(ld32(e, 2 * TLB_BYTES + 8)).eq(phys));
   }
 
   // ---- leaving
@@ -237,7 +255,7 @@ export class Translation {
   /** Physical address by the slow way, or out. */
   reach(p: Local<'i32'>, va: I64, what: number, record: I32, undo?: () => void): void {
     const { f } = this;
-    f.set(p, f.callValue(this.im.reach(), va, i32(what), record));
+    f.set(p, f.callValue<I32>(this.im.reach(), va, i32(what), record).add(1));
     f.if(p.get().eqz(), () => { undo?.(); this.leaveTo(ld32(this.area, S.leaveTo)); }, undefined, false);
   }
   leave(): void { this.leaveTo(i32(this.area + S.exitRecord)); }

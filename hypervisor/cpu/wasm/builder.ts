@@ -118,6 +118,9 @@ export class I32 extends Value {
   asF32(): F32 { return new F32([...this.code, 0xbe]); }
 }
 
+/** Values of one `of` differ by the difference of what was added. */
+export interface Origin { readonly of: number; readonly plus: number }
+
 /** 64-bit integer expression. Bigints and numbers are accepted where an operand is expected. */
 export class I64 extends Value {
   readonly type = 'i64';
@@ -125,6 +128,8 @@ export class I64 extends Value {
   constant: bigint | undefined;
   /** It is surely below two to the power of this. */
   within = 64;
+  /** It is a value that has been met before, plus a constant. */
+  origin: Origin | undefined;
   private op(opcode: number, b: I64 | bigint | number): I64 {
     const other = i64(b), c = other.constant;
     if (c !== undefined) {
@@ -152,8 +157,16 @@ export class I64 extends Value {
   clz(): I64 { return this.un(0x79); }
   ctz(): I64 { return this.un(0x7a); }
   popcnt(): I64 { return this.un(0x7b); }
-  add(b: I64 | bigint | number): I64 { return this.op(0x7c, b); }
-  sub(b: I64 | bigint | number): I64 { return this.op(0x7d, b); }
+  private moved(sum: I64, by: I64 | bigint | number, sign: 1 | -1): I64 {
+    const c = i64(by).constant;
+    if (this.origin && c !== undefined && sum !== this) sum.origin = { of: this.origin.of, plus: this.origin.plus + sign * Number(c) };
+    return sum;
+  }
+  add(b: I64 | bigint | number): I64 {
+    if (this.constant !== undefined && typeof b === 'object' && b.constant === undefined) return b.add(this);
+    return this.moved(this.op(0x7c, b), b, 1);
+  }
+  sub(b: I64 | bigint | number): I64 { return this.moved(this.op(0x7d, b), b, -1); }
   mul(b: I64 | bigint | number): I64 { return this.op(0x7e, b); }
   divS(b: I64 | bigint | number): I64 { return this.op(0x7f, b); }
   divU(b: I64 | bigint | number): I64 { return this.op(0x80, b); }
@@ -320,7 +333,7 @@ export class Fn {
     this.set(l, value as never);
     const kept = l.get() as unknown as V;
     kept.kept = l.index;
-    if (value instanceof I64) (kept as unknown as I64).within = value.within;
+    if (value instanceof I64) { (kept as unknown as I64).within = value.within; (kept as unknown as I64).origin = value.origin; }
     return kept;
   }
   /** How many structures enclose what comes next. */

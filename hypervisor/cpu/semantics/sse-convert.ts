@@ -47,7 +47,7 @@ for (const [format, s] of [['ss', SS], ['sd', SD]] as const) for (const truncate
   simd(`cvt${truncates ? 't' : ''}${format}2si`, 'w r', x => {
     const { f } = x, v = x.readX(1), bits = x.operandBits(0), value = f.let(s.wide ? v.lanef64(0) : v.lanef32(0).promote());
     const rounded = truncates ? value : f.let(value.nearest()), n = f.let(rounded.truncI64());
-    const limit = new F64([...i64(bits === 64 ? 0x43e0000000000000n : 0x41e0000000000000n).code, 0xbf]);
+    const limit = new F64(i64(bits === 64 ? 0x43e0000000000000n : 0x41e0000000000000n).code + '\xbf');
     const inexact = f.let(n.toF64S().cmp(0x62, value)), inRange = rounded.abs().cmp(0x63, limit).and(inexact.eqz().or(mayNoteInexact(x).and(holds(s, plain(s, v)))));
     choose(x, truncates ? inRange : inRange.and(nearest(x)), () => { noteInexact(x, inexact); x.write(0, bits === 64 ? n : n.and(0xffffffffn)); });
   });

@@ -15,7 +15,7 @@ function run(bytes: Uint8Array<ArrayBuffer>, argument: number): number {
 }
 /** Opcode and value of each hint, read back from the section. */
 function hintsOf(fn: Fn): [opcode: number, likely: number][] {
-  const hints = fn.branchHints() ?? [], body = fn.body(), found: [number, number][] = [];
+  const bytes = (code: string): Buffer => Buffer.from(code, 'latin1'), hints = bytes(fn.branchHints() ?? ''), body = bytes(fn.body()), found: [number, number][] = [];
   // Sizes here are below 128: one byte each. The body starts with its own size.
   for (let at = 1; at < hints.length; at += 3) found.push([body[1 + hints[at]!]!, hints[at + 2]!]);
   return found;

@@ -3,34 +3,25 @@
 
 export type Type = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 const TYPE_CODE: Record<Type, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
-type Code = readonly number[];
+/** Bytes, as characters up to 255: joining strings is cheap, however long, and they are turned into bytes once. */
+export type Code = string;
+export const BYTE: readonly string[] = Array.from({ length: 256 }, (_, b) => String.fromCharCode(b));
 
-export const uleb = (value: number): number[] => {
-  if (value < 128) return [value];
-  const out: number[] = [];
-  let n = value;
-  do { const b = n % 128; n = Math.floor(n / 128); out.push(n ? b | 0x80 : b); } while (n);
-  return out;
+export const uleb = (value: number): Code => {
+  let out = '', n = value;
+  for (; n >= 128; n = Math.floor(n / 128)) out += BYTE[n % 128 | 0x80]!;
+  return out + BYTE[n]!;
 };
 /** Signed, for 32 bits. */
-const sleb32 = (value: number): number[] => {
-  if (value >= -64 && value < 64) return [value & 0x7f];
-  const out: number[] = [];
-  for (let n = value | 0; ;) {
-    const b = n & 0x7f;
-    n >>= 7;
-    if (n === 0 && !(b & 0x40) || n === -1 && b & 0x40) { out.push(b); return out; }
-    out.push(b | 0x80);
-  }
+const sleb32 = (value: number): Code => {
+  let out = '', n = value;
+  for (; n < -64 || n >= 64; n >>= 7) out += BYTE[n & 0x7f | 0x80]!;
+  return out + BYTE[n & 0x7f]!;
 };
-const sleb = (value: bigint): number[] => {
-  const out: number[] = [];
-  for (let n = value; ;) {
-    const b = Number(n & 0x7fn);
-    n >>= 7n;
-    if ((n === 0n && !(b & 0x40)) || (n === -1n && b & 0x40)) { out.push(b); return out; }
-    out.push(b | 0x80);
-  }
+const sleb = (value: bigint): Code => {
+  let out = '', n = value;
+  for (; n < -64n || n >= 64n; n >>= 7n) out += BYTE[Number(n & 0x7fn) | 0x80]!;
+  return out + BYTE[Number(n & 0x7fn)]!;
 };
 
 abstract class Value {
@@ -86,9 +77,9 @@ export class I32 extends Value {
       if (this.constant !== undefined) { const v = folded32(opcode, this.constant, other.constant); if (v !== undefined) return i32(v); }
       if (other.constant === 0 && (opcode === 0x6a || opcode === 0x6b || opcode >= 0x72 && opcode <= 0x76)) return this;
     }
-    return new I32([...this.code, ...other.code, opcode]);
+    return new I32(this.code + other.code + BYTE[opcode]!);
   }
-  private un(opcode: number): I32 { return new I32([...this.code, opcode]); }
+  private un(opcode: number): I32 { return new I32(this.code + BYTE[opcode]!); }
   eqz(): I32 { return this.constant === undefined ? this.un(0x45) : i32(this.constant === 0 ? 1 : 0); }
   eq(b: I32 | number): I32 { return this.op(0x46, b); }
   ne(b: I32 | number): I32 { return this.op(0x47, b); }
@@ -111,11 +102,11 @@ export class I32 extends Value {
   shrS(b: I32 | number): I32 { return this.op(0x75, b); }
   shrU(b: I32 | number): I32 { return this.op(0x76, b); }
   /** Sign- or zero-extended to 64 bits. */
-  extS(): I64 { return this.constant === undefined ? new I64([...this.code, 0xac]) : i64(this.constant); }
-  extU(): I64 { return this.constant === undefined ? within(new I64([...this.code, 0xad]), 32) : i64(this.constant >>> 0); }
-  toF32S(): F32 { return new F32([...this.code, 0xb2]); }
-  toF64S(): F64 { return new F64([...this.code, 0xb7]); }
-  asF32(): F32 { return new F32([...this.code, 0xbe]); }
+  extS(): I64 { return this.constant === undefined ? new I64(this.code + '\xac') : i64(this.constant); }
+  extU(): I64 { return this.constant === undefined ? within(new I64(this.code + '\xad'), 32) : i64(this.constant >>> 0); }
+  toF32S(): F32 { return new F32(this.code + '\xb2'); }
+  toF64S(): F64 { return new F64(this.code + '\xb7'); }
+  asF32(): F32 { return new F32(this.code + '\xbe'); }
 }
 
 /** Values of one `of` differ by the difference of what was added. */
@@ -135,16 +126,16 @@ export class I64 extends Value {
     if (c !== undefined) {
       if (this.constant !== undefined) { const v = folded64(opcode, this.constant, c); if (v !== undefined) return i64(v); }
       if (neutral64(opcode, c) || opcode === 0x83 && c === 0xffffffffn && this.within <= 32) return this;
-      if (opcode === 0x83 && c > 0n) return within(new I64([...this.code, ...other.code, opcode]), bitsOf(c));
+      if (opcode === 0x83 && c > 0n) return within(new I64(this.code + other.code + BYTE[opcode]!), bitsOf(c));
     }
-    return new I64([...this.code, ...other.code, opcode]);
+    return new I64(this.code + other.code + BYTE[opcode]!);
   }
   private cmp(opcode: number, b: I64 | bigint | number): I32 {
     const other = i64(b), known = this.constant === undefined || other.constant === undefined ? undefined : compared64(opcode, this.constant, other.constant);
-    return known === undefined ? new I32([...this.code, ...other.code, opcode]) : i32(known ? 1 : 0);
+    return known === undefined ? new I32(this.code + other.code + BYTE[opcode]!) : i32(known ? 1 : 0);
   }
-  private un(opcode: number): I64 { return new I64([...this.code, opcode]); }
-  eqz(): I32 { return this.constant === undefined ? new I32([...this.code, 0x50]) : i32(this.constant === 0n ? 1 : 0); }
+  private un(opcode: number): I64 { return new I64(this.code + BYTE[opcode]!); }
+  eqz(): I32 { return this.constant === undefined ? new I32(this.code + '\x50') : i32(this.constant === 0n ? 1 : 0); }
   eq(b: I64 | bigint | number): I32 { return this.cmp(0x51, b); }
   ne(b: I64 | bigint | number): I32 { return this.cmp(0x52, b); }
   ltS(b: I64 | bigint | number): I32 { return this.cmp(0x53, b); }
@@ -182,58 +173,58 @@ export class I64 extends Value {
   rotr(b: I64 | bigint | number): I64 { return this.op(0x8a, b); }
   not(): I64 { return this.xor(-1n); }
   neg(): I64 { return i64(0n).sub(this); }
-  wrap(): I32 { return this.constant === undefined ? new I32([...this.code, 0xa7]) : i32(Number(BigInt.asIntN(32, this.constant))); }
+  wrap(): I32 { return this.constant === undefined ? new I32(this.code + '\xa7') : i32(Number(BigInt.asIntN(32, this.constant))); }
   sx8(): I64 { return this.un(0xc2); }
   sx16(): I64 { return this.un(0xc3); }
   sx32(): I64 { return this.un(0xc4); }
-  toF32S(): F32 { return new F32([...this.code, 0xb4]); }
-  toF64S(): F64 { return new F64([...this.code, 0xb9]); }
-  asF64(): F64 { return new F64([...this.code, 0xbf]); }
+  toF32S(): F32 { return new F32(this.code + '\xb4'); }
+  toF64S(): F64 { return new F64(this.code + '\xb9'); }
+  asF64(): F64 { return new F64(this.code + '\xbf'); }
 }
 
 export class F32 extends Value {
   readonly type = 'f32';
-  op(opcode: number, b: F32): F32 { return new F32([...this.code, ...b.code, opcode]); }
-  cmp(opcode: number, b: F32): I32 { return new I32([...this.code, ...b.code, opcode]); }
-  abs(): F32 { return new F32([...this.code, 0x8b]); }
-  sqrt(): F32 { return new F32([...this.code, 0x91]); }
-  asI32(): I32 { return new I32([...this.code, 0xbc]); }
-  promote(): F64 { return new F64([...this.code, 0xbb]); }
+  op(opcode: number, b: F32): F32 { return new F32(this.code + b.code + BYTE[opcode]!); }
+  cmp(opcode: number, b: F32): I32 { return new I32(this.code + b.code + BYTE[opcode]!); }
+  abs(): F32 { return new F32(this.code + '\x8b'); }
+  sqrt(): F32 { return new F32(this.code + '\x91'); }
+  asI32(): I32 { return new I32(this.code + '\xbc'); }
+  promote(): F64 { return new F64(this.code + '\xbb'); }
 }
 
 export class F64 extends Value {
   readonly type = 'f64';
-  op(opcode: number, b: F64): F64 { return new F64([...this.code, ...b.code, opcode]); }
-  cmp(opcode: number, b: F64): I32 { return new I32([...this.code, ...b.code, opcode]); }
-  abs(): F64 { return new F64([...this.code, 0x99]); }
-  sqrt(): F64 { return new F64([...this.code, 0x9f]); }
-  nearest(): F64 { return new F64([...this.code, 0x9e]); }
-  asI64(): I64 { return new I64([...this.code, 0xbd]); }
-  demote(): F32 { return new F32([...this.code, 0xb6]); }
+  op(opcode: number, b: F64): F64 { return new F64(this.code + b.code + BYTE[opcode]!); }
+  cmp(opcode: number, b: F64): I32 { return new I32(this.code + b.code + BYTE[opcode]!); }
+  abs(): F64 { return new F64(this.code + '\x99'); }
+  sqrt(): F64 { return new F64(this.code + '\x9f'); }
+  nearest(): F64 { return new F64(this.code + '\x9e'); }
+  asI64(): I64 { return new I64(this.code + '\xbd'); }
+  demote(): F32 { return new F32(this.code + '\xb6'); }
   /** Truncation with saturation (never traps). */
-  truncI32(): I32 { return new I32([...this.code, 0xfc, 0x02]); }
-  truncI64(): I64 { return new I64([...this.code, 0xfc, 0x06]); }
+  truncI32(): I32 { return new I32(this.code + '\xfc\x02'); }
+  truncI64(): I64 { return new I64(this.code + '\xfc\x06'); }
 }
 
 /** 128-bit vector expression; opcodes are those of the SIMD proposal (prefix 0xfd). */
 export class V128 extends Value {
   readonly type = 'v128';
-  op(opcode: number, b: V128): V128 { return new V128([...this.code, ...b.code, 0xfd, ...uleb(opcode)]); }
-  un(opcode: number): V128 { return new V128([...this.code, 0xfd, ...uleb(opcode)]); }
-  shift(opcode: number, count: I32 | number): V128 { return new V128([...this.code, ...i32(count).code, 0xfd, ...uleb(opcode)]); }
-  toI32(opcode: number): I32 { return new I32([...this.code, 0xfd, ...uleb(opcode)]); }
-  lane64(n: 0 | 1): I64 { return new I64([...this.code, 0xfd, 0x1d, n]); }
-  lane32(n: number): I32 { return new I32([...this.code, 0xfd, 0x1b, n]); }
-  lane16u(n: number): I32 { return new I32([...this.code, 0xfd, 0x19, n]); }
-  lane8u(n: number): I32 { return new I32([...this.code, 0xfd, 0x16, n]); }
-  with64(n: 0 | 1, v: I64): V128 { return new V128([...this.code, ...v.code, 0xfd, 0x1e, n]); }
-  with32(n: number, v: I32): V128 { return new V128([...this.code, ...v.code, 0xfd, 0x1c, n]); }
-  with16(n: number, v: I32): V128 { return new V128([...this.code, ...v.code, 0xfd, 0x1a, n]); }
-  with8(n: number, v: I32): V128 { return new V128([...this.code, ...v.code, 0xfd, 0x17, n]); }
-  lanef64(n: 0 | 1): F64 { return new F64([...this.code, 0xfd, 0x21, n]); }
-  lanef32(n: number): F32 { return new F32([...this.code, 0xfd, 0x1f, n]); }
+  op(opcode: number, b: V128): V128 { return new V128(this.code + b.code + '\xfd' + uleb(opcode)); }
+  un(opcode: number): V128 { return new V128(this.code + '\xfd' + uleb(opcode)); }
+  shift(opcode: number, count: I32 | number): V128 { return new V128(this.code + i32(count).code + '\xfd' + uleb(opcode)); }
+  toI32(opcode: number): I32 { return new I32(this.code + '\xfd' + uleb(opcode)); }
+  lane64(n: 0 | 1): I64 { return new I64(this.code + '\xfd\x1d' + BYTE[n]!); }
+  lane32(n: number): I32 { return new I32(this.code + '\xfd\x1b' + BYTE[n]!); }
+  lane16u(n: number): I32 { return new I32(this.code + '\xfd\x19' + BYTE[n]!); }
+  lane8u(n: number): I32 { return new I32(this.code + '\xfd\x16' + BYTE[n]!); }
+  with64(n: 0 | 1, v: I64): V128 { return new V128(this.code + v.code + '\xfd\x1e' + BYTE[n]!); }
+  with32(n: number, v: I32): V128 { return new V128(this.code + v.code + '\xfd\x1c' + BYTE[n]!); }
+  with16(n: number, v: I32): V128 { return new V128(this.code + v.code + '\xfd\x1a' + BYTE[n]!); }
+  with8(n: number, v: I32): V128 { return new V128(this.code + v.code + '\xfd\x17' + BYTE[n]!); }
+  lanef64(n: 0 | 1): F64 { return new F64(this.code + '\xfd\x21' + BYTE[n]!); }
+  lanef32(n: number): F32 { return new F32(this.code + '\xfd\x1f' + BYTE[n]!); }
   /** i8x16.shuffle: lanes 0-15 of this, 16-31 of b. */
-  shuffle(b: V128, lanes: readonly number[]): V128 { return new V128([...this.code, ...b.code, 0xfd, 0x0d, ...lanes]); }
+  shuffle(b: V128, lanes: readonly number[]): V128 { return new V128(this.code + b.code + '\xfd\x0d' + String.fromCharCode(...lanes)); }
   and(b: V128): V128 { return this.op(78, b); }
   or(b: V128): V128 { return this.op(80, b); }
   xor(b: V128): V128 { return this.op(81, b); }
@@ -241,6 +232,7 @@ export class V128 extends Value {
   andnot(b: V128): V128 { return this.op(79, b); }
 }
 
+const joined = (values: readonly Value[]): Code => { let out = ''; for (const v of values) out += v.code; return out; };
 interface Of { i32: I32; i64: I64; f32: F32; f64: F64; v128: V128 }
 const make = <T extends Type>(type: T, code: Code): Of[T] => {
   const c = { i32: I32, i64: I64, f32: F32, f64: F64, v128: V128 }[type];
@@ -249,7 +241,7 @@ const make = <T extends Type>(type: T, code: Code): Of[T] => {
 
 export const i32 = (v: I32 | number): I32 => {
   if (typeof v !== 'number') return v;
-  const c = new I32([0x41, ...sleb32(v | 0)]);
+  const c = new I32('\x41' + sleb32(v | 0));
   c.constant = v | 0;
   return c;
 };
@@ -258,7 +250,7 @@ export const i64 = (v: I64 | bigint | number): I64 => {
   const known = constants.get(v);
   if (known) return known;
   const value = BigInt.asIntN(64, BigInt(v)), small = value >= -0x80000000n && value < 0x80000000n;
-  const c = new I64([0x42, ...(small ? sleb32(Number(value)) : sleb(value))]);
+  const c = new I64('\x42' + (small ? sleb32(Number(value)) : sleb(value)));
   c.constant = value;
   c.within = bitsOf(value);
   if (constants.size < 4096) constants.set(v, c);
@@ -271,17 +263,17 @@ const bitsOf = (v: bigint): number => v < 0n ? 64 : v <= 0xffn ? 8 : v <= 0xffff
 /** Notes that a value is below 2^bits. */
 const within = (v: I64, bits: number): I64 => { v.within = bits; return v; };
 /** A vector constant from its 16 bytes. */
-export const v128 = (bytes: readonly number[]): V128 => new V128([0xfd, 0x0c, ...bytes]);
-export const splat64 = (v: I64): V128 => new V128([...v.code, 0xfd, 0x12]);
-export const splat32 = (v: I32): V128 => new V128([...v.code, 0xfd, 0x11]);
-export const splat16 = (v: I32): V128 => new V128([...v.code, 0xfd, 0x10]);
-export const splat8 = (v: I32): V128 => new V128([...v.code, 0xfd, 0x0f]);
+export const v128 = (bytes: readonly number[]): V128 => new V128('\xfd\x0c' + String.fromCharCode(...bytes));
+export const splat64 = (v: I64): V128 => new V128(v.code + '\xfd\x12');
+export const splat32 = (v: I32): V128 => new V128(v.code + '\xfd\x11');
+export const splat16 = (v: I32): V128 => new V128(v.code + '\xfd\x10');
+export const splat8 = (v: I32): V128 => new V128(v.code + '\xfd\x0f');
 /** select(cond, a, b): a when cond is not zero. Both are evaluated. */
 export const select = <V extends Value>(cond: I32, a: V, b: V): V =>
-  make(a.type, a.type === 'v128' ? [...a.code, ...b.code, ...cond.code, 0x1c, 1, TYPE_CODE.v128] : [...a.code, ...b.code, ...cond.code, 0x1b]) as unknown as V;
+  make(a.type, a.type === 'v128' ? `${a.code}${b.code}${cond.code}\x1c\x01${BYTE[TYPE_CODE.v128]}` : a.code + b.code + cond.code + '\x1b') as unknown as V;
 
 // Memory reads: address, then a constant offset. Alignment hints are 1 byte: x86 promises nothing.
-const load = (opcode: number, addr: I32 | number, offset: number): Code => [...i32(addr).code, opcode, 0, ...uleb(offset)];
+const load = (opcode: number, addr: I32 | number, offset: number): Code => i32(addr).code + BYTE[opcode]! + '\x00' + uleb(offset);
 export const ld8u = (a: I32 | number, o = 0): I32 => new I32(load(0x2d, a, o));
 export const ld8s = (a: I32 | number, o = 0): I32 => new I32(load(0x2c, a, o));
 export const ld16u = (a: I32 | number, o = 0): I32 => new I32(load(0x2f, a, o));
@@ -291,19 +283,19 @@ export const ld64from8u = (a: I32 | number, o = 0): I64 => within(new I64(load(0
 export const ld64from16u = (a: I32 | number, o = 0): I64 => within(new I64(load(0x33, a, o)), 16);
 export const ld64from32u = (a: I32 | number, o = 0): I64 => within(new I64(load(0x35, a, o)), 32);
 export const ld64from32s = (a: I32 | number, o = 0): I64 => new I64(load(0x34, a, o));
-export const ld128 = (a: I32 | number, o = 0): V128 => new V128([...i32(a).code, 0xfd, 0, 0, ...uleb(o)]);
+export const ld128 = (a: I32 | number, o = 0): V128 => new V128(i32(a).code + '\xfd\x00\x00' + uleb(o));
 /** v128.load32_zero / load64_zero. */
-export const ld128from32 = (a: I32 | number, o = 0): V128 => new V128([...i32(a).code, 0xfd, 92, 0, ...uleb(o)]);
-export const ld128from64 = (a: I32 | number, o = 0): V128 => new V128([...i32(a).code, 0xfd, 93, 0, ...uleb(o)]);
+export const ld128from32 = (a: I32 | number, o = 0): V128 => new V128(i32(a).code + '\xfd\x5c\x00' + uleb(o));
+export const ld128from64 = (a: I32 | number, o = 0): V128 => new V128(i32(a).code + '\xfd\x5d\x00' + uleb(o));
 
 /** A mutable local variable of a function. */
 export class Local<T extends Type> {
   readonly index: number; readonly type: T;
   constructor(index: number, type: T) { this.index = index; this.type = type; }
-  get(): Of[T] { return make(this.type, [0x20, ...uleb(this.index)]); }
+  get(): Of[T] { return make(this.type, '\x20' + uleb(this.index)); }
 }
 /** A place in a function's code to go back to. */
-export interface Mark { readonly length: number; readonly depth: number }
+export interface Mark { readonly code: Code; readonly depth: number }
 export interface Label { readonly depth: number }
 export interface Signature { readonly params: readonly Type[]; readonly results: readonly Type[] }
 /** A function's index in its module, with its signature; typed by result. */
@@ -312,7 +304,7 @@ export interface FuncRef { readonly index: number; readonly signature: Signature
 /** One function under construction: statements append code. */
 export class Fn {
   readonly signature: Signature;
-  private readonly code: number[] = [];
+  private code: Code = '';
   private readonly types: Type[] = [];
   private depth = 0;
   /** Conditions that nearly always go one way: place of the opcode in the code, and which way. */
@@ -338,27 +330,27 @@ export class Fn {
   }
   /** How many structures enclose what comes next. */
   get nesting(): number { return this.depth; }
-  mark(): Mark { return { length: this.code.length, depth: this.depth }; }
+  mark(): Mark { return { code: this.code, depth: this.depth }; }
   /** Forgets what was emitted since a mark. */
   rollback(to: Mark): void {
-    this.code.length = to.length;
+    this.code = to.code;
     this.depth = to.depth;
-    this.hints = this.hints.filter(h => h.at < to.length);
-    while ((this.conditions.at(-1)?.at ?? -1) >= to.length) this.conditions.pop();
+    this.hints = this.hints.filter(h => h.at < to.code.length);
+    while ((this.conditions.at(-1)?.at ?? -1) >= to.code.length) this.conditions.pop();
   }
   /** Opens a block or loop without a closure; end() closes it. */
-  begin(kind: 'block' | 'loop'): Label { this.code.push(kind === 'loop' ? 0x03 : 0x02, 0x40); this.depth++; return { depth: this.depth }; }
-  end(): void { this.depth--; this.code.push(0x0b); }
+  begin(kind: 'block' | 'loop'): Label { this.code += BYTE[kind === 'loop' ? 0x03 : 0x02]! + '\x40'; this.depth++; return { depth: this.depth }; }
+  end(): void { this.depth--; this.code += '\x0b'; }
   /** Puts the code of another function in front: its locals must be this one's. */
   prepend(other: Fn): void {
     this.hints = [...other.hints, ...this.hints.map(h => ({ ...h, at: h.at + other.code.length }))];
-    this.code.unshift(...other.code);
+    this.code = other.code + this.code;
   }
-  set<T extends Type>(local: Local<T>, value: Of[T]): void { this.code.push(...(value as unknown as Value).code, 0x21, ...uleb(local.index)); }
-  drop(value: Value): void { this.code.push(...value.code, 0x1a); }
+  set<T extends Type>(local: Local<T>, value: Of[T]): void { this.code += (value as unknown as Value).code + '\x21' + uleb(local.index); }
+  drop(value: Value): void { this.code += value.code + '\x1a'; }
 
   private store(opcode: number, addr: I32 | number, value: Value, offset: number): void {
-    this.code.push(...i32(addr).code, ...value.code, opcode, 0, ...uleb(offset));
+    this.code += i32(addr).code + value.code + BYTE[opcode]! + '\x00' + uleb(offset);
   }
   st8(a: I32 | number, v: I32 | number, o = 0): void { this.store(0x3a, a, i32(v), o); }
   st16(a: I32 | number, v: I32 | number, o = 0): void { this.store(0x3b, a, i32(v), o); }
@@ -367,33 +359,33 @@ export class Fn {
   st8from64(a: I32 | number, v: I64, o = 0): void { this.store(0x3c, a, v, o); }
   st16from64(a: I32 | number, v: I64, o = 0): void { this.store(0x3d, a, v, o); }
   st32from64(a: I32 | number, v: I64, o = 0): void { this.store(0x3e, a, v, o); }
-  st128(a: I32 | number, v: V128, o = 0): void { this.code.push(...i32(a).code, ...v.code, 0xfd, 11, 0, ...uleb(o)); }
+  st128(a: I32 | number, v: V128, o = 0): void { this.code += i32(a).code + v.code + '\xfd\x0b\x00' + uleb(o); }
 
   /** i64.atomic.rmwN.cmpxchg_u: returns the old value, zero-extended. The address must be aligned. */
   cmpxchg(bits: 8 | 16 | 32 | 64, addr: I32, expected: I64, replacement: I64): I64 {
     const [opcode, align] = { 8: [0x4c, 0], 16: [0x4d, 1], 32: [0x4e, 2], 64: [0x49, 3] }[bits] as [number, number];
-    return this.let(new I64([...addr.code, ...expected.code, ...replacement.code, 0xfe, opcode, align, 0]));
+    return this.let(new I64(addr.code + expected.code + replacement.code + '\xfe' + BYTE[opcode]! + BYTE[align]! + '\x00'));
   }
   /** i64.atomic.rmw.or on an aligned address; the old value is dropped. */
-  atomicOr64(addr: I32, bits: bigint): void { this.drop(new I64([...addr.code, ...i64(bits).code, 0xfe, 0x34, 3, 0])); }
-  fence(): void { this.code.push(0xfe, 0x03, 0); }
-  memoryFill(addr: I32 | number, byte: number, count: I32 | number): void { this.code.push(...i32(addr).code, ...i32(byte).code, ...i32(count).code, 0xfc, 11, 0); }
-  memoryFillValue(addr: I32, byte: I32, count: I32): void { this.code.push(...addr.code, ...byte.code, ...count.code, 0xfc, 11, 0); }
-  memoryCopy(to: I32, from: I32, count: I32): void { this.code.push(...to.code, ...from.code, ...count.code, 0xfc, 10, 0, 0); }
+  atomicOr64(addr: I32, bits: bigint): void { this.drop(new I64(addr.code + i64(bits).code + '\xfe\x34\x03\x00')); }
+  fence(): void { this.code += '\xfe\x03\x00'; }
+  memoryFill(addr: I32 | number, byte: number, count: I32 | number): void { this.code += i32(addr).code + i32(byte).code + i32(count).code + '\xfc\x0b\x00'; }
+  memoryFillValue(addr: I32, byte: I32, count: I32): void { this.code += addr.code + byte.code + count.code + '\xfc\x0b\x00'; }
+  memoryCopy(to: I32, from: I32, count: I32): void { this.code += to.code + from.code + count.code + '\xfc\x0a\x00\x00'; }
 
   /** @param likely what the condition nearly always is, where that is known: compilers keep the other way out of the way */
   if(cond: I32, then: () => void, otherwise?: () => void, likely?: boolean): void {
     if (cond.constant !== undefined) { if (cond.constant) then(); else otherwise?.(); return; }
-    this.code.push(...cond.code);
+    this.code += cond.code;
     const condition = { at: this.code.length, otherwise: false };
     if (likely !== undefined) this.hints.push({ at: condition.at, likely });
     this.conditions.push(condition);
-    this.code.push(0x04, 0x40);
+    this.code += '\x04\x40';
     this.depth++;
     then();
-    if (otherwise) { this.code.push(0x05); condition.otherwise = true; otherwise(); }
+    if (otherwise) { this.code += '\x05'; condition.otherwise = true; otherwise(); }
     this.depth--;
-    this.code.push(0x0b);
+    this.code += '\x0b';
     this.conditions.pop();
   }
   /** What comes next is rarely reached: so says the innermost condition around it. */
@@ -404,49 +396,54 @@ export class Fn {
   block(body: (exit: Label) => void): void { this.nest(0x02, body); }
   loop(body: (again: Label) => void): void { this.nest(0x03, body); }
   private nest(opcode: number, body: (label: Label) => void): void {
-    this.code.push(opcode, 0x40);
+    this.code += BYTE[opcode]! + '\x40';
     this.depth++;
     body({ depth: this.depth });
     this.depth--;
-    this.code.push(0x0b);
+    this.code += '\x0b';
   }
-  br(label: Label): void { this.code.push(0x0c, ...uleb(this.depth - label.depth)); }
+  br(label: Label): void { this.code += '\x0c' + uleb(this.depth - label.depth); }
   brIf(label: Label, cond: I32, likely?: boolean): void {
-    this.code.push(...cond.code);
+    this.code += cond.code;
     if (likely !== undefined) this.hints.push({ at: this.code.length, likely });
-    this.code.push(0x0d, ...uleb(this.depth - label.depth));
+    this.code += '\x0d' + uleb(this.depth - label.depth);
   }
-  ret(value?: Value): void { if (value) this.code.push(...value.code); this.code.push(0x0f); }
-  unreachable(): void { this.code.push(0x00); }
+  ret(value?: Value): void { if (value) this.code += value.code; this.code += '\x0f'; }
+  unreachable(): void { this.code += '\x00'; }
   /** Calls and keeps the result (if any) in a local. */
   call<V extends Value = I32>(f: FuncRef, ...args: Value[]): V {
-    const code = [...args.flatMap(a => [...a.code]), 0x10, ...uleb(f.index)];
+    const code = joined(args) + '\x10' + uleb(f.index);
     const result = f.signature.results[0];
-    if (!result) { this.code.push(...code); return undefined as unknown as V; }
+    if (!result) { this.code += code; return undefined as unknown as V; }
     return this.let(make(result, code)) as unknown as V;
   }
   /** A call as a value, evaluated where it is used. */
-  callValue<V extends Value = I32>(f: FuncRef, ...args: Value[]): V { return make(f.signature.results[0]!, [...args.flatMap(a => [...a.code]), 0x10, ...uleb(f.index)]) as unknown as V; }
-  tailCall(f: FuncRef, ...args: Value[]): void { this.code.push(...args.flatMap(a => [...a.code]), 0x12, ...uleb(f.index)); }
+  callValue<V extends Value = I32>(f: FuncRef, ...args: Value[]): V { return make(f.signature.results[0]!, joined(args) + '\x10' + uleb(f.index)) as unknown as V; }
+  tailCall(f: FuncRef, ...args: Value[]): void { this.code += joined(args) + '\x12' + uleb(f.index); }
   /** return_call_indirect through table 0. */
-  tailCallIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code.push(...args.flatMap(a => [...a.code]), ...target.code, 0x13, ...uleb(typeIndex), 0); }
-  callIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code.push(...args.flatMap(a => [...a.code]), ...target.code, 0x11, ...uleb(typeIndex), 0); }
+  tailCallIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code += joined(args) + target.code + '\x13' + uleb(typeIndex) + '\x00'; }
+  callIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code += joined(args) + target.code + '\x11' + uleb(typeIndex) + '\x00'; }
 
-  private localTypes(): number[] {
-    const groups: [number, Type][] = [];
-    for (const t of this.types) { const g = groups.at(-1); if (g && g[1] === t) g[0]++; else groups.push([1, t]); }
-    return [...uleb(groups.length), ...groups.flatMap(([n, t]) => [...uleb(n), TYPE_CODE[t]])];
+  private localTypes(): Code {
+    let groups = 0, out = '';
+    for (let n = 0; n < this.types.length; groups++) {
+      const type = this.types[n]!, first = n;
+      while (this.types[n] === type) n++;
+      out += uleb(n - first) + BYTE[TYPE_CODE[type]]!;
+    }
+    return uleb(groups) + out;
   }
   /** The function's entry in the section of branch hints (WebAssembly branch hinting), or undefined. */
-  branchHints(): number[] | undefined {
+  branchHints(): Code | undefined {
     if (!this.hints.length) return undefined;
-    const before = this.localTypes().length, sorted = this.hints.toSorted((a, b) => a.at - b.at);
-    return [...uleb(sorted.length), ...sorted.flatMap(h => [...uleb(before + h.at), 1, h.likely ? 1 : 0])];
+    const before = this.localTypes().length;
+    let out = uleb(this.hints.length);
+    for (const h of this.hints.toSorted((a, b) => a.at - b.at)) out += uleb(before + h.at) + (h.likely ? '\x01\x01' : '\x01\x00');
+    return out;
   }
-  body(): number[] {
+  body(): Code {
     const locals = this.localTypes();
-    const size = uleb(locals.length + this.code.length + 1);
-    return size.concat(locals, this.code, [0x0b]);
+    return uleb(locals.length + this.code.length + 1) + locals + this.code + '\x0b';
   }
 }
 
@@ -481,30 +478,28 @@ export class ModuleBuilder {
   extendTable(at: number, ref: FuncRef): void { this.elements.push({ at, functions: [ref.index] }); this.sharedTable = true; }
 
   build(): Uint8Array<ArrayBuffer> {
-    const chunks: number[][] = [[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]];
-    const section = (id: number, items: number[][]): void => {
-      const body = uleb(items.length);
-      const length = body.length + items.reduce((n, i) => n + i.length, 0);
-      chunks.push([id, ...uleb(length)], body, ...items);
+    let out = '\0asm\x01\0\0\0';
+    const section = (id: number, items: readonly Code[]): void => {
+      const body = uleb(items.length) + items.join('');
+      out += BYTE[id]! + uleb(body.length) + body;
     };
-    const list = (types: string): number[] => types ? types.split(',').map(t => TYPE_CODE[t as Type]) : [];
-    const string = (s: string): number[] => [s.length, ...[...s].map(c => c.charCodeAt(0))];
-    section(1, this.types.map(t => { const [p, r] = t.split('>').map(x => list(x)) as [number[], number[]]; return [0x60, p.length, ...p, r.length, ...r]; }));
-    section(2, [[...string('e'), ...string('mem'), 2, 3, ...uleb(1), ...uleb(65536)],
-      ...(this.sharedTable ? [[...string('e'), ...string('table'), 1, 0x70, 0, 0]] : []), ...this.imports.map(i => [...string('e'), ...string(i.name), 0, ...uleb(i.type)])]);
+    const list = (types: string): Code => { const codes = types ? types.split(',').map(t => BYTE[TYPE_CODE[t as Type]]!) : []; return uleb(codes.length) + codes.join(''); };
+    const string = (s: string): Code => uleb(s.length) + s;
+    section(1, this.types.map(t => { const [p, r] = t.split('>') as [string, string]; return '\x60' + list(p) + list(r); }));
+    section(2, [string('e') + string('mem') + '\x02\x03' + uleb(1) + uleb(65536),
+      ...(this.sharedTable ? [string('e') + string('table') + '\x01\x70\x00\x00'] : []), ...this.imports.map(i => string('e') + string(i.name) + '\x00' + uleb(i.type))]);
     section(3, this.fns.map(f => uleb(f.type)));
-    if (!this.sharedTable) section(4, [[0x70, 0, ...uleb(this.elements.reduce((n, e) => n + e.functions.length, 0))]]);
-    section(7, [...(this.sharedTable ? [] : [[...string('table'), 1, 0]]), ...this.fns.flatMap((f, i) => f.name ? [[...string(f.name), 0, ...uleb(this.imports.length + i)]] : [])]);
-    section(9, this.elements.map(({ at, functions }) => [0, 0x41, ...sleb(BigInt(at)), 0x0b, ...uleb(functions.length), ...functions.flatMap(e => uleb(e))]));
-    const hinted = this.fns.flatMap((f, i) => { const h = f.fn?.branchHints(); return h ? [[...uleb(this.imports.length + i), ...h]] : []; });
+    if (!this.sharedTable) section(4, ['\x70\x00' + uleb(this.elements.reduce((n, e) => n + e.functions.length, 0))]);
+    section(7, [...(this.sharedTable ? [] : [string('table') + '\x01\x00']), ...this.fns.flatMap((f, i) => f.name ? [string(f.name) + '\x00' + uleb(this.imports.length + i)] : [])]);
+    section(9, this.elements.map(({ at, functions }) => '\x00\x41' + sleb32(at) + '\x0b' + uleb(functions.length) + functions.map(uleb).join('')));
+    const hinted = this.fns.flatMap((f, i) => { const h = f.fn?.branchHints(); return h ? [uleb(this.imports.length + i) + h] : []; });
     if (hinted.length) {
-      const name = string('metadata.code.branch_hint'), count = uleb(hinted.length);
-      chunks.push([0, ...uleb(name.length + count.length + hinted.reduce((n, h) => n + h.length, 0)), ...name], count, ...hinted);
+      const body = string('metadata.code.branch_hint') + uleb(hinted.length) + hinted.join('');
+      out += '\x00' + uleb(body.length) + body;
     }
     section(10, this.fns.map(f => { if (!f.fn) throw new Error('function declared but not defined'); return f.fn.body(); }));
-    const out = new Uint8Array(chunks.reduce((n, c) => n + c.length, 0));
-    let at = 0;
-    for (const c of chunks) { out.set(c, at); at += c.length; }
-    return out;
+    const bytes = new Uint8Array(out.length);
+    Buffer.from(bytes.buffer).write(out, 'latin1');
+    return bytes;
   }
 }

@@ -27,8 +27,8 @@ export const f64x2 = {
 } as const;
 
 /** Bits of `a` where the mask has ones, else of `b`. */
-export const bitselect = (a: V128, b: V128, mask: V128): V128 => new V128([...a.code, ...b.code, ...mask.code, 0xfd, 82]);
-const constant = (bytes: Uint8Array): V128 => new V128([0xfd, 0x0c, ...bytes]);
+export const bitselect = (a: V128, b: V128, mask: V128): V128 => new V128(a.code + b.code + mask.code + '\xfd\x52');
+const constant = (bytes: Uint8Array): V128 => new V128('\xfd\x0c' + String.fromCharCode(...bytes));
 /** Vector constants, lowest lane first. */
 export const const8 = (lanes: readonly number[]): V128 => constant(Uint8Array.from(lanes));
 export const const16 = (lanes: readonly number[]): V128 => constant(new Uint8Array(Uint16Array.from(lanes).buffer));

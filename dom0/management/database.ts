@@ -51,6 +51,12 @@ export function transaction<T>(database: DatabaseSync, work: () => T): T {
   } catch (error) { database.exec('ROLLBACK'); throw error; }
 }
 
+/** For what may go with the machine's power, but not with the process: the commit does not wait for the disk. Not within a transaction. */
+export function withoutWaiting<T>(database: DatabaseSync, work: () => T): T {
+  database.exec('PRAGMA synchronous = NORMAL');
+  try { return work(); } finally { database.exec('PRAGMA synchronous = FULL'); }
+}
+
 function migrate(database: DatabaseSync, path: string): void {
   const version = (): number => (database.prepare('PRAGMA user_version').get() as { user_version: number }).user_version;
   if (version() > SCHEMA_VERSION) throw new Error(`the database ${path} was written by a later version of Xenolith (schema ${version()}, this one knows ${SCHEMA_VERSION}): use that version, or another XENOLITH_STATEDIR`);

@@ -7,6 +7,7 @@ import { within } from '../log-context.ts';
 import { messageOf, ToolstackError } from '../toolstack/errors.ts';
 import type { Log } from '../toolstack/ports.ts';
 import type { Watch } from '../toolstack/watch.ts';
+import { withoutWaiting } from './database.ts';
 import { ManagementError } from './errors.ts';
 
 export const OPERATION_STATES = ['running', 'succeeded', 'failed', 'cancelled', 'interrupted'] as const;
@@ -32,7 +33,7 @@ export interface OperationsOptions {
 }
 export interface OperationRun<T> { readonly id: string; readonly done: Promise<T> }
 
-/** Progress is stored with the end alone: each commit is a wait for the disk, on the thread that serves the guests. */
+/** Progress is stored with the end alone, and no commit here waits for the disk: it would do so on the thread that serves the guests. */
 interface Running { readonly control: AbortController; readonly end: Promise<void>; readonly ended: () => void; progress?: NonNullable<OperationView['progress']> }
 interface Row { number: number; id: string; kind: string; target: string; who: string; state: State; progress: string | null; result: string | null; problem: string | null; created_ms: number; ended_ms: number | null }
 
@@ -59,7 +60,7 @@ export class Operations {
   run<T>(what: { readonly kind: string; readonly target: string; readonly who: string }, work: (watch: Watch) => Promise<T>): OperationRun<T> {
     if (this.#running.size >= MAX_RUNNING) throw new ManagementError('limit-reached', `${MAX_RUNNING} operations run already: wait for some to end`);
     const id = randomUUID(), control = new AbortController(), { database, nowMs } = this.#options;
-    database.prepare("INSERT INTO operations (id, kind, target, who, state, created_ms) VALUES (?, ?, ?, ?, 'running', ?)").run(id, what.kind, what.target, what.who, nowMs());
+    withoutWaiting(database, () => database.prepare("INSERT INTO operations (id, kind, target, who, state, created_ms) VALUES (?, ?, ?, ?, 'running', ?)").run(id, what.kind, what.target, what.who, nowMs()));
     const { promise: end, resolve: ended } = Promise.withResolvers<void>();
     const running: Running = { control, end, ended };
     this.#running.set(id, running);
@@ -115,8 +116,10 @@ export class Operations {
     const { database, nowMs } = this.#options, running = this.#running.get(id);
     this.#running.delete(id);
     try {
-      database.prepare('UPDATE operations SET state = ?, progress = ?, result = ?, problem = ?, ended_ms = ? WHERE id = ?').run(state, running?.progress ? JSON.stringify(running.progress) : null, result === undefined ? null : JSON.stringify(result), problem === undefined ? null : JSON.stringify(problem), nowMs(), id);
-      database.prepare("DELETE FROM operations WHERE state <> 'running' AND number <= (SELECT max(number) FROM operations) - ?").run(KEPT);
+      withoutWaiting(database, () => {
+        database.prepare('UPDATE operations SET state = ?, progress = ?, result = ?, problem = ?, ended_ms = ? WHERE id = ?').run(state, running?.progress ? JSON.stringify(running.progress) : null, result === undefined ? null : JSON.stringify(result), problem === undefined ? null : JSON.stringify(problem), nowMs(), id);
+        database.prepare("DELETE FROM operations WHERE state <> 'running' AND number <= (SELECT max(number) FROM operations) - ?").run(KEPT);
+      });
       this.#tell(id);
     } catch (error) {
       // The disk is full, say: the work is done all the same, and the next host reports it as interrupted.

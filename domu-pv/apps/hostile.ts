@@ -15,14 +15,14 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { StoreError, type XenStore } from '../kernel/xenstore.ts';
 import { PAGE_BYTES } from '../kernel/heap.ts';
 
-const FRAMES = 24, BATCH = 28, ENTRIES = 32, PATIENCE_NS = 20_000_000n, LONG_NS = 2_000_000_000n, TELL = 50_000;
+const FRAMES = 24, BATCH = 28, ENTRIES = 32, PATIENCE_NS = 20_000_000n, LONG_NS = 2_000_000_000n, ANSWER_NS = 250_000_000n, TELL = 50_000;
 const WORDS = ['data', 'data/a', 'device', 'control/shutdown', '/local/domain/0', '/local', '/', '', '..', 'a'.repeat(300), '@releaseDomain', 'n0', 'r5', '\xff\xfe', '/local/domain/0/backend'];
 
 export function hostile(kernel: Kernel, args: readonly string[]): void {
   const random = new Random(Number(args[0] ?? 1)), limit = Number(args[1] ?? 100_000), kinds = args[2]?.split(',') ?? ['disk', 'net', 'console', 'store', 'calls'];
   const disk = new HostileDisk(kernel, random), net = new HostileNet(kernel, random), counts: Record<string, number> = { disk: 0, net: 0, console: 0, store: 0, calls: 0, reconnects: 0 };
   // Console and xenstore are granted as well: where a disk's request names those, its data goes into their rings.
-  kernel.store.deadline = () => kernel.clock.systemNs() + LONG_NS;
+  kernel.store.deadline = () => kernel.clock.systemNs() + ANSWER_NS;
   for (let done = 0, told = 0; done < limit;) {
     // In the hypervisor's log: the console is among what is misused.
     if (done - told >= TELL) { told = done; kernel.log(`hostile: ${done} of ${limit} operations`); }
@@ -192,7 +192,7 @@ function askStore(kernel: Kernel, r: Random): number {
     v.setUint32(xsd_sockmsg.tx_id, r.chance(3) ? r.below(8) : 0, true);
     v.setUint32(xsd_sockmsg.len, body.length, true);
     message.set(body, xsd_sockmsg.sizeof);
-    store.send(message);
+    if (!store.send(message)) { store.reconnect(); return n + 1; }
   }
   if (!r.chance(500)) return 8;
   // Lengths and indexes that make no sense end the connection; the domain asks for another, and for nothing in between.

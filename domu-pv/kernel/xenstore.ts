@@ -143,17 +143,18 @@ export class XenStore {
   }
   /** Writes an index of the page: for a guest that does not mean well. */
   poke(offset: number, value: number): void { this.#store(offset, value); this.#events.notify(this.#port); }
-  /** Bytes into the request ring, whatever they are. Nothing else is sent between them: what waits for room here must not ask. */
-  send(data: Uint8Array): void { this.#events.critical(() => this.#put(data)); }
-  #put(data: Uint8Array): void {
+  /** Bytes into the request ring, whatever they are. Nothing else is sent between them: what waits for room here must not ask. @returns whether all of them went */
+  send(data: Uint8Array): boolean { return this.#events.critical(() => this.#put(data)); }
+  #put(data: Uint8Array): boolean {
     for (let at = 0; at < data.length;) {
-      if (!this.#events.waitFor(() => this.#room() > 0 || this.#isBroken, this.deadline()) || this.#isBroken) return;
+      if (!this.#events.waitFor(() => this.#room() > 0 || this.#isBroken, this.deadline()) || this.#isBroken) return false;
       const prod = this.#load(ring.req_prod), count = Math.min(this.#room(), data.length - at);
       for (let i = 0; i < count; i++) this.#page[ring.req + (prod + i & MASK)] = data[at + i]!;
       this.#store(ring.req_prod, prod + count);
       at += count;
       this.#events.notify(this.#port);
     }
+    return true;
   }
   get #isBroken(): boolean { return this.#load(ring.error) !== XENSTORE_ERROR_NONE; }
   #room(): number { return XENSTORE_RING_SIZE - (this.#load(ring.req_prod) - this.#load(ring.req_cons) >>> 0); }

@@ -48,11 +48,23 @@ function usedFiles(configs: readonly DomainConfig[]): Map<string, Use> {
 async function viewOf(path: string, { kind, users }: Use): Promise<HostFile | undefined> {
   try {
     const info = await stat(path);
-    return { path, kind: kind ?? await kindOf(path), sizeBytes: info.size, usedBy: [...users].sort() };
+    return { path, kind: kind ?? await kindOf(path, `${info.dev} ${info.ino} ${info.size} ${info.mtimeMs} ${info.ctimeMs}`), sizeBytes: info.size, usedBy: [...users].sort() };
   } catch { return undefined; }
 }
 
-async function kindOf(path: string): Promise<Kind> {
+/** What files were found to be, as long as they stay the same: by path, with what stat told. */
+const kinds = new Map<string, { readonly stamp: string; readonly kind: Kind }>();
+
+async function kindOf(path: string, stamp: string): Promise<Kind> {
+  const known = kinds.get(path);
+  if (known?.stamp === stamp) return known.kind;
+  const kind = await readKind(path);
+  if (kinds.size >= MAX_FILES) kinds.clear();
+  kinds.set(path, { stamp, kind });
+  return kind;
+}
+
+async function readKind(path: string): Promise<Kind> {
   const file = await open(path, 'r');
   try {
     const head = Buffer.alloc(HEAD_BYTES);

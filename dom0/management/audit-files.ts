@@ -3,7 +3,7 @@ import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { BEGINS, NONE, parsed, sealed } from './audit-entry.ts';
 
-const DIGITS = 12, CHUNK_BYTES = 1 << 20;
+const DIGITS = 12, CHUNK_BYTES = 64 << 10;
 
 export interface AuditFile { readonly path: string; /** Of the file that is written it stands inside. */ readonly firstSeq: number; readonly current: boolean }
 export interface Reading {
@@ -67,9 +67,10 @@ export function verifyFile(path: string, before?: Pick<Reading, 'lastSeq' | 'cha
 export function* linesOf(path: string, from: number): Generator<{ readonly text: string; readonly start: number; readonly end: number }> {
   const file = openSync(path, 'r');
   try {
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
     let rest = Buffer.alloc(0), at = from;
     for (;;) {
-      const chunk = Buffer.alloc(CHUNK_BYTES), length = readSync(file, chunk, 0, CHUNK_BYTES, at + rest.length);
+      const length = readSync(file, chunk, 0, CHUNK_BYTES, at + rest.length);
       if (length === 0) return;
       rest = Buffer.concat([rest, chunk.subarray(0, length)]);
       for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {

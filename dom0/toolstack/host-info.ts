@@ -15,10 +15,13 @@ export function hostView(hypercalls: Dom0Hypercalls, pid: number): HostView {
     cpus: phys.pcpus, cpuMhz: phys.cpuKhz / 1000, totalMemKib: phys.totalKib, freeMemKib: phys.freeKib,
     hwCaps: '00000000:00000000:00000000:00000000:00000000:00000000:00000000:00000000',
     xenMajor: XEN_MAJOR, xenMinor: XEN_MINOR, xenExtra: XEN_EXTRA, scheduler: 'credit2', capabilities: 'xen-3.0-x86_64 ',
-    commandLine: '', changeset: '', compiler: `Node ${process.version}, V8 ${process.versions.v8}`, buildId: packageVersion(),
+    commandLine: '', changeset: '', compiler: `Node ${process.version}, V8 ${process.versions.v8}`, buildId: PACKAGE_VERSION,
     pid, uptimeSec: Number(hypercalls.systemTimeNs() / 1_000_000_000n),
   };
 }
+
+/** Read once: the host that runs stays the one it is. */
+const PACKAGE_VERSION = packageVersion();
 
 function packageVersion(): string {
   for (const up of ['../../package.json', '../../../package.json']) {

@@ -50,7 +50,7 @@ export class LocalClient implements XenStore {
     this.#events = events;
   }
 
-  read(path: string): string | undefined { return this.#unlessMissing(path, () => op.readNode(this.#view, DOM0, canonicalise(path, 0)).value); }
+  read(path: string): string | undefined { return this.#do('read', path, () => op.findNode(this.#view, DOM0, canonicalise(path, 0))?.value); }
   exists(path: string): boolean { return this.read(path) !== undefined; }
   list(path: string): string[] { return this.#unlessMissing(path, () => childNames(op.readChildren(this.#view, DOM0, canonicalise(path, 0)))) ?? []; }
   getPerms(path: string): string[] { return this.#unlessMissing(path, () => formatPermissions(op.getPermissions(this.#view, DOM0, canonicalise(path, 0)))) ?? []; }

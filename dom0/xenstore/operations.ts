@@ -8,17 +8,25 @@ import { lookup, nearest, type Mutation, type StoreNode } from './store.ts';
 import type { Aspect, StoreView } from './transaction.ts';
 
 /**
- * The node at `path`, if the actor may `access` it. ENOENT is for those who may access the nearest ancestor; others
- * are not told what exists.
- * @throws XsError EACCES, ENOENT
+ * The node at `path`, if the actor may `access` it. That there is none is for those who may access the nearest ancestor;
+ * others are not told what exists.
+ * @throws XsError EACCES
  */
-function need(view: StoreView, actor: Actor, path: string, access: Access, aspect: Aspect = 'node'): StoreNode {
+function find(view: StoreView, actor: Actor, path: string, access: Access, aspect: Aspect = 'node'): StoreNode | undefined {
   const found = nearest(view.tree.root, path);
   view.touch(path, aspect);
   if (found.missing > 0) view.touch(found.path, 'node');
   if (!mayAccess(actor, found.node.permissions, access)) refuse('EACCES');
-  return found.missing > 0 ? refuse('ENOENT') : found.node;
+  return found.missing > 0 ? undefined : found.node;
 }
+
+/** @throws XsError EACCES, ENOENT */
+function need(view: StoreView, actor: Actor, path: string, access: Access, aspect: Aspect = 'node'): StoreNode {
+  return find(view, actor, path, access, aspect) ?? refuse('ENOENT');
+}
+
+/** For those whom a node that is not there is no error. @throws XsError EACCES */
+export const findNode = (view: StoreView, actor: Actor, path: string): StoreNode | undefined => find(view, actor, path, 'read');
 
 export const readNode = (view: StoreView, actor: Actor, path: string): StoreNode => need(view, actor, path, 'read');
 

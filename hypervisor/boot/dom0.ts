@@ -358,8 +358,9 @@ export class Dom0 implements Dom0Hypercalls {
 
   // ---- host
   physInfo(): { pcpus: number; totalKib: number; freeKib: number; cpuKhz: number } {
-    const { state } = this.hv, totalKib = Math.floor(process.constrainedMemory() > 0 && process.constrainedMemory() < 2 ** 50 ? process.constrainedMemory() / 1024 : process.availableMemory() / 1024);
-    return { pcpus: state.words[H.pcpus]!, totalKib, freeKib: Math.floor(process.availableMemory() / 1024), cpuKhz: 1_000_000 };
+    // Each of these reads files of the kernel's.
+    const { state } = this.hv, limit = process.constrainedMemory(), available = process.availableMemory();
+    return { pcpus: state.words[H.pcpus]!, totalKib: Math.floor((limit > 0 && limit < 2 ** 50 ? limit : available) / 1024), freeKib: Math.floor(available / 1024), cpuKhz: 1_000_000 };
   }
   schedulerInfo(): SchedulerInfo {
     const { words } = this.hv.state;

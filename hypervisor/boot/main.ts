@@ -8,7 +8,7 @@ import type { MemoryLayout } from '../cpu/layout.ts';
 import { cleanUpAfter, type Hypervisor, kick, shutdownDomain } from '../domain/hypervisor.ts';
 import { D, DOMAIN_STATE, H, HypervisorState, INITIALISED, V } from '../domain/state.ts';
 import type { Introduction } from './translator-thread.ts';
-import { Memories, type MemoryMessage } from '../domain/memories.ts';
+import { COLLECT_DELAY_MS, Memories, type MemoryMessage } from '../domain/memories.ts';
 import type { BootContext, ProgramContext } from '../public/dom0-hypercalls.ts';
 import { HANDOVER_AREAS, newHandover } from '../public/handover.ts';
 import { EINVAL } from '../public/errno.ts';
@@ -73,6 +73,7 @@ class Machine {
   private dom0: Worker;
   private spare: Worker | undefined;
   private translator: Worker | undefined;
+  private collecting: NodeJS.Timeout | undefined;
   private stopping = false;
 
   constructor(o: HypervisorOptions) {
@@ -150,6 +151,7 @@ class Machine {
   private dropMemory(slot: number, domid: number): void {
     if (this.hv.memories.get(slot, domid)) { this.memories.delete(slot); this.contexts.delete(slot); }
     this.broadcast({ drop: { slot, domid } });
+    this.collecting ??= setTimeout(() => { this.collecting = undefined; this.broadcast({ collect: true }); }, COLLECT_DELAY_MS).unref();
   }
   private terminate(slot: number, domid: number): void {
     if (slot === 0) { appendConsole(this.hv.state, 'Dom0 is ended by debug key C'); void this.dom0.terminate(); return; }

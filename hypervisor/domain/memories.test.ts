@@ -35,6 +35,17 @@ test('refresh takes messages when the bell has been rung, and only then', () => 
   memories.refresh(state);
   expect(memories.get(1, 1)).toBeUndefined();
 });
+test('threads collect once for all memories that have gone, and only where one has', () => {
+  const global = globalThis as { gc?: (() => void) | undefined }, before = global.gc;
+  let collected = 0;
+  global.gc = () => { collected++; };
+  try {
+    for (const slot of [1, 2]) { memories.accept(add(slot, slot)); memories.accept(drop(slot, slot)); }
+    expect(collected).toBe(0);
+    for (let n = 0; n < 2; n++) memories.accept({ collect: true });
+    expect(collected).toBe(1);
+  } finally { global.gc = before; }
+});
 test('a drop that comes late does not take the slot\'s next domain', () => {
   memories.accept(add(1, 1));
   memories.accept(add(1, 2));

@@ -10,16 +10,21 @@ export interface DomainMemory {
   readonly memory: WebAssembly.Memory; readonly layout: MemoryLayout;
   readonly bytes: Uint8Array<SharedArrayBuffer>; readonly words: Int32Array<SharedArrayBuffer>; readonly view: DataView<SharedArrayBuffer>;
 }
-export type MemoryMessage = { add: { slot: number; domid: number; memory: WebAssembly.Memory; layout: MemoryLayout } } | { drop: { slot: number; domid: number } };
+export type MemoryMessage = { add: { slot: number; domid: number; memory: WebAssembly.Memory; layout: MemoryLayout } } | { drop: { slot: number; domid: number } } | { collect: true };
+/** How long after a drop threads collect: once for all that went meanwhile, as every thread does it. */
+export const COLLECT_DELAY_MS = 1000;
 
 export class Memories {
   private readonly bySlot = new Map<number, DomainMemory>();
   private readonly port: MessagePort | undefined;
   private seenBell = 0;
+  /** A memory has gone since the last collection. */
+  private isStale = false;
   /** Takes what was put into the port before the thread began. */
   constructor(port?: MessagePort) { this.port = port; this.port?.unref(); this.poll(); }
 
   accept(m: MemoryMessage): void {
+    if ('collect' in m) { this.collect(); return; }
     if ('drop' in m) { this.drop(m.drop.slot, m.drop.domid); return; }
     const buffer = m.add.memory.buffer as unknown as SharedArrayBuffer;
     this.bySlot.set(m.add.slot, { ...m.add, bytes: new Uint8Array(buffer), words: new Int32Array(buffer), view: new DataView(buffer) });
@@ -27,8 +32,15 @@ export class Memories {
   private drop(slot: number, domid: number): void {
     if (this.bySlot.get(slot)?.domid !== domid) return;
     this.bySlot.delete(slot);
-    // The operating system gets the pages when no thread's heap names them any more, and an idle thread does not collect
-    // by itself. Where the process was not started with --expose-gc, some domains' memories wait for the next collection.
+    this.isStale = true;
+  }
+  /**
+   * The operating system gets the pages when no thread's heap names them any more, and an idle thread does not collect
+   * by itself. Where the process was not started with --expose-gc, some domains' memories wait for the next collection.
+   */
+  collect(): void {
+    if (!this.isStale) return;
+    this.isStale = false;
     (globalThis as { gc?: () => void }).gc?.();
   }
   /** Takes what has come since the last time, if main has rung. */

@@ -19,7 +19,7 @@ export const jitModeOf = (setting: string | undefined): JitMode => setting === '
 /** How often a block runs before it is translated, and how often a small translation before a large one takes its place. */
 export const thresholdsOf = (mode: 'on' | 'force'): Thresholds => mode === 'force' ? { small: 1, large: 3 } : { small: 300, large: 4000 };
 
-const TRANSLATIONS_MAX = 16_384;
+const TRANSLATIONS_MAX = 32_768;
 /** So many blocks share a module, whose making costs more than a function in it; one that runs AGAIN times more waits no longer. */
 const BATCH = 8, AGAIN = 300;
 /** Blocks that are asked for at one time; further ones come again later. */

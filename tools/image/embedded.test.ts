@@ -1,11 +1,13 @@
 // `xenolith start` where there is no apt to fetch a kernel with: the embedded guest, its disk and its shell.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { lockHolder } from '../host/host-lock.ts';
 
-test('with nothing to fetch from, a shell comes up that keeps files on its disk', { timeout: 120_000 }, () => {
+test('with nothing to fetch from, a shell comes up that keeps files on its disk', { timeout: 120_000 }, async () => {
   const dir = mkdtempSync(join(tmpdir(), 'embedded-'));
   const boot = (input: string): string => {
     const env = { XENOLITH_RUNDIR: join(dir, 'run'), XENOLITH_CACHE: join(dir, 'cache'), PATH: join(dir, 'no-programs'), HOME: dir };
@@ -19,5 +21,11 @@ test('with nothing to fetch from, a shell comes up that keeps files on its disk'
     for (const line of ['one two', 'all as written', 'demo']) expect(first).toContain(`${line}\n`);
     const second = boot('cat kept; nonsense; cat missing\nexit\n');
     for (const line of ['one two', 'nonsense: no such command; "help" lists them', 'cat: no such file or directory']) expect(second).toContain(`${line}\n`);
-  } finally { rmSync(dir, { recursive: true, force: true }); }
+  } finally {
+    // The host that the first start began in the background would wait for more.
+    const lock = join(dir, 'run/host.pid'), holder = await lockHolder(lock);
+    if (holder) process.kill(holder);
+    for (const until = Date.now() + 20_000; existsSync(lock) && Date.now() < until;) await setTimeout(50);
+    rmSync(dir, { recursive: true, force: true });
+  }
 });

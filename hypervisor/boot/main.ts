@@ -2,6 +2,7 @@
 // them. Keeps every domain's memory, so that a Dom0 started again finds them. Cleans up after threads that ended.
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { compileInterpreter } from '../cpu/interpreter.ts';
+import { BUDGET_SHARES } from '../cpu/jit/budget.ts';
 import { jitModeOf, thresholdsOf } from '../cpu/jit/translator.ts';
 import { type PreparedModule, PreparedModules } from '../cpu/program/prepared.ts';
 import type { MemoryLayout } from '../cpu/layout.ts';
@@ -73,6 +74,9 @@ class Machine {
   private dom0: Worker;
   private spare: Worker | undefined;
   private translator: Worker | undefined;
+  /** What each vCPU's translations hold. */
+  private readonly codeShares = new Int32Array(new SharedArrayBuffer(4 * BUDGET_SHARES));
+  private readonly freeShares = Array.from(this.codeShares.keys());
   private collecting: NodeJS.Timeout | undefined;
   private stopping = false;
 
@@ -174,12 +178,16 @@ class Machine {
     worker.once('exit', () => { this.vcpus.delete(thread); this.vcpuEnded(slot, domid, vcpu); });
   }
   private processorThread(name: string, assignment: { slot: number; domid: number; vcpu: number; start: Start }): Worker {
-    const { slot, vcpu } = assignment, mode = jitModeOf(process.env['XENOLITH_JIT']), memory = this.memories.get(slot)?.add as { memory: WebAssembly.Memory } | undefined;
-    const common = { ...assignment, module: this.moduleOf(vcpu), jit: mode };
-    if (mode !== 'on' || !memory) return this.spawn(sibling('vcpu-thread'), name, common);
+    const { slot, vcpu } = assignment, memory = this.memories.get(slot)?.add as { memory: WebAssembly.Memory } | undefined, own = this.freeShares.pop();
+    const mode = own === undefined ? 'off' : jitModeOf(process.env['XENOLITH_JIT']), common = { ...assignment, module: this.moduleOf(vcpu), jit: mode, code: { shares: this.codeShares, own: own ?? 0 } };
+    const begun = (worker: Worker): Worker => {
+      if (own !== undefined) worker.once('exit', () => { this.codeShares[own] = 0; this.freeShares.push(own); });
+      return worker;
+    };
+    if (mode !== 'on' || !memory) return begun(this.spawn(sibling('vcpu-thread'), name, common));
     const { port1, port2 } = new MessageChannel();
     this.translatorThread().postMessage({ port: port1, memory: memory.memory, vcpu, slot, thresholds: thresholdsOf(mode) } satisfies Introduction, [port1]);
-    return this.spawn(sibling('vcpu-thread'), name, { ...common, translations: port2 }, [port2]);
+    return begun(this.spawn(sibling('vcpu-thread'), name, { ...common, translations: port2 }, [port2]));
   }
   /** One for all domains; a vCPU that gets no answers goes on without. */
   private translatorThread(): Worker {

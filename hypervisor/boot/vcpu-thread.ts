@@ -6,6 +6,7 @@
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
 import { attentionOffset, CODE } from '../cpu/layout.ts';
 import { EXIT, type ProcessorHost } from '../cpu/processor-api.ts';
+import { CodeBudget } from '../cpu/jit/budget.ts';
 import type { Helper, JitMode, Response } from '../cpu/jit/translator.ts';
 import { createProcessor } from '../cpu/processor.ts';
 import { DebugAgent } from '../debug/agent.ts';
@@ -35,6 +36,8 @@ export interface VcpuThreadData {
   readonly jit: JitMode;
   /** To the thread that translates. */
   readonly translations?: MessagePort;
+  /** Of all translators of the process, and which of them is this vCPU's (jit/budget.ts). */
+  readonly code?: { readonly shares: Int32Array; readonly own: number };
 }
 
 const data = workerData as VcpuThreadData, { slot, domid } = data, id = data.vcpu;
@@ -190,7 +193,7 @@ function bringUp(): Vcpu | undefined {
     unimplemented: (rip, bytes) => v.log(`instruction not implemented at ${rip.toString(16)}: ${bytes}`),
   };
   const port = data.translations, helper: Helper | undefined = port && { post: r => port.postMessage(r), take: () => receiveMessageOnPort(port)?.message as Response | undefined };
-  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host, jit: data.jit, ...helper && { translations: helper } });
+  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host, jit: data.jit, ...helper && { translations: helper }, ...data.code && { codeBudget: new CodeBudget(data.code.shares, data.code.own) } });
   v.pv.vmAssist = state.dget(slot, D.vmAssist);
   current = v;
   fillTimeInfo(memory.view, v.vcpuInfo + VCPU_TIME_INFO);

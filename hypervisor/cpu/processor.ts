@@ -7,6 +7,7 @@ import { privilegedInstructions, SPECIAL } from './decode.ts';
 import { composeFlags, splitFlags } from './flags.ts';
 import { CODE, PAGE_BYTES, type MemoryLayout } from './layout.ts';
 import { jumpHash } from './mmu.ts';
+import type { CodeBudget } from './jit/budget.ts';
 import { type Helper, type JitMode, Translator } from './jit/translator.ts';
 import { R, writeRecord } from './record.ts';
 import { SegmentUnit } from './segments.ts';
@@ -30,6 +31,8 @@ export interface ProcessorOptions {
   readonly jit?: JitMode;
   /** The thread that translates (boot/translator-thread.ts); without one this thread does. */
   readonly translations?: Helper;
+  /** What translations may hold; a budget of its own when not said. */
+  readonly codeBudget?: CodeBudget;
 }
 
 interface Exports {
@@ -122,7 +125,7 @@ export class SoftwareProcessor implements Processor {
     });
     this.wasm = instance.exports as unknown as Exports;
     if (o.jit === 'on' || o.jit === 'force') {
-      this.translator = new Translator({ memory: o.memory, view: this.view, area, slot: o.slot, blocks: this.blocks, exports: instance.exports, ...o.translations && { helper: o.translations } }, o.jit);
+      this.translator = new Translator({ memory: o.memory, view: this.view, area, slot: o.slot, blocks: this.blocks, exports: instance.exports, ...o.translations && { helper: o.translations }, ...o.codeBudget && { budget: o.codeBudget } }, o.jit);
       this.blocks.translations = this.translator;
     }
     this.activeView = VIEW.kernel;

@@ -5,16 +5,17 @@ import { compileInterpreter } from '../interpreter.ts';
 import { layoutMemory } from '../layout.ts';
 import { createProcessor, type SoftwareProcessor } from '../processor.ts';
 import { EXIT } from '../processor-api.ts';
+import { CodeBudget } from './budget.ts';
 import type { JitMode } from './translator.ts';
 
 const module = compileInterpreter(0);
 const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n;
 
 /** Two pages of code, one of data with nothing behind it, one of stack. */
-function machine(code: number[], jit: JitMode, at = 0) {
+function machine(code: number[], jit: JitMode, at = 0, codeBudget?: CodeBudget) {
   const layout = layoutMemory(1, 64), pages = layout.totalBytes / 65536;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-  const cpu = createProcessor({ memory, layout, vcpu: 0, slot: 0, module, jit, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {} } });
+  const cpu = createProcessor({ memory, layout, vcpu: 0, slot: 0, module, jit, ...codeBudget && { codeBudget }, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {} } });
   let next = layout.first;
   const frame = (): number => next++ * 4096, root = frame();
   const map = (va: bigint): number => {
@@ -149,6 +150,25 @@ describe('translations', () => {
     cpu.rip = CODE_VA;
     expect(cpu.run()).toBe(EXIT.softwareInterrupt);
     expect(cpu.counters()['jit_live']).toBe(1);
+  });
+
+  test('what translations hold counts against the budget; over it all are dropped and the code runs on', () => {
+    // again: forty blocks of add eax, ecx; jmp next; then dec ecx; jnz again
+    const blocks = Array.from({ length: 40 }, () => [0x01, 0xc8, 0xeb, 0x00]).flat(), code = [0xb9, ...le32(300), ...blocks, 0xff, 0xc9, 0x0f, 0x85, ...le32(-(blocks.length + 8)), 0xcc];
+    const shares = new Int32Array(2), { cpu } = machine(code, 'force', 0, new CodeBudget(shares, 1, 6000));
+    let most = 0;
+    for (let n = 0; n < 20; n++) {
+      cpu.rip = CODE_VA;
+      cpu.gpr[0] = 0n;
+      expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+      expect(cpu.gpr[0]).toBe(BigInt(40 * 300 * 301 / 2));
+      expect(shares).toEqual(Int32Array.of(0, cpu.counters()['jit_held_bytes']!));
+      most = Math.max(most, shares[1]!);
+    }
+    expect(cpu.counters()['jit_cleared']).toBeGreaterThan(0);
+    expect(most).toBeLessThan(20_000);
+    cpu.blocks.empty();
+    expect(shares[1]).toBe(0);
   });
 
   test('attention ends a translated loop, at an instruction boundary, and it goes on afterwards', () => {

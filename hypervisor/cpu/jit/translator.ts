@@ -9,12 +9,13 @@ import type { BlockCache, Translations } from '../blocks.ts';
 import { allForms } from '../fusion.ts';
 import { R } from '../record.ts';
 import { S, SLOT } from '../state.ts';
+import { CodeBudget } from './budget.ts';
 import { type Job, type Made, type Outcome, type Site, type Thresholds, translateJobs } from './job.ts';
 
 /** off: interpreter only; on: hot blocks are translated; force: every block is, when first run. */
 export type JitMode = 'off' | 'on' | 'force';
-/** The mode that a setting (XENOLITH_JIT) names. */
-export const jitModeOf = (setting: string | undefined): JitMode => setting === 'on' || setting === 'force' ? setting : 'off';
+/** The mode that a setting (XENOLITH_JIT) names; on where it names none. */
+export const jitModeOf = (setting: string | undefined): JitMode => setting === 'off' || setting === 'force' ? setting : 'on';
 
 /** How often a block runs before it is translated, and how often a small translation before a large one takes its place. */
 export const thresholdsOf = (mode: 'on' | 'force'): Thresholds => mode === 'force' ? { small: 1, large: 3 } : { small: 300, large: 4000 };
@@ -49,7 +50,12 @@ export interface TranslatorHost {
   readonly exports: WebAssembly.Exports;
   /** A helper thread; without one translation is done here. */
   readonly helper?: Helper;
+  /** What this translator's code counts against; its own when not said. */
+  readonly budget?: CodeBudget;
 }
+
+/** What one module costs while any of its translations lives. */
+interface Module { readonly bytes: number; live: number }
 
 export class Translator implements Translations {
   readonly threshold: number;
@@ -60,6 +66,9 @@ export class Translator implements Translations {
   private readonly imports: WebAssembly.Imports;
   private readonly slotOf = new Map<number, number>();
   private readonly framesOf = new Map<number, readonly number[]>();
+  private readonly moduleOf = new Map<number, Module>();
+  private readonly budget: CodeBudget;
+  private bytesHeld = 0;
   private readonly byFrame = new Map<number, Set<number>>();
   private readonly free: number[] = [];
   private nextSlot = SPECIAL_COUNT + allForms.length;
@@ -77,10 +86,11 @@ export class Translator implements Translations {
   private guest = false;
   private readonly drops = new Map<number, number>();
   private readonly reasons = new Map<string, number>();
-  private readonly counts = { translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, late: 0, large: 0, compileMs: 0 };
+  private readonly counts = { translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, late: 0, large: 0, cleared: 0, compileMs: 0 };
 
   constructor(host: TranslatorHost, mode: 'on' | 'force') {
     this.host = host;
+    this.budget = host.budget ?? new CodeBudget();
     this.thresholds = thresholdsOf(mode);
     this.threshold = this.thresholds.small;
     this.site = { view: host.view, area: host.area, slot: host.slot, thresholds: this.thresholds };
@@ -90,13 +100,13 @@ export class Translator implements Translations {
 
   /** The block that starts with this record has run often. Only between blocks. */
   hot(start: number, compat: boolean): void {
-    const { view, blocks, area } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
+    const { view, area } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
     // A loop within another block's translation may have made it very hot before it has its own.
     const large = this.slotOf.has(start) || view.getInt32(start + R.imm, true) <= this.thresholds.small - this.thresholds.large;
     if (view.getUint16(start + R.handler, true) === SPECIAL.stale) return;
     const again = (runs: number): void => view.setInt32(start + R.imm, runs, true);
     if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); again(NEVER); return; }
-    if (this.slotOf.size + this.pending.size >= TRANSLATIONS_MAX) { blocks.empty(); return; }
+    if (this.slotOf.size + this.pending.size >= TRANSLATIONS_MAX || this.budget.exceeded) { again(AGAIN); this.dropAll(); return; }
     const waits = this.waiting.has(start);
     if (this.pending.has(start) || !waits && this.pending.size >= ASKED_MAX) { again(LATER); return; }
     const handler = waits ? this.waiting.get(start)!.handler : this.takeSlot();
@@ -144,12 +154,18 @@ export class Translator implements Translations {
       if (!(e instanceof WebAssembly.LinkError || e instanceof RangeError)) throw e;
       reason = `module: ${e.message}`;
     }
-    for (const made of outcome.made) if (reason) { this.free.push(made.handler); this.refuse(reason); } else this.install(made, asked.time);
-    if (reason) return;
+    if (reason) { for (const { handler } of outcome.made) { this.free.push(handler); this.refuse(reason); } return; }
+    const code: Module = { bytes, live: 1 };
+    this.hold(bytes);
+    for (const made of outcome.made) this.install(made, asked.time, code);
+    this.letGo(code);
     this.counts.modules++;
     this.counts.bytes += bytes;
   }
-  private install({ start, handler, instructions, frames, large }: Made, time: number): void {
+  private hold(bytes: number): void { this.bytesHeld += bytes; this.budget.hold(bytes); }
+  /** One translation less. */
+  private letGo(code: Module): void { if (--code.live === 0) this.hold(-code.bytes); }
+  private install({ start, handler, instructions, frames, large }: Made, time: number, code: Module): void {
     const { view } = this.host, now = view.getUint16(start + R.handler, true), before = this.slotOf.get(start) ?? SPECIAL.count;
     if (this.emptiedAt > time || frames.some(f => (this.droppedAt.get(f) ?? 0) > time) || now !== before) {
       this.release(handler);
@@ -163,6 +179,8 @@ export class Translator implements Translations {
     view.setInt32(start + R.imm, this.thresholds.large, true);
     this.slotOf.set(start, handler);
     this.framesOf.set(start, frames);
+    this.moduleOf.set(start, code);
+    code.live++;
     for (const frame of frames) { const set = this.byFrame.get(frame); if (set) set.add(start); else this.byFrame.set(frame, new Set([start])); }
     view.setUint16(start + R.handler, handler, true);
     this.counts.translations++;
@@ -191,13 +209,20 @@ export class Translator implements Translations {
   /** After its blocks: translations that reach into the frame from elsewhere end too. */
   frameDropped(frame: number): void {
     this.droppedAt.set(frame, ++this.time);
+    for (const start of [...this.byFrame.get(frame) ?? []]) this.drop(start);
+  }
+  /** The block counts from the start again, if it is still there. */
+  private drop(start: number): void {
     const { view } = this.host;
-    for (const start of [...this.byFrame.get(frame) ?? []]) {
-      this.end(start);
-      if (view.getUint16(start + R.handler, true) === SPECIAL.stale) continue;
-      view.setUint16(start + R.handler, SPECIAL.count, true);
-      view.setInt32(start + R.imm, this.threshold, true);
-    }
+    this.end(start);
+    if (view.getUint16(start + R.handler, true) === SPECIAL.stale) return;
+    view.setUint16(start + R.handler, SPECIAL.count, true);
+    view.setInt32(start + R.imm, this.threshold, true);
+  }
+  /** All that is held, to make room. Only between blocks. */
+  private dropAll(): void {
+    for (const start of [...this.slotOf.keys()]) this.drop(start);
+    this.counts.cleared++;
   }
   private end(start: number): boolean {
     const slot = this.slotOf.get(start);
@@ -209,6 +234,8 @@ export class Translator implements Translations {
       if (set?.size === 0) this.byFrame.delete(frame);
     }
     this.framesOf.delete(start);
+    this.letGo(this.moduleOf.get(start)!);
+    this.moduleOf.delete(start);
     this.release(slot);
     this.counts.dropped++;
     return true;
@@ -218,13 +245,14 @@ export class Translator implements Translations {
     for (const slot of this.slotOf.values()) this.release(slot);
     for (const { handler } of this.waiting.values()) this.free.push(handler);
     this.counts.dropped += this.slotOf.size;
-    for (const map of [this.slotOf, this.framesOf, this.byFrame, this.waiting, this.drops, this.droppedAt]) map.clear();
+    this.hold(-this.bytesHeld);
+    for (const map of [this.slotOf, this.framesOf, this.moduleOf, this.byFrame, this.waiting, this.drops, this.droppedAt]) map.clear();
   }
 
   counters(): Record<string, number> {
     const c = this.counts;
     return {
-      jit_translations: c.translations, jit_modules: c.modules, jit_live: this.slotOf.size, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped,
+      jit_translations: c.translations, jit_modules: c.modules, jit_live: this.slotOf.size, jit_held_bytes: this.bytesHeld, jit_cleared: c.cleared, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped,
       jit_refused: c.refused, jit_late: c.late, jit_large: c.large, jit_asked: this.pending.size,
       jit_compile_us: Math.round(c.compileMs * 1000), ...Object.fromEntries([...this.reasons].map(([why, n]) => [`jit_left: ${why}`, n])),
     };

@@ -3,7 +3,8 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { compileInterpreter } from '../cpu/interpreter.ts';
 import { BUDGET_SHARES } from '../cpu/jit/budget.ts';
-import { jitModeOf, thresholdsOf } from '../cpu/jit/translator.ts';
+import type { JitMode } from '../cpu/jit/mode.ts';
+import { thresholdsOf } from '../cpu/jit/translator.ts';
 import { type PreparedModule, PreparedModules } from '../cpu/program/prepared.ts';
 import type { MemoryLayout } from '../cpu/layout.ts';
 import { cleanUpAfter, type Hypervisor, kick, shutdownDomain } from '../domain/hypervisor.ts';
@@ -21,6 +22,8 @@ import { appendConsole } from '../trace/console.ts';
 export interface HypervisorOptions {
   /** pCPU slots; default: what the host has. */
   readonly pcpus?: number;
+  /** Whether hot code is translated; default on. */
+  readonly jit?: JitMode;
   /** Module of Dom0's thread; it calls attachDom0 with its workerData. */
   readonly dom0Module: URL;
   readonly dom0Data: unknown;
@@ -179,7 +182,7 @@ class Machine {
   }
   private processorThread(name: string, assignment: { slot: number; domid: number; vcpu: number; start: Start }): Worker {
     const { slot, vcpu } = assignment, memory = this.memories.get(slot)?.add as { memory: WebAssembly.Memory } | undefined, own = this.freeShares.pop();
-    const mode = own === undefined ? 'off' : jitModeOf(process.env['XENOLITH_JIT']), common = { ...assignment, module: this.moduleOf(vcpu), jit: mode, code: { shares: this.codeShares, own: own ?? 0 } };
+    const mode = own === undefined ? 'off' : this.options.jit ?? 'on', common = { ...assignment, module: this.moduleOf(vcpu), jit: mode, code: { shares: this.codeShares, own: own ?? 0 } };
     const begun = (worker: Worker): Worker => {
       if (own !== undefined) worker.once('exit', () => { this.codeShares[own] = 0; this.freeShares.push(own); });
       return worker;

@@ -7,7 +7,8 @@ import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from '
 import { attentionOffset, CODE } from '../cpu/layout.ts';
 import { EXIT, type ProcessorHost } from '../cpu/processor-api.ts';
 import { CodeBudget } from '../cpu/jit/budget.ts';
-import type { Helper, JitMode, Response } from '../cpu/jit/translator.ts';
+import type { JitMode } from '../cpu/jit/mode.ts';
+import type { Helper, Response } from '../cpu/jit/translator.ts';
 import { createProcessor } from '../cpu/processor.ts';
 import { DebugAgent } from '../debug/agent.ts';
 import { kick } from '../domain/hypervisor.ts';

@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { compileInterpreter } from './interpreter.ts';
 import { layoutMemory } from './layout.ts';
 import { createProcessor, type SoftwareProcessor } from './processor.ts';
-import type { JitMode } from './jit/translator.ts';
+import type { JitMode } from './jit/mode.ts';
 import { EXIT } from './processor-api.ts';
 import { S } from './state.ts';
 import { addressSpace } from './test-machine.ts';

@@ -7,7 +7,7 @@ import { createProcessor, type SoftwareProcessor } from './processor.ts';
 import { EXIT } from './processor-api.ts';
 import { S } from './state.ts';
 import { addressSpace } from './test-machine.ts';
-import type { JitMode } from './jit/translator.ts';
+import type { JitMode } from './jit/mode.ts';
 
 const modules = [0, 1].map(compileInterpreter);
 const CODE_VA = 0x400000n, ALIAS_VA = 0x500000n, WRITER_VA = 0x600000n, COUNT_VA = 0x700000n;

@@ -1,6 +1,6 @@
 // A vCPU with a little memory, for tests of the processor alone.
 import { compileInterpreter } from './interpreter.ts';
-import type { JitMode } from './jit/translator.ts';
+import type { JitMode } from './jit/mode.ts';
 import { layoutMemory, type MemoryLayout } from './layout.ts';
 import { createProcessor } from './processor.ts';
 

@@ -1,6 +1,6 @@
 // Breakpoints in debug registers, and a debugger's watches, on code that is interpreted, translated, or stepped.
 import { describe, expect, test } from 'vitest';
-import type { JitMode } from './jit/translator.ts';
+import type { JitMode } from './jit/mode.ts';
 import { EXIT } from './processor-api.ts';
 import { CODE_VA, DATA_VA, HIGH_VA, machine, STACK_VA } from './test-machine.ts';
 

@@ -23,8 +23,6 @@ const SCANS = process.env['XENOLITH_TEST_SCANS'] === 'all'
 /** 10000 is the long run. */
 const CONNECTIONS = Number(process.env['XENOLITH_TEST_CONNECTIONS'] ?? 1000);
 const SCANNED_PORTS = process.env['XENOLITH_TEST_SCANS'] === 'all' ? '1-1000' : '20-60';
-// Debian's programs are many: translated they take a third of the time.
-process.env['XENOLITH_JIT'] ??= 'on';
 const LARGE_BYTES = 5_000_000, LARGE = Buffer.alloc(LARGE_BYTES);
 let dir = '', host: TestHost | undefined, debian: GuestShell, neighbour: GuestShell, six = '', why = '';
 const servers: Server[] = [];

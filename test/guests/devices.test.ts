@@ -15,7 +15,7 @@ beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'xenolith-devices-'));
   try {
     const demo = await prepareDemo({ cacheDir: defaultCacheDir() });
-    host = await TestHost.start(join(dir, 'run'));
+    host = await TestHost.start(join(dir, 'run'), '--jit=off');
     guest = await GuestShell.boot(host.client, 'devices', { kernel: demo.kernelPath, ramdisk: demo.ramdiskPath }, []);
   } catch (error) {
     if (process.env['CI'] !== undefined) throw error;

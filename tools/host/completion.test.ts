@@ -16,7 +16,7 @@ test('bash completes commands, verbs and options from what --help prints', () =>
   expect(offered('xenolith', 'definition', 'un')).toEqual(['undefine']);
   expect(offered('xenolith', 'token', '')).toEqual(['create', 'list', 'revoke']);
   expect(offered('xenolith', 'token', 'create', 'ci', '--sc')).toEqual(['--scope']);
-  expect(offered('xenolith', 'host', '--').sort()).toEqual(['--bridge', '--help', '--listen', '--root', '--tls-cert', '--tls-key']);
+  expect(offered('xenolith', 'host', '--').sort()).toEqual(['--bridge', '--help', '--jit', '--listen', '--root', '--tls-cert', '--tls-key']);
   expect(offered('xenolith', 'start', '--ex')).toEqual(['--exec']);
   expect(offered('xenolith', 'perf', 'x', '--fl')).toEqual(['--flame']);
 });

@@ -2,8 +2,9 @@
 import type { BridgeOptions, ListenOptions } from '../../dom0/options.ts';
 import { resolve } from 'node:path';
 import { uplinkOf, UplinkError } from '../../dom0/uplink/index.ts';
+import { JIT_MODES, type JitMode } from '../../hypervisor/cpu/jit/mode.ts';
 
-export interface HostOptions { readonly bridges: readonly BridgeOptions[]; readonly roots: readonly string[]; readonly listen?: ListenOptions; readonly help: boolean }
+export interface HostOptions { readonly bridges: readonly BridgeOptions[]; readonly roots: readonly string[]; readonly listen?: ListenOptions; readonly jit: JitMode; readonly help: boolean }
 
 export class HostUsageError extends Error {}
 
@@ -29,6 +30,8 @@ Options:
   --tls-cert FILE       its certificate and key in PEM form; without them the host makes its own and keeps it
   --tls-key FILE
   --root FOLDER         remote callers may name kernels, ramdisks and disks below it; may be given several times
+  --jit MODE            on: what guests run often is translated (default); off: all is interpreted; force: all is
+                        translated before it runs, for tests. XENOLITH_JIT says the same where the option is not given
   --help                this help
 `;
 
@@ -38,10 +41,10 @@ const BRIDGE = /^([A-Za-z0-9_.-]{1,15})=(.+)$/;
 
 /** A host name or address, IPv6 in brackets. */
 const LISTEN = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/;
-const VALUED = ['--bridge', '--listen', '--tls-cert', '--tls-key', '--root'] as const;
+const VALUED = ['--bridge', '--listen', '--tls-cert', '--tls-key', '--root', '--jit'] as const;
 
 /** @throws HostUsageError */
-export function parseHostOptions(argv: readonly string[]): HostOptions {
+export function parseHostOptions(argv: readonly string[], env: NodeJS.ProcessEnv = process.env): HostOptions {
   const given = new Map<string, string[]>(VALUED.map(name => [name, []]));
   let help = false;
   for (let i = 0; i < argv.length; i++) {
@@ -56,7 +59,13 @@ export function parseHostOptions(argv: readonly string[]): HostOptions {
   const bridges: BridgeOptions[] = [];
   for (const value of given.get('--bridge')!) bridges.push(bridgeOf(value, bridges));
   const listen = listenOf(given);
-  return { bridges: bridges.length > 0 ? bridges : DEFAULT_BRIDGES, roots: given.get('--root')!.map(folder => resolve(folder)), ...(listen ? { listen } : {}), help };
+  return { bridges: bridges.length > 0 ? bridges : DEFAULT_BRIDGES, roots: given.get('--root')!.map(folder => resolve(folder)), ...(listen ? { listen } : {}), jit: jitOf(given.get('--jit')!.at(-1), env), help };
+}
+
+function jitOf(option: string | undefined, env: NodeJS.ProcessEnv): JitMode {
+  const value = option ?? (env['XENOLITH_JIT'] || 'on'), mode = JIT_MODES.find(each => each === value);
+  if (!mode) throw new HostUsageError(`${option === undefined ? 'XENOLITH_JIT' : '--jit'} is one of ${JIT_MODES.join(', ')}, not "${value}"`);
+  return mode;
 }
 
 function bridgeOf(value: string, others: readonly BridgeOptions[]): BridgeOptions {

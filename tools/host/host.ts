@@ -48,13 +48,13 @@ export async function runHost(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function serve(folder: RunFolder, state: StateFolder, { bridges, roots, listen }: HostOptions): Promise<number> {
+async function serve(folder: RunFolder, state: StateFolder, { bridges, roots, listen, jit }: HostOptions): Promise<number> {
   const options: Dom0Options = { runDir: folder.dir, stateDir: state.dir, hostLife: randomUUID(), roots, ...(listen ? { listen } : {}), hostPid: process.pid, bridges };
   let signals = 0, wasReady = false, crashes: number[] = [];
   let finish: (code: number) => void = () => {};
   const finished = new Promise<number>(resolve => { finish = resolve; });
   const hypervisor = await startHypervisor({
-    dom0Module: moduleUrl('dom0/index'), dom0Data: options, programModule: moduleUrl('domu-pv/index'),
+    jit, dom0Module: moduleUrl('dom0/index'), dom0Data: options, programModule: moduleUrl('domu-pv/index'),
     onDom0Message: (message: unknown) => {
       const said = message as Dom0Message, { kind } = said;
       if (said.kind === 'ready') process.stderr.write(`${said.tcp ? `xenolith: listens on ${said.tcp.url}, certificate SHA-256 ${said.tcp.fingerprint}\n` : ''}xenolith: host ready, xl talks to ${folder.socket}\n`);

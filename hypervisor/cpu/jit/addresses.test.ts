@@ -1,7 +1,7 @@
 // Random programs whose pointers move within and across pages: with translations they give what the interpreter gives.
 import { expect, test } from 'vitest';
 import { DATA_VA, machine, STACK_VA } from '../test-machine.ts';
-import type { JitMode } from './translator.ts';
+import type { JitMode } from './mode.ts';
 
 const BASES = [3, 5, 6, 7, 14, 15], VALUES = [0, 2, 8, 9];
 const le32 = (n: number): number[] => [n & 255, n >> 8 & 255, n >> 16 & 255, n >>> 24];

@@ -6,7 +6,7 @@ import { layoutMemory } from '../layout.ts';
 import { createProcessor, type SoftwareProcessor } from '../processor.ts';
 import { EXIT } from '../processor-api.ts';
 import { CodeBudget } from './budget.ts';
-import type { JitMode } from './translator.ts';
+import type { JitMode } from './mode.ts';
 
 const module = compileInterpreter(0);
 const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n;

@@ -10,12 +10,8 @@ import { allForms } from '../fusion.ts';
 import { R } from '../record.ts';
 import { S, SLOT } from '../state.ts';
 import { CodeBudget } from './budget.ts';
+import type { JitMode } from './mode.ts';
 import { type Job, type Made, type Outcome, type Site, type Thresholds, translateJobs } from './job.ts';
-
-/** off: interpreter only; on: hot blocks are translated; force: every block is, when first run. */
-export type JitMode = 'off' | 'on' | 'force';
-/** The mode that a setting (XENOLITH_JIT) names; on where it names none. */
-export const jitModeOf = (setting: string | undefined): JitMode => setting === 'off' || setting === 'force' ? setting : 'on';
 
 /** How often a block runs before it is translated, and how often a small translation before a large one takes its place. */
 export const thresholdsOf = (mode: 'on' | 'force'): Thresholds => mode === 'force' ? { small: 1, large: 3 } : { small: 300, large: 4000 };

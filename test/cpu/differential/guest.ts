@@ -1,6 +1,6 @@
 // Our side: one processor whose guest sees the harness's memory, running the same case slots.
 import { compileInterpreter } from '../../../hypervisor/cpu/interpreter.ts';
-import { jitModeOf } from '../../../hypervisor/cpu/jit/translator.ts';
+import { JIT_MODES } from '../../../hypervisor/cpu/jit/mode.ts';
 import { attentionOffset, layoutMemory } from '../../../hypervisor/cpu/layout.ts';
 import { createProcessor, type SoftwareProcessor } from '../../../hypervisor/cpu/processor.ts';
 import { EXIT } from '../../../hypervisor/cpu/processor-api.ts';
@@ -35,7 +35,7 @@ export class Guest {
     const layout = layoutMemory(1, 256), pages = pagesFor(layout);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     this.cpu = createProcessor({
-      memory, layout, vcpu: 0, slot: 0, module: compileInterpreter(0), jit: jitModeOf(process.env['XENOLITH_JIT'] ?? 'off'),
+      memory, layout, vcpu: 0, slot: 0, module: compileInterpreter(0), jit: JIT_MODES.find(mode => mode === process.env['XENOLITH_JIT']) ?? 'off',
       host: { descriptor: selector => selector & 4 ? undefined : GDT[selector >> 3], foreign: () => 0, unimplemented: (_, bytes) => { this.unimplemented.set(bytes, (this.unimplemented.get(bytes) ?? 0) + 1); } },
     });
     this.words = new Uint32Array(memory.buffer as unknown as SharedArrayBuffer);

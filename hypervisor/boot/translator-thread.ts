@@ -1,7 +1,7 @@
 // The thread that translates for the vCPUs of all domains. A vCPU introduces itself with a port; requests and results go
 // through it.
 import { parentPort, type MessagePort } from 'node:worker_threads';
-import type { Site, Thresholds } from '../cpu/jit/job.ts';
+import type { Site, Size, Thresholds } from '../cpu/jit/job.ts';
 import { type Request, translated } from '../cpu/jit/translator.ts';
 import { areaOf, S } from '../cpu/state.ts';
 import { compileNow } from './compile-now.ts';
@@ -13,12 +13,12 @@ export interface Introduction { readonly port: MessagePort; readonly memory: Web
 const TRANSLATED = 4;
 
 /** What is asked for. Small translations are quick to make, and what waits for one is interpreted: they come first. */
-const waiting: Record<'small' | 'large', (() => void)[]> = { small: [], large: [] };
+const waiting: Record<Size, (() => void)[]> = { small: [], large: [], wide: [] };
 let working = false;
 /** One of them, and the others when what came meanwhile has been received. */
 function work(): void {
-  (waiting.small.shift() ?? waiting.large.shift())?.();
-  working = waiting.small.length + waiting.large.length > 0;
+  (waiting.small.shift() ?? waiting.large.shift() ?? waiting.wide.shift())?.();
+  working = waiting.small.length + waiting.large.length + waiting.wide.length > 0;
   if (working) setImmediate(work);
 }
 
@@ -26,7 +26,7 @@ function introduce({ port, memory, vcpu, slot, thresholds }: Introduction): void
   const area = areaOf(vcpu), buffer = memory.buffer as unknown as SharedArrayBuffer, words = new Int32Array(buffer);
   const site: Site = { view: new DataView(buffer), area, slot, thresholds };
   port.on('message', (request: Request) => {
-    waiting[request.jobs.some(j => j.large) ? 'large' : 'small'].push(() => {
+    waiting[request.jobs[0]?.size ?? 'small'].push(() => {
       port.postMessage(translated(site, request, compileNow));
       Atomics.store(words, (area + S.translated) / 4, 1);
       Atomics.or(words, (area + S.selfAttention) / 4, TRANSLATED);

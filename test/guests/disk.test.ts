@@ -22,7 +22,7 @@ beforeAll(async () => {
   }
   writeFileSync(disk, '');
   truncateSync(disk, 512 * 2 ** 20);
-  host = await TestHost.start(join(dir, 'run'), '--jit=off');
+  host = await TestHost.start(join(dir, 'run'));
 }, LIMIT_MS);
 afterAll(async () => { await host?.stop(); rmSync(dir, { recursive: true, force: true }); }, LIMIT_MS);
 
@@ -64,7 +64,7 @@ test('what was synced is whole when the host is killed right afterwards', async 
   expect(written).not.toBe(sum);
   await guest.run('sync');
   await host.kill();
-  host = await TestHost.start(join(dir, 'run'), '--jit=off');
+  host = await TestHost.start(join(dir, 'run'));
   // The journal is replayed by the guest, as after a power failure.
   guest = await boot();
   await guest.run('mount -t ext4 /dev/xvda /mnt');

@@ -1,10 +1,10 @@
 // What translations may hold together in one process: V8 ends a process that wants more code than it can place. Each
 // translator tells what it holds; once all hold more than the limit, one that holds its equal share of it, or more, drops
-// all and begins anew. A vCPU that is idle keeps what it has, so that the sum may come to some multiple of the limit: for
+// what has run least. A vCPU that is idle keeps what it has, so that the sum may come to some multiple of the limit: for
 // n of them at most 1 + 1/2 + ... + 1/n times.
 
-/** WebAssembly bytes of all that is alive; the processor's code for them takes several times as much. */
-const LIMIT_BYTES = 96 * 2 ** 20;
+/** WebAssembly bytes of all that is alive. The processor's code for them takes six to seven times as much, and V8's limit is 4 GiB of it. */
+const LIMIT_BYTES = 128 * 2 ** 20;
 /** Translators at a time; one each for a vCPU that runs a kernel. */
 export const BUDGET_SHARES = 1024;
 

@@ -7,6 +7,7 @@ import { type Fn, type I64, type Label, i32 } from '../wasm/builder.ts';
 import { formOfHandler, goesOn, mayBranch, type Region, type RegionInstruction, type Target } from './region.ts';
 import { type Flow, needsFlagLocals, StaticInsn, Untranslatable } from './static-insn.ts';
 import { Structure } from './structure.ts';
+import type { Size } from './job.ts';
 import { type Common, common, type Imports, type Known, Translation } from './translation.ts';
 
 export interface Compiled { readonly fn: Fn; readonly instructions: number; readonly untranslatable: readonly string[] }
@@ -29,8 +30,8 @@ export class Compiler {
   private block = 0;
   private at!: RegionInstruction;
 
-  constructor(area: number, view: DataView, im: Imports, entryRecord: number, region: Region, compat: boolean, small: boolean, hotLoop: number) {
-    this.t = new Translation(area, view, im, entryRecord, compat, small, hotLoop);
+  constructor(area: number, view: DataView, im: Imports, entryRecord: number, region: Region, compat: boolean, size: Size, hotLoop: number) {
+    this.t = new Translation(area, view, im, entryRecord, compat, size, hotLoop);
     this.region = region;
     this.compat = compat;
     const successors = region.blocks.map((_, b) => [...region.successors(b)]);
@@ -54,8 +55,15 @@ export class Compiler {
     }
     for (const m of merges) this.forward.set(m, f.begin('block'));
     this.body(block);
-    for (const m of merges.toReversed()) { f.end(); this.t.join(this.meets.get(m)!); this.tree(m); }
+    for (const m of merges.toReversed()) { f.end(); this.meet(m); }
     if (loop) f.end();
+  }
+  private meet(block: number): void {
+    const known = this.meets.get(block);
+    // None of the ways was emitted: what stood before them ends the translation.
+    if (!known) return;
+    this.t.join(known);
+    this.tree(block);
   }
   private body(block: number): void {
     const { t, structure } = this, { f } = t, { instructions } = this.region.blocks[block]!, last = instructions.at(-1)!;

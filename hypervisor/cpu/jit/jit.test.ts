@@ -165,7 +165,7 @@ describe('translations', () => {
       expect(shares).toEqual(Int32Array.of(0, cpu.counters()['jit_held_bytes']!));
       most = Math.max(most, shares[1]!);
     }
-    expect(cpu.counters()['jit_cleared']).toBeGreaterThan(0);
+    expect(cpu.counters()['jit_evicted']).toBeGreaterThan(0);
     expect(most).toBeLessThan(20_000);
     cpu.blocks.empty();
     expect(shares[1]).toBe(0);
@@ -226,6 +226,7 @@ describe('regions', () => {
       0x48, 0x01, 0xc8, 0xc3,               // add rax, rcx; ret
     ]);
     expect(cpu.gpr[0]).toBe(200_010_000n);
+    expect(cpu.counters()['jit_wide']).toBeGreaterThan(0);
   });
 
   test('a return that goes elsewhere than its call expects', () => {

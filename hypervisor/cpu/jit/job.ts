@@ -14,15 +14,17 @@ import type { Imports } from './translation.ts';
 import { wayOut, wayOutSignature } from './ways-out.ts';
 
 /**
- * Two sizes of translation: a quick one of the next few blocks, and, where that is run often, one that follows calls and
- * returns. No block is begun beyond so many instructions; a block belongs into it that has a translation, or ran for
- * this part of the way to one; calls are followed so deep.
+ * Three sizes of translation: a quick one of the next few blocks; a larger one where that is run often; and where that one
+ * is entered often still, one that follows calls, returns and indirect jumps, which takes compilers longest. No block is
+ * begun beyond so many instructions; a block belongs into it that has a translation, or ran for this part of the way to
+ * one; calls are followed so deep.
  */
-const SIZES = { small: { instructions: 60, warm: 1 / 4, calls: 0 }, large: { instructions: 160, warm: 1 / 2, calls: 2 } } as const;
+const SIZES = { small: { instructions: 60, warm: 1 / 4, calls: 0 }, large: { instructions: 100, warm: 1 / 2, calls: 0 }, wide: { instructions: 160, warm: 1 / 2, calls: 2 } } as const;
+export type Size = keyof typeof SIZES;
 
 /** A hot block: its first record, and the handler number its translation gets. */
 export interface Job {
-  readonly start: number; readonly handler: number; readonly compat: boolean; readonly large: boolean;
+  readonly start: number; readonly handler: number; readonly compat: boolean; readonly size: Size;
   /** Virtual address of its page, and the page table's root, when it was found to be hot. */
   readonly page: bigint; readonly root: number;
 }
@@ -32,11 +34,11 @@ export interface Site {
   readonly area: number;
   /** Slot of this memory. */
   readonly slot: number;
-  /** Executions before a block is translated, and of a small translation before a large one is made. */
+  /** Executions before a block is translated, of a small translation before a large one is made, of that before a wide one is. */
   readonly thresholds: Thresholds;
 }
-export interface Thresholds { readonly small: number; readonly large: number }
-export interface Made { readonly start: number; readonly handler: number; readonly instructions: number; readonly large: boolean; readonly frames: readonly number[] }
+export type Thresholds = Readonly<Record<Size, number>>;
+export interface Made { readonly start: number; readonly handler: number; readonly instructions: number; readonly size: Size; readonly frames: readonly number[] }
 export interface Outcome {
   readonly made: readonly Made[];
   readonly refused: readonly { readonly start: number; readonly handler: number; readonly reason: string }[];
@@ -55,7 +57,7 @@ class Blocks implements CodeFinder {
   constructor(site: Site, job: Job) {
     const { small } = site.thresholds;
     this.view = site.view; this.site = site; this.job = job;
-    this.warm = small === 1 ? 0 : small * (job.large ? SIZES.large : SIZES.small).warm;
+    this.warm = small === 1 ? 0 : small * SIZES[job.size].warm;
   }
 
   block(phys: number): number {
@@ -66,8 +68,9 @@ class Blocks implements CodeFinder {
     return view.getUint16(record + R.handler, true) !== SPECIAL.count || this.weight(record) >= this.warm ? record : 0;
   }
   weight(record: number): number {
-    const { view, site: { thresholds: { small, large } } } = this, left = view.getInt32(record + R.imm, true);
-    return view.getUint16(record + R.handler, true) === SPECIAL.count ? small - left : small + large - left;
+    const { view, site: { thresholds: { small, large, wide } } } = this, left = view.getInt32(record + R.imm, true);
+    if (view.getUint16(record + R.handler, true) === SPECIAL.count) return small - left;
+    return small + large - left + (left > large ? wide : 0);
   }
   distanceOf(va: bigint): number { return Number(BigInt.asIntN(64, (va & ~0xfffn) - this.job.page)); }
   page(distance: number): number | undefined {
@@ -105,16 +108,17 @@ export function translateJobs(site: Site, jobs: readonly Job[]): Outcome {
   const compiled: { readonly handler: number; readonly fn: Fn }[] = [];
   const made: Made[] = [], refused: { start: number; handler: number; reason: string }[] = [], left: string[] = [];
   for (const job of jobs) {
-    const { start, handler, compat, large } = job, size = large ? SIZES.large : SIZES.small, refuse = (reason: string): void => { refused.push({ start, handler, reason }); };
+    const { start, handler, compat, size } = job, { instructions: room, calls } = SIZES[size], refuse = (reason: string): void => { refused.push({ start, handler, reason }); };
     if (view.getUint16(start + R.handler, true) === SPECIAL.stale) { refuse('dropped meanwhile'); continue; }
     try {
-      const region = new Region(new Blocks(site, job), start, view.getUint32(start + R.disp, true), compat, size.instructions, size.calls);
+      const region = new Region(new Blocks(site, job), start, view.getUint32(start + R.disp, true), compat, room, calls);
       if (region.entry < 0) { refuse('nothing to translate'); continue; }
-      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, region, compat, !large, site.thresholds.small - site.thresholds.large).compile();
+      if (size === 'wide' && !region.follows) { refuse('nothing to follow'); continue; }
+      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, region, compat, size, site.thresholds.small - site.thresholds.large).compile();
       left.push(...untranslatable);
       if (!instructions) { refuse('nothing to translate'); continue; }
       compiled.push({ handler, fn });
-      made.push({ start, handler, instructions, large, frames: [...region.frames].map(phys => phys / PAGE_BYTES >>> 0) });
+      made.push({ start, handler, instructions, size, frames: [...region.frames].map(phys => phys / PAGE_BYTES >>> 0) });
     } catch (error) { refuse(`translator: ${error instanceof Error ? error.message : String(error)}`); }
   }
   for (const { handler, fn } of compiled) {

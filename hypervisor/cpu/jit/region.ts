@@ -75,6 +75,8 @@ export class Region {
   private readonly calls: number;
   private readonly todo: { space: Space; record: number; weight: number }[] = [];
   private count = 0;
+  /** Whether a call, a return or an indirect branch leads on within it. */
+  get follows(): boolean { return [...this.spaces.values()].some(s => s.context !== undefined || [...s.found.values()].some(i => i.expected !== undefined)); }
 
   /** @param phys physical address of the entry's page @param compat then only what lies in that page is followed @param calls how deep calls are followed */
   constructor(find: CodeFinder, start: number, phys: number, compat: boolean, budget: number, calls: number) {

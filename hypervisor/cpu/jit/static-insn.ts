@@ -6,7 +6,7 @@ import { FROM_STACK } from '../mmu.ts';
 import { R } from '../record.ts';
 import { type FuncRef, type I32, type I64, type Local, type V128, i32, i64, ld32, ld64 } from '../wasm/builder.ts';
 import { directCondition, type FlagState } from './flag-state.ts';
-import type { Translation } from './translation.ts';
+import { bitOf, type Translation } from './translation.ts';
 
 /** This instruction cannot be translated: the translation ends before it. */
 export class Untranslatable extends Error {}
@@ -94,8 +94,8 @@ export class StaticInsn extends Insn {
       : bits === 16 ? whole().and(~0xffffn).or(v.and(0xffff))
       : slot & 7 ? whole().and(~0xff00n).or(v.and(0xff).shl(8)) : whole().and(~0xffn).or(v.and(0xff));
     t.writeSlot(n, value);
-    if (bits === 64) { if (value.within > 32) t.narrow.delete(n); else if (!this.conditional) t.narrow.add(n); }
-    else if (bits === 32 && !this.conditional) t.narrow.add(n);
+    if (bits === 64) { if (value.within > 32) t.widen(n); else if (!this.conditional) t.narrow |= bitOf(n); }
+    else if (bits === 32 && !this.conditional) t.narrow |= bitOf(n);
   }
 
   // ---- vector registers
@@ -150,7 +150,7 @@ export class StaticInsn extends Insn {
   }
   popAll(registers: readonly number[]): void {
     const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4))), p = this.look(low, false, bytes, () => this.interpret());
-    registers.forEach((slot, n) => { t.writeSlot(slot, ld64(p, 8 * n)); t.narrow.delete(slot); });
+    registers.forEach((slot, n) => { t.writeSlot(slot, ld64(p, 8 * n)); t.widen(slot); });
     this.setSlot(SLOT.gpr(4), low.add(bytes));
   }
   override commit(): void { /* reach() leaves crossing stores to the interpreter */ }

@@ -7,6 +7,7 @@ import { FX, INTERNAL, S, SLOT, TLB_BYTES } from '../state.ts';
 import { Fn, type FuncRef, type I32, type I64, Local, type Type, type Signature, type V128, i32, ld128, ld32, ld64 } from '../wasm/builder.ts';
 import { Addresses, both, type KnownAddresses } from './addresses.ts';
 import { directCondition, type FlagLocals, type FlagState, flushFlags, localsOf, settleArguments, stepWords, wordsOf } from './flag-state.ts';
+import type { Size } from './job.ts';
 import type { Carried, Destination } from './ways-out.ts';
 
 const HANDLER: Signature = { params: ['i32'], results: [] };
@@ -52,19 +53,21 @@ export interface Imports {
 /** What is known at compile time at one point of a translation. */
 export interface Known {
   readonly flags: FlagState;
-  readonly narrow: ReadonlySet<number>;
+  /** Of each register a bit (bitOf). */
+  readonly narrow: number;
   readonly simdChecked: boolean;
-  readonly stale: ReadonlySet<number>;
+  readonly stale: number;
   readonly addresses: KnownAddresses;
 }
 /** The same where ways meet; registers are in memory there, and flags where they are looked for. */
 export type Common = Pick<Known, 'narrow' | 'simdChecked' | 'addresses'>;
-export const common = (a: Common, b: Common): Common => ({ narrow: new Set([...a.narrow].filter(slot => b.narrow.has(slot))), simdChecked: a.simdChecked && b.simdChecked, addresses: both(a.addresses, b.addresses) });
+export const common = (a: Common, b: Common): Common => ({ narrow: a.narrow & b.narrow, simdChecked: a.simdChecked && b.simdChecked, addresses: both(a.addresses, b.addresses) });
 /** The entry's page, as an origin. */
 const PAGE = -1;
-/** XMM registers' numbers among the registers, behind the slots. */
-const XMM = 0x100;
-const xmmOffset = (register: number): number => S.fx + FX.xmm + 16 * (register - XMM);
+/** Registers in sets: general ones by their slot, then XMM. */
+export const bitOf = (slot: number): number => 1 << (slot >> 3);
+const XMM = 16, REGISTERS = 32;
+const xmmOffset = (n: number): number => S.fx + FX.xmm + 16 * n;
 
 export class Translation {
   readonly f = new PooledFn(HANDLER);
@@ -78,6 +81,7 @@ export class Translation {
    * where its block did, for a large one to take its place.
    */
   readonly small: boolean;
+  private readonly size: Size;
   /** What a loop's counter goes down to before it is left. */
   private readonly hotLoop: number;
   private readonly compat: boolean;
@@ -87,11 +91,11 @@ export class Translation {
   flags: FlagState = { kind: 'memory' };
   readonly flagLocals: FlagLocals | undefined;
   /** Registers known to be below 2^32 here. */
-  narrow = new Set<number>();
+  narrow = 0;
   /** The check of CR0.TS was made on every way here. */
   simdChecked = false;
   /** Registers whose memory is behind their local. */
-  private stale = new Set<number>();
+  private stale = 0;
   readonly addresses = new Addresses();
   /** Structures around the instructions at hand: what is emitted deeper may not run, or run more than once. */
   level = 0;
@@ -99,9 +103,9 @@ export class Translation {
   private readonly vectors = new Map<number, Local<'v128'>>();
   private readonly tlb: Local<'i32'>;
 
-  constructor(area: number, view: DataView, im: Imports, entryRecord: number, compat: boolean, small: boolean, hotLoop: number) {
-    const { f } = this;
-    this.compat = compat; this.small = small; this.hotLoop = hotLoop;
+  constructor(area: number, view: DataView, im: Imports, entryRecord: number, compat: boolean, size: Size, hotLoop: number) {
+    const { f } = this, small = size === 'small';
+    this.compat = compat; this.size = size; this.small = small; this.hotLoop = hotLoop;
     this.area = area; this.view = view; this.im = im; this.entryRecord = entryRecord;
     if (!small) this.flagLocals = { kind: f.lasting('i32'), a: f.lasting('i64'), b: f.lasting('i64'), r: f.lasting('i64'), step: f.lasting('i32'), stepped: f.lasting('i64') };
     this.tlb = f.lasting('i32');
@@ -116,7 +120,7 @@ export class Translation {
   }
   readSlot(slot: number): I64 {
     const v = this.small ? ld64(this.area, S.regs + slot) : this.register(slot).get();
-    if (this.narrow.has(slot)) v.within = 32;
+    if (slot < SLOT.zero && this.narrow & bitOf(slot)) v.within = 32;
     if (this.straight) v.origin = this.addresses.originOf(slot);
     return v;
   }
@@ -126,52 +130,56 @@ export class Translation {
     this.addresses.wrote(slot, this.straight ? v.origin : undefined);
     if (this.small) { this.f.st64(this.area, v, S.regs + slot); return; }
     this.f.set(this.register(slot), v);
-    this.wrote(slot);
+    this.wrote(slot >> 3);
   }
   private vector(n: number): Local<'v128'> {
     let l = this.vectors.get(n);
     if (!l) this.vectors.set(n, l = this.f.lasting('v128'));
     return l;
   }
-  readXmm(n: number): V128 { return this.small ? ld128(this.area, xmmOffset(XMM + n)) : this.vector(n).get(); }
+  readXmm(n: number): V128 { return this.small ? ld128(this.area, xmmOffset(n)) : this.vector(n).get(); }
   writeXmm(n: number, v: V128): void {
-    if (this.small) { this.f.st128(this.area, v, xmmOffset(XMM + n)); return; }
+    if (this.small) { this.f.st128(this.area, v, xmmOffset(n)); return; }
     this.f.set(this.vector(n), v);
     this.wrote(XMM + n);
   }
   /** Address of a register's bytes, which are brought up to date, for reading. */
   xmmPointer(n: number): I32 {
-    const at = xmmOffset(XMM + n);
+    const at = xmmOffset(n);
     if (!this.small) this.f.st128(this.area, this.readXmm(n), at);
     return i32(this.area + at);
   }
-  private wrote(register: number): void { if (this.straight) this.stale.add(register); else this.writeBack(register); }
+  /** @param register its bit's number */
+  private wrote(register: number): void { if (this.straight) this.stale |= 1 << register; else this.writeBack(register); }
   private writeBack(register: number): void {
-    if (register >= XMM) this.f.st128(this.area, this.readXmm(register - XMM), xmmOffset(register));
-    else this.f.st64(this.area, this.register(register).get(), S.regs + register);
+    if (register >= XMM) this.f.st128(this.area, this.readXmm(register - XMM), xmmOffset(register - XMM));
+    else this.f.st64(this.area, this.register(SLOT.gpr(register)).get(), S.regs + SLOT.gpr(register));
   }
+  /** It may be 2^32 or more from here on. */
+  widen(slot: number): void { this.narrow &= ~bitOf(slot); }
 
   /** Brings memory up to date with the registers. */
   save(): void {
-    for (const register of this.stale) this.writeBack(register);
-    if (this.straight) this.stale.clear();
+    if (this.stale === 0) return;
+    for (let n = 0; n < REGISTERS; n++) if (this.stale & 1 << n) this.writeBack(n);
+    if (this.straight) this.stale = 0;
   }
 
   // ---- what is known
-  know(): Known { return { flags: this.flags, narrow: new Set(this.narrow), simdChecked: this.simdChecked, stale: new Set(this.stale), addresses: this.addresses.know() }; }
+  know(): Known { return { flags: this.flags, narrow: this.narrow, simdChecked: this.simdChecked, stale: this.stale, addresses: this.addresses.know() }; }
   recall(k: Known): void {
     this.flags = k.flags;
-    this.narrow = new Set(k.narrow);
+    this.narrow = k.narrow;
     this.simdChecked = k.simdChecked;
-    this.stale = new Set(k.stale);
+    this.stale = k.stale;
     this.addresses.recall(k.addresses);
   }
   /** Goes on at a place that one way leads to, with what was known there. */
-  resume(k: Known): void { this.recall(k); this.stale.clear(); this.f.adopt(this.kept()); }
+  resume(k: Known): void { this.recall(k); this.stale = 0; this.f.adopt(this.kept()); }
   /** Goes on where several ways meet, each of which has brought memory up to date, with what all of them know. */
-  join(k: Common): void { this.recall({ ...k, flags: this.home, stale: new Set() }); this.f.adopt(this.kept()); }
+  join(k: Common): void { this.recall({ ...k, flags: this.home, stale: 0 }); this.f.adopt(this.kept()); }
   /** Begins a loop: what its rounds do to registers is not known. */
-  loop(): void { this.addresses.forgetRegisters(); this.join({ narrow: new Set(), simdChecked: false, addresses: this.addresses.know() }); }
+  loop(): void { this.addresses.forgetRegisters(); this.join({ narrow: 0, simdChecked: false, addresses: this.addresses.know() }); }
 
   // ---- flags
   /** Where flags are when nothing is known about them. */
@@ -283,15 +291,18 @@ export class Translation {
     body();
     f.unreachable();
     const start = new Fn(HANDLER);
-    if (this.small) {
-      start.if(ld32(i32(this.entryRecord), R.imm).ltS(1), () => {
+    if (this.size !== 'wide') {
+      const counter = start.let(ld32(i32(this.entryRecord), R.imm));
+      // A small one counts its blocks, a large one how often it is entered.
+      if (!this.small) start.st32(i32(this.entryRecord), counter.sub(1), R.imm);
+      start.if(counter.ltS(1), () => {
         for (const [word, v] of [[S.hot, this.entryRecord], [S.current, this.entryRecord], [S.exit, INTERNAL.hot]] as const) start.st32(area, v, word);
         start.ret();
       }, undefined, false);
     }
     start.set(this.tlb, ld32(area, S.tlb));
     for (const [slot, local] of this.registers) start.set(local, ld64(area, S.regs + slot));
-    for (const [n, local] of this.vectors) start.set(local, ld128(area, xmmOffset(XMM + n)));
+    for (const [n, local] of this.vectors) start.set(local, ld128(area, xmmOffset(n)));
     f.prepend(start);
     return f;
   }

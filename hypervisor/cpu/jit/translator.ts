@@ -11,16 +11,16 @@ import { R } from '../record.ts';
 import { S, SLOT } from '../state.ts';
 import { CodeBudget } from './budget.ts';
 import type { JitMode } from './mode.ts';
-import { type Job, type Made, type Outcome, type Site, type Thresholds, translateJobs } from './job.ts';
+import { type Job, type Made, type Outcome, type Site, type Size, type Thresholds, translateJobs } from './job.ts';
 
-/** How often a block runs before it is translated, and how often a small translation before a large one takes its place. */
-export const thresholdsOf = (mode: 'on' | 'force'): Thresholds => mode === 'force' ? { small: 1, large: 3 } : { small: 300, large: 4000 };
+/** How often a block runs before it is translated, a small translation before a large one takes its place, and that before a wide one does. */
+export const thresholdsOf = (mode: 'on' | 'force'): Thresholds => mode === 'force' ? { small: 1, large: 3, wide: 9 } : { small: 300, large: 4000, wide: 40_000 };
 
-const TRANSLATIONS_MAX = 32_768;
+const TRANSLATIONS_MAX = 56_000;
 /** So many blocks share a module, whose making costs more than a function in it; one that runs AGAIN times more waits no longer. */
 const BATCH = 8, AGAIN = 300;
 /** Blocks that are asked for at one time; further ones come again later. */
-const ASKED_MAX = 64, LATER = 1000, NEVER = 0x7fffffff;
+const ASKED_MAX = { small: 64, other: 32 }, LATER = 1000, NEVER = 0x7fffffff;
 /** A block that keeps being overwritten stays with the interpreter. */
 const DROPS_MAX = 8;
 const HANDLERS_MAX = 0xffff;
@@ -63,6 +63,7 @@ export class Translator implements Translations {
   private readonly slotOf = new Map<number, number>();
   private readonly framesOf = new Map<number, readonly number[]>();
   private readonly moduleOf = new Map<number, Module>();
+  private readonly sizeOf = new Map<number, Size>();
   private readonly budget: CodeBudget;
   private bytesHeld = 0;
   private readonly byFrame = new Map<number, Set<number>>();
@@ -74,6 +75,8 @@ export class Translator implements Translations {
   private readonly asked = new Map<number, { readonly jobs: readonly Job[]; readonly time: number }>();
   private readonly pending = new Set<number>();
   private nextId = 1;
+  /** Of those that are pending. */
+  private smallAsked = 0;
   /** Drops so far, and at which of them a frame's blocks were last dropped. */
   private time = 0;
   private emptiedAt = 0;
@@ -82,7 +85,7 @@ export class Translator implements Translations {
   private guest = false;
   private readonly drops = new Map<number, number>();
   private readonly reasons = new Map<string, number>();
-  private readonly counts = { translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, late: 0, large: 0, cleared: 0, compileMs: 0 };
+  private readonly counts = { translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, late: 0, small: 0, large: 0, wide: 0, evicted: 0, later: 0, compileMs: 0 };
 
   constructor(host: TranslatorHost, mode: 'on' | 'force') {
     this.host = host;
@@ -98,26 +101,27 @@ export class Translator implements Translations {
   hot(start: number, compat: boolean): void {
     const { view, area } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
     // A loop within another block's translation may have made it very hot before it has its own.
-    const large = this.slotOf.has(start) || view.getInt32(start + R.imm, true) <= this.thresholds.small - this.thresholds.large;
+    const now = this.sizeOf.get(start), size = now ? now === 'small' ? 'large' : 'wide' : view.getInt32(start + R.imm, true) <= this.thresholds.small - this.thresholds.large ? 'large' : 'small';
     if (view.getUint16(start + R.handler, true) === SPECIAL.stale) return;
     const again = (runs: number): void => view.setInt32(start + R.imm, runs, true);
     if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); again(NEVER); return; }
-    if (this.slotOf.size + this.pending.size >= TRANSLATIONS_MAX || this.budget.exceeded) { again(AGAIN); this.dropAll(); return; }
     const waits = this.waiting.has(start);
-    if (this.pending.has(start) || !waits && this.pending.size >= ASKED_MAX) { again(LATER); return; }
+    if (this.pending.has(start) || !waits && (size === 'small' ? this.smallAsked >= ASKED_MAX.small : this.pending.size - this.smallAsked >= ASKED_MAX.other)) { this.counts.later++; again(LATER); return; }
+    if (this.slotOf.size + this.pending.size >= TRANSLATIONS_MAX || this.budget.exceeded) { again(AGAIN); this.makeRoom(); return; }
     const handler = waits ? this.waiting.get(start)!.handler : this.takeSlot();
     if (handler === undefined) { this.refuse('no handler number left'); return; }
     const root = view.getInt32(area + S.roots + 4 * view.getInt32(area + S.activeView, true), true);
-    this.waiting.set(start, { start, handler, compat, large, page: view.getBigUint64(area + S.regs + SLOT.pageBase, true), root });
-    const now = large || waits || this.waiting.size >= BATCH || this.threshold === 1 || this.host.helper && !this.pending.size;
-    again(now ? LATER : AGAIN);
-    if (now) this.translateWaiting(large);
+    this.waiting.set(start, { start, handler, compat, size, page: view.getBigUint64(area + S.regs + SLOT.pageBase, true), root });
+    const soon = size !== 'small' || waits || this.waiting.size >= BATCH || this.threshold === 1 || this.host.helper && !this.pending.size;
+    again(soon ? LATER : AGAIN);
+    if (soon) this.translateWaiting(size);
   }
-  private translateWaiting(large: boolean): void {
-    const jobs = [...this.waiting.values()].filter(j => j.large === large), id = this.nextId++;
+  private translateWaiting(size: Size): void {
+    const jobs = [...this.waiting.values()].filter(j => j.size === size), id = this.nextId++;
     for (const { start } of jobs) this.waiting.delete(start);
     this.asked.set(id, { jobs, time: this.time });
     for (const { start } of jobs) this.pending.add(start);
+    if (size === 'small') this.smallAsked += jobs.length;
     if (this.host.helper) { this.host.helper.post({ id, jobs }); return; }
     const begin = performance.now();
     this.take(translated(this.site, { id, jobs }));
@@ -137,7 +141,7 @@ export class Translator implements Translations {
     const asked = this.asked.get(id);
     if (!asked) return;
     this.asked.delete(id);
-    for (const { start } of asked.jobs) this.pending.delete(start);
+    for (const { start, size } of asked.jobs) { this.pending.delete(start); if (size === 'small') this.smallAsked--; }
     for (const reason of outcome.left) this.note(reason);
     for (const { start, handler, reason } of outcome.refused) {
       this.free.push(handler);
@@ -161,7 +165,7 @@ export class Translator implements Translations {
   private hold(bytes: number): void { this.bytesHeld += bytes; this.budget.hold(bytes); }
   /** One translation less. */
   private letGo(code: Module): void { if (--code.live === 0) this.hold(-code.bytes); }
-  private install({ start, handler, instructions, frames, large }: Made, time: number, code: Module): void {
+  private install({ start, handler, instructions, frames, size }: Made, time: number, code: Module): void {
     const { view } = this.host, now = view.getUint16(start + R.handler, true), before = this.slotOf.get(start) ?? SPECIAL.count;
     if (this.emptiedAt > time || frames.some(f => (this.droppedAt.get(f) ?? 0) > time) || now !== before) {
       this.release(handler);
@@ -171,8 +175,9 @@ export class Translator implements Translations {
       return;
     }
     if (now !== SPECIAL.count) this.end(start);
-    if (large) this.counts.large++;
-    view.setInt32(start + R.imm, this.thresholds.large, true);
+    this.sizeOf.set(start, size);
+    this.counts[size]++;
+    view.setInt32(start + R.imm, size === 'small' ? this.thresholds.large : this.thresholds.wide, true);
     this.slotOf.set(start, handler);
     this.framesOf.set(start, frames);
     this.moduleOf.set(start, code);
@@ -215,15 +220,19 @@ export class Translator implements Translations {
     view.setUint16(start + R.handler, SPECIAL.count, true);
     view.setInt32(start + R.imm, this.threshold, true);
   }
-  /** All that is held, to make room. Only between blocks. */
-  private dropAll(): void {
-    for (const start of [...this.slotOf.keys()]) this.drop(start);
-    this.counts.cleared++;
+  /** Makes room: the small translations that have run least go, half of them; all goes where large ones are most of it. Only between blocks. */
+  private makeRoom(): void {
+    const { view } = this.host, left = (start: number): number => view.getInt32(start + R.imm, true);
+    const small = [...this.slotOf.keys()].filter(start => this.sizeOf.get(start) === 'small').sort((a, b) => left(b) - left(a));
+    const cold = 2 * small.length > this.slotOf.size ? small.slice(0, Math.ceil(small.length / 2)) : [...this.slotOf.keys()];
+    for (const start of cold) this.drop(start);
+    this.counts.evicted += cold.length;
   }
   private end(start: number): boolean {
     const slot = this.slotOf.get(start);
     if (slot === undefined) return false;
     this.slotOf.delete(start);
+    this.sizeOf.delete(start);
     for (const frame of this.framesOf.get(start)!) {
       const set = this.byFrame.get(frame);
       set?.delete(start);
@@ -242,14 +251,14 @@ export class Translator implements Translations {
     for (const { handler } of this.waiting.values()) this.free.push(handler);
     this.counts.dropped += this.slotOf.size;
     this.hold(-this.bytesHeld);
-    for (const map of [this.slotOf, this.framesOf, this.moduleOf, this.byFrame, this.waiting, this.drops, this.droppedAt]) map.clear();
+    for (const map of [this.slotOf, this.framesOf, this.moduleOf, this.sizeOf, this.byFrame, this.waiting, this.drops, this.droppedAt]) map.clear();
   }
 
   counters(): Record<string, number> {
     const c = this.counts;
     return {
-      jit_translations: c.translations, jit_modules: c.modules, jit_live: this.slotOf.size, jit_held_bytes: this.bytesHeld, jit_cleared: c.cleared, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped,
-      jit_refused: c.refused, jit_late: c.late, jit_large: c.large, jit_asked: this.pending.size,
+      jit_translations: c.translations, jit_modules: c.modules, jit_live: this.slotOf.size, jit_held_bytes: this.bytesHeld, jit_evicted: c.evicted, jit_later: c.later, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped,
+      jit_refused: c.refused, jit_late: c.late, jit_large: c.large, jit_wide: c.wide, jit_asked: this.pending.size,
       jit_compile_us: Math.round(c.compileMs * 1000), ...Object.fromEntries([...this.reasons].map(([why, n]) => [`jit_left: ${why}`, n])),
     };
   }
@@ -259,7 +268,7 @@ export class Translator implements Translations {
 export function translated(site: Site, { id, jobs }: Request, compile = compileHere): Response {
   const { bytes, ...outcome } = translateJobs(site, jobs);
   if (!bytes) return { id, outcome, module: undefined, bytes: 0 };
-  try { return { id, outcome, module: compile(bytes, jobs.some(j => j.large)), bytes: bytes.length }; } catch (error) {
+  try { return { id, outcome, module: compile(bytes, jobs.some(j => j.size !== 'small')), bytes: bytes.length }; } catch (error) {
     return { id, outcome, module: undefined, bytes: 0, error: `module: ${error instanceof Error ? error.message : String(error)}` };
   }
 }

@@ -7,11 +7,14 @@ const TYPE_CODE: Record<Type, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 
 export type Code = string;
 export const BYTE: readonly string[] = Array.from({ length: 256 }, (_, b) => String.fromCharCode(b));
 
-export const uleb = (value: number): Code => {
+const ULEB_KEPT = 4096;
+const unsigned = (value: number): Code => {
   let out = '', n = value;
   for (; n >= 128; n = Math.floor(n / 128)) out += BYTE[n % 128 | 0x80]!;
   return out + BYTE[n]!;
 };
+const ulebs: readonly Code[] = Array.from({ length: ULEB_KEPT }, (_, n) => unsigned(n));
+export const uleb = (value: number): Code => value < ULEB_KEPT ? ulebs[value]! : unsigned(value);
 /** Signed, for 32 bits. */
 const sleb32 = (value: number): Code => {
   let out = '', n = value;
@@ -235,14 +238,24 @@ export class V128 extends Value {
 const joined = (values: readonly Value[]): Code => { let out = ''; for (const v of values) out += v.code; return out; };
 interface Of { i32: I32; i64: I64; f32: F32; f64: F64; v128: V128 }
 const make = <T extends Type>(type: T, code: Code): Of[T] => {
-  const c = { i32: I32, i64: I64, f32: F32, f64: F64, v128: V128 }[type];
-  return new c(code) as Of[T];
+  switch (type as Type) {
+    case 'i32': return new I32(code) as Of[T];
+    case 'i64': return new I64(code) as Of[T];
+    case 'f32': return new F32(code) as Of[T];
+    case 'f64': return new F64(code) as Of[T];
+    default: return new V128(code) as Of[T];
+  }
 };
 
+const KEPT_CONSTANTS = 4096;
 export const i32 = (v: I32 | number): I32 => {
   if (typeof v !== 'number') return v;
+  const known = constants32.get(v);
+  if (known) return known;
   const c = new I32('\x41' + sleb32(v | 0));
   c.constant = v | 0;
+  // Addresses of records are met once.
+  if (v >= -KEPT_CONSTANTS && v < 2 ** 20 && constants32.size < KEPT_CONSTANTS) constants32.set(v, c);
   return c;
 };
 export const i64 = (v: I64 | bigint | number): I64 => {
@@ -253,11 +266,11 @@ export const i64 = (v: I64 | bigint | number): I64 => {
   const c = new I64('\x42' + (small ? sleb32(Number(value)) : sleb(value)));
   c.constant = value;
   c.within = bitsOf(value);
-  if (constants.size < 4096) constants.set(v, c);
+  if (constants.size < KEPT_CONSTANTS) constants.set(v, c);
   return c;
 };
 /** Constants met before. */
-const constants = new Map<bigint | number, I64>();
+const constants = new Map<bigint | number, I64>(), constants32 = new Map<number, I32>();
 /** The least of 8, 16, 32, 63 and 64 bits that hold a (signed) constant as an unsigned one. */
 const bitsOf = (v: bigint): number => v < 0n ? 64 : v <= 0xffn ? 8 : v <= 0xffffn ? 16 : v <= 0xffffffffn ? 32 : 63;
 /** Notes that a value is below 2^bits. */
@@ -291,8 +304,9 @@ export const ld128from64 = (a: I32 | number, o = 0): V128 => new V128(i32(a).cod
 /** A mutable local variable of a function. */
 export class Local<T extends Type> {
   readonly index: number; readonly type: T;
-  constructor(index: number, type: T) { this.index = index; this.type = type; }
-  get(): Of[T] { return make(this.type, '\x20' + uleb(this.index)); }
+  private readonly read: Code;
+  constructor(index: number, type: T) { this.index = index; this.type = type; this.read = '\x20' + uleb(index); }
+  get(): Of[T] { return make(this.type, this.read); }
 }
 /** A place in a function's code to go back to. */
 export interface Mark { readonly code: Code; readonly depth: number }

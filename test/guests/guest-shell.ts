@@ -40,6 +40,26 @@ export class TestHost {
     return mappings.filter(mapping => kib(mapping, 'Size') < GUEST_MAPPING_KIB).reduce((sum, mapping) => sum + kib(mapping, 'Anonymous'), 0) / 1024;
   }
 
+  /** Ends Dom0's thread wherever it is, and waits until the API answers again. Streams of consoles end with it. */
+  async crashDom0(): Promise<void> {
+    const times = async (): Promise<number> => (await this.client.dmesg(false)).split('Dom0 is started again').length, before = await times();
+    // The answer may be lost with the thread.
+    await this.client.debugKeys('C').catch(() => {});
+    for (const end = performance.now() + HOST_LIMIT_MS; await times().catch(() => before) === before;) {
+      if (performance.now() > end) throw new Error('Dom0 does not come back');
+      await new Promise(resolve => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  /** Event channels between Dom0 and domains, and grants that Dom0 uses, as the hypervisor counts them. */
+  async inUse(): Promise<{ channels: number; granted: number[]; used: number[] }> {
+    await this.client.dmesg(true);
+    await this.client.debugKeys('eg');
+    const lines = (await this.client.dmesg(false)).split('\n');
+    const grants = lines.map(l => /(\d+) of \d+ entries granted, in use (\d+) times for reading, (\d+) for writing/.exec(l)?.slice(1).map(Number)).filter(g => g !== undefined);
+    return { channels: lines.filter(l => /d0 port \d+: interdomain/.test(l)).length, granted: grants.map(g => g[0]!), used: grants.map(g => g[1]! + g[2]!) };
+  }
+
   /** As a power failure would: no chance to finish anything. */
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL');

@@ -191,6 +191,7 @@ function bringUp(): Vcpu | undefined {
   const host: ProcessorHost = {
     descriptor: selector => lookupDescriptor(v, selector),
     foreign: () => 0,
+    clock: () => v.systemTimeNs(),
     unimplemented: (rip, bytes) => v.log(`instruction not implemented at ${rip.toString(16)}: ${bytes}`),
   };
   const port = data.translations, helper: Helper | undefined = port && { post: r => port.postMessage(r), take: () => receiveMessageOnPort(port)?.message as Response | undefined };

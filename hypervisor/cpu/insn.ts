@@ -51,6 +51,8 @@ export interface Runtime {
   readonly lookup: FuncRef;
   /** (id, record, physical address of the memory operand) -> 0 to go on, else an exit was recorded. */
   readonly helper: FuncRef;
+  /** () -> time stamp. */
+  readonly clock: FuncRef;
 }
 
 const MASK: Record<8 | 16 | 32, bigint> = { 8: 0xffn, 16: 0xffffn, 32: 0xffffffffn };
@@ -319,6 +321,9 @@ export class Insn {
     this.f.ret();
     this.ended = true;
   }
+
+  /** The time-stamp counter. */
+  clock(): I64 { return this.f.call<I64>(this.rt.clock); }
 
   // ---- going on
   next(): void { this.dispatch(this.rec.add(RECORD_BYTES)); this.ended = true; }

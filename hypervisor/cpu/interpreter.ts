@@ -7,12 +7,12 @@ import { allForms as forms } from './fusion.ts';
 import { type Form, Insn, type Runtime } from './insn.ts';
 import { settleFunction, SETTLE } from './jit/flag-state.ts';
 import { CARRIED, DESTINATIONS, wayOut, wayOutFunction, wayOutSignature } from './jit/ways-out.ts';
-import { CODE_WRITE, COMMIT, FOLLOW, FOREIGN, LOOKUP, REACH, TRANSLATE, commitFunction, followFunction, jumpToFunction, lookupFunction, reachFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
+import { CLOCK, CODE_WRITE, COMMIT, FOLLOW, FOREIGN, LOOKUP, REACH, TRANSLATE, commitFunction, followFunction, jumpToFunction, lookupFunction, reachFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
 import { R } from './record.ts';
 import { SWITCH_ROOT, switchRootFunction } from './root-switch.ts';
 import { definitionOf } from './semantics/index.ts';
 import { INTERNAL, S, SLOT, TLB_BYTES, areaOf } from './state.ts';
-import { Fn, type FuncRef, ModuleBuilder, type Signature, i32, ld16u, ld32, ld64 } from './wasm/builder.ts';
+import { Fn, type FuncRef, type I64, ModuleBuilder, type Signature, i32, ld16u, ld32, ld64 } from './wasm/builder.ts';
 
 const HANDLER: Signature = { params: ['i32'], results: [] };
 const FILL: Signature = { params: ['i32', 'i32', 'i32'], results: [] };
@@ -69,13 +69,16 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
 /** The module's bytes for one vCPU number. */
 export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   const area = areaOf(vcpu), m = new ModuleBuilder(), handlerType = m.typeIndex(HANDLER);
-  const foreign = m.importFunction('foreign', FOREIGN), codeWrite = m.importFunction('codeWrite', CODE_WRITE), helper = m.importFunction('helper', HELPER_CALL), watched = m.importFunction('watched', WATCHED);
-  const walk = m.declare(TRANSLATE, 'walk'), translate = m.declare(TRANSLATE, 'translate'), commit = m.declare(COMMIT, 'commit'), lookup = m.declare(LOOKUP, 'lookup');
-  const imports = { foreign, codeWrite, walk, watched }, rt: Runtime = { handlerType, translate, commit, lookup, helper };
+  const foreign = m.importFunction('foreign', FOREIGN), codeWrite = m.importFunction('codeWrite', CODE_WRITE), helper = m.importFunction('helper', HELPER_CALL), watched = m.importFunction('watched', WATCHED), now = m.importFunction('now', CLOCK);
+  const walk = m.declare(TRANSLATE, 'walk'), translate = m.declare(TRANSLATE, 'translate'), commit = m.declare(COMMIT, 'commit'), lookup = m.declare(LOOKUP, 'lookup'), clock = m.declare(CLOCK, 'clock');
+  const imports = { foreign, codeWrite, walk, watched }, rt: Runtime = { handlerType, translate, commit, lookup, helper, clock };
   m.define(walk, walkFunction(area, imports));
   m.define(translate, translateFunction(area, imports));
   m.define(commit, commitFunction(area));
   m.define(lookup, lookupFunction(area, imports));
+  const clockBody = new Fn(CLOCK);
+  clockBody.ret(clockBody.call<I64>(now));
+  m.define(clock, clockBody);
   // What translations import beside.
   const jumpTo = m.declare(LOOKUP, 'jumpTo'), follow = m.declare(FOLLOW, 'follow'), settle = m.declare(SETTLE, 'settle'), reach = m.declare(REACH, 'reach');
   m.define(jumpTo, jumpToFunction(area, lookup));

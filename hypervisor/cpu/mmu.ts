@@ -11,6 +11,8 @@ export const COMMIT: Signature = { params: [], results: [] };
 export const LOOKUP: Signature = { params: ['i64'], results: ['i32'] };
 /** (entry low, entry high, access) -> physical address of the frame, or 0. */
 export const FOREIGN: Signature = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
+/** () -> time stamp. */
+export const CLOCK: Signature = { params: [], results: ['i64'] };
 /** (physical address): translations of code in its frame are dropped. */
 export const CODE_WRITE: Signature = { params: ['i32'], results: [] };
 

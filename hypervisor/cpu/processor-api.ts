@@ -61,6 +61,8 @@ export interface ProcessorHost {
   foreign(entry: bigint, access: Access): number;
   /** An instruction without an implementation was met (it raises #UD): bytes as hex, for the log. */
   unimplemented(rip: bigint, bytes: string): void;
+  /** What RDTSC gives. Without one it exits. */
+  clock?(): bigint;
 }
 
 /** Bytes [va, va + bytes) whose reading, writing or both is reported. */
@@ -87,6 +89,10 @@ export interface Processor {
   activeView: View;
   /** CR0.TS: SSE/x87 use raises #NM while set. */
   taskSwitched: boolean;
+  /** RDTSC and RDTSCP exit, as they do without a clock. */
+  tscExits: boolean;
+  /** What RDTSCP gives beside the time. */
+  tscAux: number;
   /** DR0-3, 6, 7 by number, to read; set by setDebugRegister. */
   readonly debug: BigUint64Array;
 

@@ -121,9 +121,11 @@ export class SoftwareProcessor implements Processor {
           const va = BigInt.asUintN(64, signed);
           return Number(what >>> 8 ? this.watches.touches(va, (what & 255) as Access, what >>> 8 & 0xffff) : this.watches.keepsOut(va, what as Access));
         },
+        now: () => BigInt.asIntN(64, this.host.clock!()),
         helper: (id: number, rec: number, p: number) => runHelper(this, id, rec >>> 0, p >>> 0),
       },
     });
+    this.tscExits = false;
     this.wasm = instance.exports as unknown as Exports;
     if (o.jit === 'on' || o.jit === 'force') {
       this.translator = new Translator({ memory: o.memory, view: this.view, area, slot: o.slot, blocks: this.blocks, exports: instance.exports, ...o.translations && { helper: o.translations }, ...o.codeBudget && { budget: o.codeBudget } }, o.jit);
@@ -170,6 +172,10 @@ export class SoftwareProcessor implements Processor {
   }
   get taskSwitched(): boolean { return this.words[S.taskSwitched / 4] !== 0; }
   set taskSwitched(on: boolean) { this.word(S.taskSwitched, on ? 1 : 0); }
+  get tscExits(): boolean { return this.words[S.tscExits / 4] !== 0; }
+  set tscExits(on: boolean) { this.word(S.tscExits, on || !this.host.clock ? 1 : 0); }
+  get tscAux(): number { return this.words[S.tscAux / 4]! >>> 0; }
+  set tscAux(v: number) { this.word(S.tscAux, v); }
   get vector(): number { return this.words[S.vector / 4]!; }
   get errorCode(): number { return this.words[S.errorCode / 4]!; }
   get cr2(): bigint { return this.longs[S.cr2 / 8]!; }

@@ -57,6 +57,8 @@ export const S = {
   translated: 124,
   /** u16 x 6: es cs ss ds fs gs. */
   selectors: 128,
+  /** i32: not zero while RDTSC and RDTSCP exit; what RDTSCP gives beside the time. */
+  tscExits: 140, tscAux: 144,
   /** i64 x 8. */
   debug: 160,
   /** i32: where a translation goes on when it is left (mmu.ts, REACH). */

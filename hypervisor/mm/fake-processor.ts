@@ -21,7 +21,7 @@ export class FakeProcessor implements Processor {
   fsBase = 0n; gsBase = 0n;
   longMode = true;
   activeView: View = VIEW.kernel;
-  taskSwitched = false;
+  taskSwitched = false; tscExits = false; tscAux = 0;
   readonly debug = new BigUint64Array(8);
   vector = 0; errorCode = -1; cr2 = 0n;
   privileged = NO_PRIVILEGED;

@@ -96,7 +96,10 @@ const movToCr: Emulator = (ctx, insn) => {
       const index = ownFrameIndex(ctx, value >> 12n);
       return newBasePointer(ctx, index) === 0 ? 'done' : 'gp';
     }
-    case 4: pv.cr4 = (pv.cr4 & ~CR4_GUEST) | (value & CR4_GUEST); return 'done';
+    case 4:
+      pv.cr4 = (pv.cr4 & ~CR4_GUEST) | (value & CR4_GUEST);
+      ctx.processor.tscExits = (value & CR4.TSD) !== 0n;
+      return 'done';
     default: return 'ud';
   }
 };
@@ -133,7 +136,7 @@ const readTsc = (withAux: boolean): Emulator => (ctx) => {
   const now = BigInt.asUintN(64, ctx.systemTimeNs());
   gpr[REG.rax] = now & LOW_32;
   gpr[REG.rdx] = now >> 32n;
-  if (withAux) gpr[REG.rcx] = BigInt(ctx.pv.tscAux);
+  if (withAux) gpr[REG.rcx] = BigInt(ctx.processor.tscAux);
   return 'done';
 };
 

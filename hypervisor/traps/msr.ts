@@ -43,7 +43,7 @@ const MSRS: ReadonlyMap<number, Msr> = new Map<number, Msr>([
   [0xc000_0100, base((ctx) => ctx.processor.fsBase, (ctx, v) => { ctx.processor.fsBase = v; })],
   [0xc000_0101, base((ctx) => ctx.processor.gsBase, (ctx, v) => { ctx.pv.gsBaseKernel = v; ctx.processor.gsBase = v; })],
   [0xc000_0102, base((ctx) => ctx.pv.gsBaseUser, (ctx, v) => { ctx.pv.gsBaseUser = v; })],
-  [0xc000_0103, { read: (ctx) => BigInt(ctx.pv.tscAux), write(ctx, v) { if (v >> 32n !== 0n) return false; ctx.pv.tscAux = Number(v); return true; } }],
+  [0xc000_0103, { read: (ctx) => BigInt(ctx.processor.tscAux), write(ctx, v) { if (v >> 32n !== 0n) return false; ctx.processor.tscAux = Number(v); return true; } }],
 ]);
 
 /** RDMSR in guest-kernel mode: undefined means #GP. */

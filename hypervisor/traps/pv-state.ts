@@ -39,7 +39,6 @@ export interface PvState {
   iopl: number;
   /** Virtual control registers; cr3 follows from the roots. TS is also the processor's taskSwitched. */
   cr0: bigint; cr2: bigint; cr4: bigint;
-  tscAux: number;
   specCtrl: bigint;
   /** VMASST_TYPE_* bits. */
   vmAssist: number;
@@ -66,6 +65,6 @@ export function createPvState(): PvState {
     iopl: 0,
     cr0: CR0.PG | CR0.WP | CR0.NE | CR0.ET | CR0.MP | CR0.PE | CR0.AM, cr2: 0n,
     cr4: CR4.PAE | CR4.OSFXSR | CR4.OSXMMEXCPT,
-    tscAux: 0, specCtrl: 0n, vmAssist: 0, ioBitmap: 0n, ioBitmapPorts: 0, continuation: undefined,
+    specCtrl: 0n, vmAssist: 0, ioBitmap: 0n, ioBitmapPorts: 0, continuation: undefined,
   };
 }

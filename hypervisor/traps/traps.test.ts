@@ -8,6 +8,7 @@ import { allocateSharedFrames } from '../mm/frames.ts';
 import { newUserBasePointer } from '../mm/base-pointer.ts';
 import { pinTable } from '../mm/page-tables.ts';
 import { withPageLock } from '../mm/space.ts';
+import { CR4 } from './pv-state.ts';
 import { VCPU_GUEST_CONTEXT_BYTES, deliverPending, dumpRegisters, handleExit, initialContext, loadGuestContext } from './index.ts';
 import { iret } from './iret.ts';
 import { lookupDescriptor } from './segments.ts';
@@ -361,6 +362,19 @@ describe('privileged instructions', () => {
     privileged({ name: 'rdtsc' });
     expect([g.ctx.processor.gpr[RAX], g.ctx.processor.gpr[RDX]]).toEqual([0x2345_6789n, 1n]);
     expect(g.ctx.processor.rip).toBe(0x40_0002n);
+  });
+
+  it('has user programs exit at RDTSC, and refuses it, while CR4.TSD is set', () => {
+    const { processor } = g.ctx;
+    processor.gpr[RAX] = CR4.TSD;
+    privileged({ name: 'mov_to_cr', system: 4, reg: RAX });
+    expect(processor.tscExits).toBe(true);
+    enterUser();
+    privileged({ name: 'rdtsc' });
+    expect(g.ctx.pv.kernelMode).toBe(true);
+    processor.gpr[RAX] = 0n;
+    privileged({ name: 'mov_to_cr', system: 4, reg: RAX });
+    expect(processor.tscExits).toBe(false);
   });
 
   it('repeats string input one element at a time and reports its faults', () => {

@@ -12,10 +12,10 @@ const module = compileInterpreter(0);
 const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n;
 
 /** Two pages of code, one of data with nothing behind it, one of stack. */
-function machine(code: number[], jit: JitMode, at = 0, codeBudget?: CodeBudget) {
+function machine(code: number[], jit: JitMode, at = 0, codeBudget?: CodeBudget, clock?: () => bigint) {
   const layout = layoutMemory(1, 64), pages = layout.totalBytes / 65536;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-  const cpu = createProcessor({ memory, layout, vcpu: 0, slot: 0, module, jit, ...codeBudget && { codeBudget }, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {} } });
+  const cpu = createProcessor({ memory, layout, vcpu: 0, slot: 0, module, jit, ...codeBudget && { codeBudget }, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {}, ...clock && { clock } } });
   let next = layout.first;
   const frame = (): number => next++ * 4096, root = frame();
   const map = (va: bigint): number => {
@@ -235,6 +235,26 @@ describe('regions', () => {
       0xb9, ...le32(20_000), 0xe8, 5, 0, 0, 0, 0xff, 0xc9, 0x75, 0xf7, 0xcc,
       0xff, 0xc0, 0xa8, 0x07, 0x75, 0x0b, 0x48, 0x8d, 0x15, 5, 0, 0, 0, 0x48, 0x89, 0x14, 0x24, 0xc3, 0xff, 0xc3, 0xeb, 0xe7,
     ]);
+  });
+
+  test.each(['off', 'on', 'force'] as const)('the time stamp is read without leaving, or exits where it shall (jit %s)', jit => {
+    // again: rdtscp; add rsi, rax; add rdi, rdx; rdtsc; add rsi, rax; dec ebx; jnz again; int3
+    const code = [0x0f, 0x01, 0xf9, 0x48, 0x01, 0xc6, 0x48, 0x01, 0xd7, 0x0f, 0x31, 0x48, 0x01, 0xc6, 0xff, 0xcb, 0x75, 0xee, 0xcc];
+    let now = 0x7_0000_0000n, read = 0;
+    const { cpu } = machine(code, jit, 0, undefined, () => { read++; return now++; });
+    cpu.tscAux = 0x8000_0005;
+    cpu.gpr.set([-1n, -1n, -1n, 5000n].map(v => BigInt.asUintN(64, v)));
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    expect([read, cpu.gpr[6], cpu.gpr[7], cpu.gpr[1], cpu.gpr[2]]).toEqual([10_000, 9999n * 10_000n / 2n, 35_000n, 0x8000_0005n, 7n]);
+    if (jit !== 'off') expect(translations(cpu)).toBeGreaterThan(0);
+    cpu.tscExits = true;
+    cpu.rip = CODE_VA;
+    expect(cpu.run()).toBe(EXIT.privileged);
+    expect([cpu.privileged.name, cpu.rip, read]).toEqual(['rdtscp', CODE_VA, 10_000]);
+    cpu.tscExits = false;
+    cpu.rip = CODE_VA + 9n;
+    cpu.gpr[3] = 1n;
+    expect([cpu.run(), read]).toEqual([EXIT.softwareInterrupt, 10_001]);
   });
 
   test('a way into the middle of a loop', () => {

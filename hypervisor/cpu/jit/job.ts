@@ -3,7 +3,7 @@
 // result checks that what it was made from still holds.
 import { SPECIAL } from '../decode.ts';
 import { PAGE_BYTES } from '../layout.ts';
-import { blockHash, REACH } from '../mmu.ts';
+import { blockHash, CLOCK, REACH } from '../mmu.ts';
 import { R } from '../record.ts';
 import { RECORDS_BYTES, S } from '../state.ts';
 import { type Fn, type FuncRef, ModuleBuilder, type Signature } from '../wasm/builder.ts';
@@ -102,7 +102,7 @@ export function translateJobs(site: Site, jobs: readonly Job[]): Outcome {
     return ref;
   };
   const im: Imports = {
-    handlerType: m.typeIndex({ params: ['i32'], results: [] }), reach: () => take('reach', REACH), settle: () => take('settle', SETTLE),
+    handlerType: m.typeIndex({ params: ['i32'], results: [] }), reach: () => take('reach', REACH), settle: () => take('settle', SETTLE), clock: () => take('clock', CLOCK),
     wayOut: (to, carried) => take(wayOut(to, carried), wayOutSignature(to, carried)),
   };
   const compiled: { readonly handler: number; readonly fn: Fn }[] = [];

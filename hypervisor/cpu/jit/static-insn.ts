@@ -22,7 +22,7 @@ export interface Flow {
 }
 /** A translation calls none of these. */
 const NONE: FuncRef = { index: 0, signature: { params: [], results: [] } };
-const runtime = (t: Translation): Runtime => ({ handlerType: t.im.handlerType, translate: NONE, commit: NONE, lookup: NONE, helper: NONE });
+const runtime = (t: Translation): Runtime => ({ handlerType: t.im.handlerType, translate: NONE, commit: NONE, lookup: NONE, helper: NONE, clock: NONE });
 const LOW = 0xffffffffn;
 
 export class StaticInsn extends Insn {
@@ -205,6 +205,8 @@ export class StaticInsn extends Insn {
   }
   override cf(): I32 { return directCondition(this.t.flags, 2) ?? super.cf(); }
   override zf(): I32 { return directCondition(this.t.flags, 4) ?? super.zf(); }
+
+  override clock(): I64 { return this.f.call<I64>(this.t.im.clock()); }
 
   // ---- leaving and going on
   override leave(): void { this.f.rarely(); this.t.leave(); }

@@ -47,6 +47,7 @@ export interface Imports {
   /** The slow way of a memory access (mmu.ts, REACH). */
   readonly reach: () => FuncRef;
   readonly settle: () => FuncRef;
+  readonly clock: () => FuncRef;
   readonly wayOut: (to: Destination, carried: Carried) => FuncRef;
 }
 

@@ -52,7 +52,8 @@ add('84|test|Eb,Gb', '85|test|Ev,Gv', 'A8|test|Ab,Ib', 'A9|test|Av,Iz', 'F6 /0|t
   '0F 02|lar|Gv,Ew', '0F 03|lsl|Gv,Ew', '0F 00 /4|verr|Ew', '0F 00 /5|verw|Ew',
   'F2 0F38 F0|crc32|Gd,Eb', 'F2 0F38 F1|crc32|Gd,Ev');
 
-// Instructions that CPL 3 may not execute, or that the hypervisor answers: they leave with a description.
+// Instructions that CPL 3 may not execute, or that the hypervisor answers: they leave with a description. The time-stamp
+// counter is read without leaving where the driver gave a clock.
 const privileged: [string, string, string?, string?][] = [
   ['E4', 'in', 'Ib', 'b'], ['E5', 'in', 'Ib', 'z'], ['EC', 'in', '', 'b'], ['ED', 'in', '', 'z'], ['E6', 'out', 'Ib', 'b'], ['E7', 'out', 'Ib', 'z'], ['EE', 'out', '', 'b'], ['EF', 'out', '', 'z'],
   ['6C', 'ins', '', 'b'], ['6D', 'ins', '', 'z'], ['6E', 'outs', '', 'b'], ['6F', 'outs', '', 'z'],
@@ -62,6 +63,6 @@ const privileged: [string, string, string?, string?][] = [
   ['0F 01 /2 mem', 'lgdt', 'Mb'], ['0F 01 /3 mem', 'lidt', 'Mb'], ['0F 00 /2', 'lldt', 'Ew'], ['0F 00 /3', 'ltr', 'Ew'], ['0F 01 /6', 'lmsw', 'Ew'],
   ['0F 01 F8', 'swapgs'], ['0F 01 F9', 'rdtscp'], ['0F 01 D0', 'xgetbv'], ['0F 01 D1', 'xsetbv'], ['0F 01 C1', 'vmcall'], ['0F 01 C8', 'monitor'], ['0F 01 C9', 'mwait'],
 ];
-for (const [op, name, operands = '', width = ''] of privileged) rows.push({ opcode: op, mnemonic: 'privileged', operands, flags: [`name:${name}`, ...(width ? [`width:${width}`] : []), ...(/xgetbv|xsetbv/.test(name) ? ['np'] : [])] });
+for (const [op, name, operands = '', width = ''] of privileged) rows.push({ opcode: op, mnemonic: /^rdtscp?$/.test(name) ? name : 'privileged', operands, flags: [`name:${name}`, ...(width ? [`width:${width}`] : []), ...(/xgetbv|xsetbv/.test(name) ? ['np'] : [])] });
 
 export const integerRows: readonly Row[] = rows;

@@ -10,7 +10,7 @@ export class ProgramProcessor implements Processor {
   readonly bytes: Uint8Array<SharedArrayBuffer>;
   readonly view: DataView<SharedArrayBuffer>;
   readonly gpr = new BigUint64Array(16);
-  rip = 0n; rflags = 2n; fsBase = 0n; gsBase = 0n; longMode = true; taskSwitched = false;
+  rip = 0n; rflags = 2n; fsBase = 0n; gsBase = 0n; longMode = true; taskSwitched = false; tscExits = true; tscAux = 0;
   activeView: 0 | 1 = 0;
   readonly selectors = new Uint16Array(6);
   readonly debug = new BigUint64Array(8);

@@ -1,13 +1,20 @@
 // Instructions about the machine: privileged exits, fences, hints, descriptor questions, decimal arithmetic.
 import { EXIT } from '../processor-api.ts';
 import { HELPER } from '../helpers.ts';
-import { SLOT } from '../state.ts';
+import { S, SLOT } from '../state.ts';
 import { definer, type Definitions } from './definition.ts';
 
 export const system: Definitions = new Map();
 const def = definer(system);
 
 def('privileged', 'addr', x => x.exit(EXIT.privileged));
+for (const name of ['rdtsc', 'rdtscp']) def(name, 'addr', x => {
+  x.f.if(x.state32(S.tscExits), () => x.exit(EXIT.privileged));
+  const now = x.clock();
+  x.setGpr(0, now, 32);
+  x.setGpr(2, now.shrU(32), 32);
+  if (name === 'rdtscp') x.setGpr(1, x.state32(S.tscAux).extU(), 32);
+});
 def('nop', '', () => {});
 def('nop_rm', 'addr', () => {});
 def('pause', '', () => {});

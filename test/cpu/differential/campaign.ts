@@ -59,7 +59,7 @@ class BatchMaker {
   constructor(o: CampaignOptions, stage: Stage) {
     this.states = Math.max(1, Math.min(o.states ?? 1, BATCH / STATES_OF_SEQUENCE));
     // What leaves by its nature, and what the host makes its own of, is single-stepped or nothing.
-    const possible = this.states > 1 ? recipes.filter(x => !x.segments && x.mnemonic !== 'privileged') : recipes, chosen = o.only ? possible.filter(x => o.only!.test(nameOf(x))) : possible;
+    const possible = this.states > 1 ? recipes.filter(x => !x.segments && !/^(privileged|rdtscp?)$/.test(x.mnemonic)) : recipes, chosen = o.only ? possible.filter(x => o.only!.test(nameOf(x))) : possible;
     if (!chosen.length) throw new Error(`no instruction matches ${String(o.only)}`);
     this.maker = new CaseMaker(o.seed, stage);
     const weighted = chosen.flatMap(x => Array.from({ length: weightOf(x) }, () => x));

@@ -148,7 +148,7 @@ export class CaseMaker {
     this.stays = stays;
     this.begin(words, base, compat, recipe.fp);
     const wantsRegister = recipe.register && (!recipe.memory || (operands ? recipe.bits || r.chance(0.55) : r.chance(0.4)));
-    const lock = recipe.lockable && !wantsRegister ? r.chance(0.45) : m !== 'privileged' && m !== 'x87' && !recipe.segments && r.chance(0.005);
+    const lock = recipe.lockable && !wantsRegister ? r.chance(0.45) : !/^(privileged|rdtscp?|x87)$/.test(m) && !recipe.segments && r.chance(0.005);
     const rip = CODE + at, writable = recipe.branch, place0 = operands ? operands.place(recipe) : this.place(0, writable);
     if (recipe.lockable && !wantsRegister && (lock || m === 'xchg') && (operands || stays || !r.chance(SPLIT_LOCKS))) place0.focus = withinLine(place0.focus, recipe.bits);
     const p0 = this.setWindow(0, place0), p1 = this.setWindow(1, this.place(1, writable));

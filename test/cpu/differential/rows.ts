@@ -59,7 +59,7 @@ function recipe(row: Row): Recipe {
     fp: has('VWUPQN') || m === 'x87' || /fx|mxcsr|emms/.test(m), vector: has('VWUPQN'), branch, segments, relative: has('J'), counted: has('C'), selector: has('S'),
     sizedVector: map === 1 && [0xb8, 0xbc, 0xbd].includes(opcode) || map === 2 && prefix === 0xf2,
     countsAddress: /^(loop|jrcxz|xlat)/.test(m), bits: m.startsWith('bt') && has('G'), through: m === 'jmp_rm' || m === 'call_rm',
-    far: /far|^l[fgs]s$/.test(m), stackSegment, stepped: branch || /^(popf|int3|into|privileged|ud|bound)$/.test(m) || segments && !stackSegment, d64: row.flags.includes('d64'),
+    far: /far|^l[fgs]s$/.test(m), stackSegment, stepped: branch || /^(popf|int3|into|privileged|rdtscp?|ud|bound)$/.test(m) || segments && !stackSegment, d64: row.flags.includes('d64'),
     steered: row.flags.includes('string') || segments || has('C') || /^(push|pop|call|ret|enter|leave|jmp_rm|fxrstor|ldmxcsr|xlat|i?div|cmpxchg|loop|jrcxz)/.test(m),
     name: m === 'privileged' ? privilegedName(row) : m,
     row, mnemonic: row.mnemonic, prefix, map, opcode, extension, second, modrm, memory, register, operands,

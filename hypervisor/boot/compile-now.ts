@@ -11,10 +11,13 @@ const standsAlone = process.execArgv.includes('--no-wasm-inlining');
 export function compileNow(bytes: Uint8Array<ArrayBuffer>, optimised: boolean): WebAssembly.Module {
   const flags = ['wasm-lazy-compilation', ...optimised && standsAlone ? ['liftoff'] : []];
   for (const flag of flags) setFlagsFromString(`--no-${flag}`);
+  // One thread at a time, in all: the other processors are the guests'.
+  setFlagsFromString('--wasm-num-compilation-tasks=1');
   // What runs often gets a translation of its own kind: V8 is not to compile this one a second time.
   setFlagsFromString('--wasm-tiering-budget=2000000000');
   try { return new WebAssembly.Module(bytes); } finally {
     for (const flag of flags) setFlagsFromString(`--${flag}`);
     setFlagsFromString('--wasm-tiering-budget=13000000');
+    setFlagsFromString('--wasm-num-compilation-tasks=128');
   }
 }

@@ -54,9 +54,11 @@ class Blocks implements CodeFinder {
   private readonly job: Job;
   private readonly pages = new Map<number, number | undefined>();
   private readonly warm: number;
+  private readonly alone: boolean;
   constructor(site: Site, job: Job) {
     const { small } = site.thresholds;
     this.view = site.view; this.site = site; this.job = job;
+    this.alone = job.size === 'small' && small > 1;
     this.warm = small === 1 ? 0 : small * SIZES[job.size].warm;
   }
 
@@ -65,7 +67,10 @@ class Blocks implements CodeFinder {
     if (view.getUint32(entry, true) !== phys >>> 0) return 0;
     const word = view.getUint32(entry + 4, true), record = (word & ~1) >>> 0;
     if (!record || (word & 1) !== (this.job.compat ? 1 : 0) || record < area + S.records || record >= area + S.records + RECORDS_BYTES) return 0;
-    return view.getUint16(record + R.handler, true) !== SPECIAL.count || this.weight(record) >= this.warm ? record : 0;
+    const counts = view.getUint16(record + R.handler, true) === SPECIAL.count;
+    // A small translation ends where another begins: going over is cheap with registers in memory, and each is made once.
+    if (!counts && this.alone && record !== this.job.start) return 0;
+    return !counts || this.weight(record) >= this.warm ? record : 0;
   }
   weight(record: number): number {
     const { view, site: { thresholds: { small, large, wide } } } = this, left = view.getInt32(record + R.imm, true);

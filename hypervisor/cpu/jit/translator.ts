@@ -17,10 +17,17 @@ import { type Job, type Made, type Outcome, type Site, type Size, type Threshold
 export const thresholdsOf = (mode: 'on' | 'force'): Thresholds => mode === 'force' ? { small: 1, large: 3, wide: 9 } : { small: 300, large: 4000, wide: 40_000 };
 
 const TRANSLATIONS_MAX = 56_000;
-/** So many blocks share a module, whose making costs more than a function in it; one that runs AGAIN times more waits no longer. */
-const BATCH = 8, AGAIN = 300;
+/** By the compiler they are for. */
+type Kind = 'small' | 'optimised';
+const kindOf = (size: Size): Kind => size === 'small' ? 'small' : 'optimised';
+const KINDS: readonly Kind[] = ['small', 'optimised'];
+/**
+ * So many blocks share a module while others are being made: it costs more than a function in it, and functions of one
+ * share pages and what they load at entry. One that runs AGAIN times more waits no longer.
+ */
+const BATCH: Readonly<Record<Kind, number>> = { small: 32, optimised: 16 }, AGAIN = 300;
 /** Blocks that are asked for at one time; further ones come again later. */
-const ASKED_MAX = { small: 64, other: 32 }, LATER = 1000, NEVER = 0x7fffffff;
+const ASKED_MAX: Readonly<Record<Kind, number>> = { small: 96, optimised: 48 }, LATER = 1000, NEVER = 0x7fffffff;
 /** A block that keeps being overwritten stays with the interpreter. */
 const DROPS_MAX = 8;
 const HANDLERS_MAX = 0xffff;
@@ -70,13 +77,13 @@ export class Translator implements Translations {
   private readonly free: number[] = [];
   private nextSlot = SPECIAL_COUNT + allForms.length;
   /** Hot blocks that wait for others, by first record. */
-  private readonly waiting = new Map<number, Job>();
+  private readonly waiting: Readonly<Record<Kind, Map<number, Job>>> = { small: new Map(), optimised: new Map() };
   /** Those that the helper has, and when they were asked for, in drops. */
   private readonly asked = new Map<number, { readonly jobs: readonly Job[]; readonly time: number }>();
   private readonly pending = new Set<number>();
   private nextId = 1;
-  /** Of those that are pending. */
-  private smallAsked = 0;
+  /** How many are pending. */
+  private readonly askedFor: Record<Kind, number> = { small: 0, optimised: 0 };
   /** Drops so far, and at which of them a frame's blocks were last dropped. */
   private time = 0;
   private emptiedAt = 0;
@@ -105,23 +112,36 @@ export class Translator implements Translations {
     if (view.getUint16(start + R.handler, true) === SPECIAL.stale) return;
     const again = (runs: number): void => view.setInt32(start + R.imm, runs, true);
     if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); again(NEVER); return; }
-    const waits = this.waiting.has(start);
-    if (this.pending.has(start) || !waits && (size === 'small' ? this.smallAsked >= ASKED_MAX.small : this.pending.size - this.smallAsked >= ASKED_MAX.other)) { this.counts.later++; again(LATER); return; }
-    if (this.slotOf.size + this.pending.size >= TRANSLATIONS_MAX || this.budget.exceeded) { again(AGAIN); this.makeRoom(); return; }
-    const handler = waits ? this.waiting.get(start)!.handler : this.takeSlot();
+    const kind = kindOf(size), waits = this.unwait(start);
+    if (this.pending.has(start) || !waits && this.askedFor[kind] >= ASKED_MAX[kind]) { this.counts.later++; again(LATER); return; }
+    if (this.slotOf.size + this.pending.size >= TRANSLATIONS_MAX || this.budget.exceeded) {
+      if (waits) this.free.push(waits.handler);
+      again(AGAIN);
+      this.makeRoom();
+      return;
+    }
+    const handler = waits?.handler ?? this.takeSlot();
     if (handler === undefined) { this.refuse('no handler number left'); return; }
-    const root = view.getInt32(area + S.roots + 4 * view.getInt32(area + S.activeView, true), true);
-    this.waiting.set(start, { start, handler, compat, size, page: view.getBigUint64(area + S.regs + SLOT.pageBase, true), root });
-    const soon = size !== 'small' || waits || this.waiting.size >= BATCH || this.threshold === 1 || this.host.helper && !this.pending.size;
+    const root = view.getInt32(area + S.roots + 4 * view.getInt32(area + S.activeView, true), true), waiting = this.waiting[kind];
+    waiting.set(start, { start, handler, compat, size, page: view.getBigUint64(area + S.regs + SLOT.pageBase, true), root });
+    const soon = waits || waiting.size >= BATCH[kind] || this.threshold === 1 || !this.host.helper && kind === 'optimised' || this.host.helper && !this.askedFor[kind];
     again(soon ? LATER : AGAIN);
-    if (soon) this.translateWaiting(size);
+    if (soon) this.translateWaiting(kind);
   }
-  private translateWaiting(size: Size): void {
-    const jobs = [...this.waiting.values()].filter(j => j.size === size), id = this.nextId++;
-    for (const { start } of jobs) this.waiting.delete(start);
+  /** A block that waited does not, from now on. */
+  private unwait(start: number): Job | undefined {
+    for (const kind of KINDS) {
+      const job = this.waiting[kind].get(start);
+      if (job) { this.waiting[kind].delete(start); return job; }
+    }
+    return undefined;
+  }
+  private translateWaiting(kind: Kind): void {
+    const jobs = [...this.waiting[kind].values()], id = this.nextId++;
+    this.waiting[kind].clear();
     this.asked.set(id, { jobs, time: this.time });
     for (const { start } of jobs) this.pending.add(start);
-    if (size === 'small') this.smallAsked += jobs.length;
+    this.askedFor[kind] += jobs.length;
     if (this.host.helper) { this.host.helper.post({ id, jobs }); return; }
     const begin = performance.now();
     this.take(translated(this.site, { id, jobs }));
@@ -141,7 +161,7 @@ export class Translator implements Translations {
     const asked = this.asked.get(id);
     if (!asked) return;
     this.asked.delete(id);
-    for (const { start, size } of asked.jobs) { this.pending.delete(start); if (size === 'small') this.smallAsked--; }
+    for (const { start, size } of asked.jobs) { this.pending.delete(start); this.askedFor[kindOf(size)]--; }
     for (const reason of outcome.left) this.note(reason);
     for (const { start, handler, reason } of outcome.refused) {
       this.free.push(handler);
@@ -201,8 +221,8 @@ export class Translator implements Translations {
 
   guestWrites(on: boolean): void { this.guest = on; }
   dropped(start: number): void {
-    const waits = this.waiting.get(start);
-    if (waits) { this.waiting.delete(start); this.free.push(waits.handler); }
+    const waits = this.unwait(start);
+    if (waits) this.free.push(waits.handler);
     if (!this.end(start) || !this.guest) return;
     const { view } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
     this.drops.set(phys, (this.drops.get(phys) ?? 0) + 1);
@@ -248,10 +268,10 @@ export class Translator implements Translations {
   emptied(): void {
     this.emptiedAt = ++this.time;
     for (const slot of this.slotOf.values()) this.release(slot);
-    for (const { handler } of this.waiting.values()) this.free.push(handler);
+    for (const kind of KINDS) for (const { handler } of this.waiting[kind].values()) this.free.push(handler);
     this.counts.dropped += this.slotOf.size;
     this.hold(-this.bytesHeld);
-    for (const map of [this.slotOf, this.framesOf, this.moduleOf, this.sizeOf, this.byFrame, this.waiting, this.drops, this.droppedAt]) map.clear();
+    for (const map of [this.slotOf, this.framesOf, this.moduleOf, this.sizeOf, this.byFrame, ...Object.values(this.waiting), this.drops, this.droppedAt]) map.clear();
   }
 
   counters(): Record<string, number> {

@@ -67,6 +67,7 @@ export class SegmentUnit {
   }
 
   private read(va: bigint, bytes: number): bigint | undefined {
+    if (bytes === 8) return this.cpu.read64(va);
     const b = new Uint8Array(bytes);
     if (!this.cpu.readVirtual(va, b)) return undefined;
     return b.reduceRight((v, x) => v << 8n | BigInt(x), 0n);

@@ -18,7 +18,8 @@ export class CodeBudget {
   /** No more before what is held here is dropped. */
   get exceeded(): boolean {
     let sum = 0, holders = 0;
-    for (const bytes of this.shares) { sum += bytes; if (bytes > 0) holders++; }
+    // By index: iterators cost ten times as much, and each hot block asks.
+    for (let n = 0; n < this.shares.length; n++) { const bytes = this.shares[n]!; sum += bytes; if (bytes > 0) holders++; }
     return sum > this.limit && this.shares[this.own]! * holders >= this.limit;
   }
 }

@@ -138,6 +138,7 @@ export class TcpTable implements TcpHost {
   get mac(): Uint8Array { return this.#interface.mac; }
   get mtu(): number { return this.#interface.mtu; }
   get largestPacketBytes(): number { return this.#interface.mtu; }
+  get gathers(): boolean { return false; }
   nowMs(): number { return Number(this.#interface.kernel.clock.systemNs()) / NS_PER_MS; }
   send(frame: Frame): void { this.#interface.send(frame); }
   room(): number { return this.#interface.room * (ETH_HLEN + this.mtu); }

@@ -41,6 +41,11 @@ export interface TcpHost {
   readonly mtu: number;
   /** Of a packet over IP: more than `mtu` where large segments are cut elsewhere. */
   readonly largestPacketBytes: number;
+  /**
+   * Bytes for a user that is behind are gathered into pieces of some size, in memory of the connection's own: many small
+   * ones would hold far more memory than they count for. A user that looks at what it has not taken yet has them at once.
+   */
+  readonly gathers: boolean;
   nowMs(): number;
   send(frame: Frame): void;
   room(mac: Uint8Array): number;
@@ -74,9 +79,13 @@ export const MAX_IP_BYTES = 65_535;
 const RTO_START_MS = 1000, RTO_MIN_MS = 300, RTO_MAX_MS = 60_000, LINGER_MS = 2000, CONNECT_MS = 75_000;
 const MAX_RETRIES = 10, MAX_SYN_RETRIES = 5;
 const DUPLICATES = 3;
+/** What is gathered for a user that is behind; pieces of a quarter of that have memory of their own. */
+const GATHERED_BYTES = 8192;
 
 /** Where segments are made; whoever is handed a frame copies it. */
 const scratch = new Uint8Array(ETH_HLEN + MAX_IP_BYTES);
+
+const EMPTY = new Uint8Array(0);
 
 /** a - b of sequence numbers, signed. */
 const diff = (a: number, b: number): number => (a - b) | 0;
@@ -116,6 +125,8 @@ export class TcpConnection {
   readonly #early = new Reorder();
   #pending: Uint8Array<ArrayBuffer>[] = [];
   #pendingBytes = 0;
+  #gathered: Uint8Array<ArrayBuffer> = EMPTY;
+  #gatheredAt = 0;
   #peerEnded = false;
   #ackNow = false;
   // Time.
@@ -219,7 +230,8 @@ export class TcpConnection {
         if (tcp.acknowledgement !== this.#max) { this.#emit(tcp.acknowledgement, 0, RST); return; }
         this.#open(tcp);
         break;
-      case 'lingering': this.#emit(this.#nxt, 0, ACK); return;
+      // Repetitions only: the other end may linger too, and acknowledgements of acknowledgements never end.
+      case 'lingering': if (tcp.end > tcp.at || tcp.flags & FIN) this.#emit(this.#nxt, 0, ACK); return;
       case 'open': if (tcp.flags & SYN) { this.#ackNow = true; this.#host.touch(this); return; }
     }
     if (!(tcp.flags & ACK) || !this.#acknowledged(tcp)) return;
@@ -332,7 +344,7 @@ export class TcpConnection {
     if (this.#peerEnded) return;
     const count = Math.min(to - from, diff(this.#rcvEdge, this.#rcvNxt));
     if (count > 0) {
-      const kept = this.#host.keep(b, from, from + count), last = this.#pending.at(-1);
+      const kept = this.#keep(b, from, from + count), last = this.#pending.at(-1);
       // Copies that lie one behind the other are one write.
       if (last && last.buffer === kept.buffer && last.byteOffset + last.length === kept.byteOffset) this.#pending[this.#pending.length - 1] = new Uint8Array(last.buffer, last.byteOffset, last.length + count);
       else this.#pending.push(kept);
@@ -340,6 +352,15 @@ export class TcpConnection {
       this.#rcvNxt = (this.#rcvNxt + count) >>> 0;
     }
     if (fin && from + Math.max(count, 0) === to) { this.#peerEnded = true; this.#rcvNxt = (this.#rcvNxt + 1) >>> 0; this.#early.clear(); }
+  }
+
+  #keep(b: Uint8Array, from: number, to: number): Uint8Array<ArrayBuffer> {
+    const count = to - from, waits = this.#user.writableLength > 0 || this.#pending.length > 0;
+    if (!this.#host.gathers || !waits || count >= GATHERED_BYTES / 4) return this.#host.keep(b, from, to);
+    if (this.#gatheredAt + count > this.#gathered.length) { this.#gathered = new Uint8Array(GATHERED_BYTES); this.#gatheredAt = 0; }
+    const kept = this.#gathered.subarray(this.#gatheredAt, this.#gatheredAt += count);
+    kept.set(b.subarray(from, to));
+    return kept;
   }
 
   // Once per turn.
@@ -352,8 +373,8 @@ export class TcpConnection {
   }
 
   #writeUser(): void {
-    const pieces = this.#pending;
-    if (pieces.length > 0) {
+    const pieces = this.#pending, gathering = this.#host.gathers && this.#user.writableLength > 0 && this.#pendingBytes < GATHERED_BYTES && !this.#peerEnded;
+    if (pieces.length > 0 && !gathering) {
       this.#pending = [];
       this.#pendingBytes = 0;
       if (pieces.length > 1) this.#user.cork();
@@ -362,7 +383,11 @@ export class TcpConnection {
     }
     if (this.#peerEnded && !this.#user.writableEnded) { this.#user.end(); this.#lingerIfDone(); }
   }
-  readonly #wrote = (error?: Error | null): void => { if (!error) this.userTook(); };
+  readonly #wrote = (error?: Error | null): void => {
+    if (error) return;
+    this.userTook();
+    if (this.#pending.length > 0) this.#host.touch(this); else if (this.#user.writableLength === 0) this.#gathered = EMPTY;
+  };
 
   #sendData(): void {
     for (;;) {
@@ -384,7 +409,7 @@ export class TcpConnection {
       this.#nxt = (this.#nxt + count) >>> 0;
       this.#sent();
     }
-    if (this.#userEnded && diff(this.#nxt, this.#una) === this.#toPeer.size) {
+    if (this.#userEnded && !this.#finTaken && diff(this.#nxt, this.#una) === this.#toPeer.size) {
       this.#emit(this.#nxt, 0, FIN | ACK);
       this.#nxt = (this.#nxt + 1) >>> 0;
       this.#sent();

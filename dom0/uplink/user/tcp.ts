@@ -15,8 +15,8 @@ import { MAX_IP_BYTES, sameEnds, TcpConnection, type TcpEnds, type TcpHost } fro
 export const MAX_CONNECTIONS = 16_384, MAX_PER_GUEST = 12_288, MAX_OPENING = 512;
 const MEMORY_BYTES = 256 * 1024 * 1024, MAX_LIMIT_BYTES = 1024 * 1024, MIN_LIMIT_BYTES = 16 * 1024;
 const TICK_MS = 100;
-/** Guest bytes wait in slabs of this size for their socket; larger pieces have their own. */
-const SLAB_BYTES = 32 * 1024, OWN_BYTES = 8 * 1024;
+/** Guest bytes wait in slabs of this size for their socket; larger pieces have their own. What a stuck socket holds of one it holds whole. */
+const SLAB_BYTES = 8 * 1024, OWN_BYTES = 2 * 1024;
 const FIRST_EPHEMERAL = 49_152;
 
 export interface TcpCounters { opened: number; refused: number; evicted: number; resetsSent: number }
@@ -106,6 +106,7 @@ export class TcpTable implements TcpHost {
   get mac(): Uint8Array { return this.#link.mac; }
   get mtu(): number { return this.#link.settings.mtu; }
   get largestPacketBytes(): number { return MAX_IP_BYTES; }
+  get gathers(): boolean { return true; }
   nowMs(): number { return this.#link.nowMs(); }
   send(frame: Frame): void { this.#link.send(frame); }
   room(mac: Uint8Array): number { return this.#link.room(mac); }

@@ -40,10 +40,12 @@ export function blockTable(d: DomainView): string {
     ...d.disks.map(disk => columns(disk.devid, 0, d.domid, disk.state, disk.eventChannel, disk.ringRef, disk.backendPath)), ''].join('\n');
 }
 
+/** As xl's, and behind it the addresses that this host's own uplinks have handed out, where they have. */
 export function networkTable(vifs: readonly VifView[]): string {
-  const header = `Idx BE Mac Addr.         handle state evt-ch   tx-/rx-ring-ref ${left('BE-path', 30)}`;
-  return [header, ...vifs.map(v =>
-    `${left(v.devid, 3)} ${left(0, 2)} ${left(v.mac, 17)} ${right(v.devid, 5)} ${right(v.state, 5)} ${right(v.eventChannel, 6)} ${right(v.txRingRef, 5)}/${left(v.rxRingRef, 11)} ${left(v.backendPath, 30)}`), ''].join('\n');
+  const header = `Idx BE Mac Addr.         handle state evt-ch   tx-/rx-ring-ref ${left('BE-path', 30)}${vifs.some(v => v.addresses.length > 0) ? ' Addresses' : ''}`;
+  return [header, ...vifs.map(v => [
+    `${left(v.devid, 3)} ${left(0, 2)} ${left(v.mac, 17)} ${right(v.devid, 5)} ${right(v.state, 5)} ${right(v.eventChannel, 6)} ${right(v.txRingRef, 5)}/${left(v.rxRingRef, 11)} ${left(v.backendPath, 30)}`, ...v.addresses,
+  ].join(' ')), ''].join('\n');
 }
 
 /** @param pool with the line of the CPU pool first */

@@ -162,6 +162,9 @@ describe('what scripts read', () => {
     // As recorded on a real Xen 4.17.7.
     const rows = ['0   0  00:16:3e:11:22:33     0     4     -1   522/523         /local/domain/0/backend/vif/45/0\n', '1   0  00:16:3e:44:55:66     1     4     -1  1036/1037        /local/domain/0/backend/vif/45/1\n'];
     expect((await run('network-list', 'domu')).out).toBe(header + rows.join(''));
+    // Beyond xl: what an interface was given.
+    world.store.write('/local/domain/0/backend/vif/45/1/addresses', '10.0.2.15 fd00::1');
+    expect((await run('network-list', 'domu')).out).toBe(`${header.trimEnd().padEnd(header.length - 1)} Addresses\n${rows[0]}${rows[1]!.trimEnd()} 10.0.2.15 fd00::1\n`);
     expect(await run('network-detach', 'domu', '1')).toEqual({ code: 0, out: '', err: '' });
     expect((await run('network-list', 'domu')).out).toBe(header + rows[0]);
     expect(await run('network-detach', 'domu', '00:16:3E:11:22:33')).toEqual({ code: 0, out: '', err: '' });

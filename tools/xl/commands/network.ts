@@ -1,4 +1,5 @@
 // Virtual interfaces of a domain that runs: network-attach, network-list, network-detach.
+import type { VifView } from '../../../dom0/toolstack/action.ts';
 import { ConfigError } from '../../../dom0/toolstack/config/config-error.ts';
 import { parseVifSpec } from '../../../dom0/toolstack/config/vif-spec.ts';
 import { ApiError } from '../client.ts';
@@ -20,12 +21,12 @@ export const networkAttach: Command = {
 export const networkList: Command = {
   name: 'network-list', summary: 'List virtual network interfaces for a domain', usage: '<Domain(s)>', options: [], requires: 1,
   run: async ({ client, args, out, err }) => {
-    const host = await client();
-    out(networkTable([]));
+    const host = await client(), vifs: VifView[] = [];
     for (const name of args) {
       const domain = await host.domain(name).catch(error => { if (error instanceof ApiError) { err(`${name} is an invalid domain identifier\n`); return undefined; } throw error; });
-      if (domain) out(networkTable(domain.vifs).replace(/^.*\n/, ''));
+      vifs.push(...domain?.vifs ?? []);
     }
+    out(networkTable(vifs));
     return 0;
   },
 };

@@ -1,6 +1,7 @@
 // netback: the backend of virtual interfaces. A Vif connects one frontend to the switch of its bridge; dom0/bus
 // follows the states. Its port is in the switch while both ends are connected.
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
+import { XenbusStateConnected } from '../../hypervisor/public/io/xenbus.ts';
 import type { Domid } from '../../hypervisor/public/types.ts';
 import type { FrontendDetails } from '../bus/frontend.ts';
 import { XenbusBackend, type Keys } from '../bus/xenbus-backend.ts';
@@ -134,6 +135,7 @@ export class Vif implements SwitchPort {
     this.#drop();
     this.#unwatch?.();
     this.#unwatch = undefined;
+    this.#multicast.begin(false);
   }
 
   #drop(): void {
@@ -148,6 +150,8 @@ export class Vif implements SwitchPort {
   }
 
   #features(): Keys {
+    const { store } = this.#near, frontend = store.read(`${this.#o.path}/frontend`);
+    this.#multicast.begin(store.read(`${frontend}/state`) === String(XenbusStateConnected));
     return {
       'feature-sg': 1, 'feature-gso-tcpv4': 1, 'feature-gso-tcpv6': 1, 'feature-ipv6-csum-offload': 1, 'feature-rx-copy': 1, 'feature-rx-flip': 0,
       'feature-multicast-control': 1, 'feature-dynamic-multicast-control': 1, 'feature-split-event-channels': 1,

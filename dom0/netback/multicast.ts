@@ -9,6 +9,14 @@ export class MulticastFilter {
   readonly #groups = new Set<number>();
   /** request-multicast-control; the list is kept meanwhile. */
   enabled = false;
+  #unknown = false;
+
+  /** For a frontend that will connect. @param unknown it is connected already, and named its groups to a backend before this one */
+  begin(unknown: boolean): void {
+    this.#groups.clear();
+    this.enabled = false;
+    this.#unknown = unknown;
+  }
 
   /** @returns false if the address is no group or the list is full */
   change({ add, mac }: { readonly add: boolean; readonly mac: Uint8Array }): boolean {
@@ -22,7 +30,7 @@ export class MulticastFilter {
 
   /** Whether a frame is for the guest. */
   passes(bytes: Uint8Array): boolean {
-    if (!this.enabled) return true;
+    if (!this.enabled || this.#unknown) return true;
     const destination = macAt(bytes, 0);
     return !isGroup(destination) || destination === BROADCAST || this.#groups.has(destination);
   }

@@ -6,7 +6,7 @@ import {
 import { settle } from '../bus/fakes.ts';
 import { findL4 } from '../switch/offload.ts';
 import { Credit } from './credit.ts';
-import { CTRL_PORT, gsoSlot, NetWorld, tcpFrame } from './fake-netfront.ts';
+import { CTRL_PORT, gsoSlot, NetWorld, tcpFrame, type FakeNetfront } from './fake-netfront.ts';
 import { toeplitz } from './hash.ts';
 import { MAX_QUEUED_BYTES } from './rx.ts';
 
@@ -207,6 +207,36 @@ describe('frames', () => {
   });
 });
 
+describe('multicast control over lives', () => {
+  const group = Uint8Array.from([1, 0, 0x5e, 0, 0, 7, 0, 0x16, 0x3e, 0, 0, 1, 8, 0, ...pattern(46)]), on = { 'request-multicast-control': '1' };
+  const add = (b: FakeNetfront, life: number, last: number): number[] => {
+    b.slots([{ flags: NETTXF_extra_info, size: 14 }, Uint8Array.from([XEN_NETIF_EXTRA_TYPE_MCAST_ADD, 0, 1, 0, 0x5e, 0, life, last, 0, 0, 0, 0])]);
+    return b.reap().map(r => r.status);
+  };
+
+  test('a frontend that connects anew has none of the groups of the one before', async () => {
+    const { a, b } = await pair(on);
+    for (let life = 0; life < 3; life++) {
+      for (let last = 0; last < 64; last++) expect(add(b, life, last)).toEqual([NETIF_RSP_OKAY, NETIF_RSP_NULL]);
+      expect(add(b, life, 64)).toEqual([NETIF_RSP_ERROR, NETIF_RSP_NULL]);
+      await b.setKeys({ state: '6' });
+      await b.setKeys({ state: '1' });
+      await b.connect(on);
+      b.post(10);
+      a.send(group);
+      expect(await b.receive()).toEqual([]);
+    }
+  });
+
+  test('a backend that begins anew does not know the groups, and keeps none from the guest', async () => {
+    const { a, b } = await pair(on);
+    await b.open.restart();
+    await settle();
+    a.send(group);
+    expect((await b.receive()).length).toBe(1);
+  });
+});
+
 describe('what a guest may not do', () => {
   const frame = tcpFrame(1, 2, pattern(100));
   const refused: [string, (a: Awaited<ReturnType<typeof pair>>['a']) => void, number][] = [
@@ -216,6 +246,7 @@ describe('what a guest may not do', () => {
     ['more in later slots than the packet has', a => a.slots([{ gref: a.page(frame), size: 100, flags: NETTXF_more_data }, { gref: a.page(frame), size: 200 }]), 2],
     ['GSO of an unknown type', a => a.slots([{ gref: a.page(frame), size: frame.length, flags: NETTXF_extra_info | NETTXF_csum_blank }, gsoSlot(3, 1448)]), 2],
     ['GSO with segments of nothing', a => a.slots([{ gref: a.page(frame), size: frame.length, flags: NETTXF_extra_info | NETTXF_csum_blank }, gsoSlot(XEN_NETIF_GSO_TYPE_TCPV4, 0)]), 2],
+    ['GSO with segments of a few bytes', a => a.slots([{ gref: a.page(frame), size: frame.length, flags: NETTXF_extra_info | NETTXF_csum_blank }, gsoSlot(XEN_NETIF_GSO_TYPE_TCPV4, 47)]), 2],
     ['GSO on what is not TCP', a => a.slots([{ gref: a.page(broadcast(1)), size: 60, flags: NETTXF_extra_info | NETTXF_csum_blank }, gsoSlot(XEN_NETIF_GSO_TYPE_TCPV4, 1448)]), 2],
     ['19 slots', a => a.slots(Array.from({ length: 19 }, (_, i) => ({ gref: a.page(frame), size: i === 0 ? 190 : 10, flags: i < 18 ? NETTXF_more_data : 0 }))), 19],
   ];
@@ -247,6 +278,14 @@ describe('what a guest may not do', () => {
     a.send(frame, { blank: true });
     expect((await b.receive()).length).toBe(1);
   });
+});
+
+test('a packet that would be cut into many ends its sender\'s turn', async () => {
+  const { a, b } = await pair({ 'feature-gso-tcpv4': '0' }), sent = (): number => a.open.info()['tx_packets']!, before = sent();
+  b.post(200);
+  for (let i = 0; i < 5; i++) a.send(tcpFrame(1, 2, pattern(60_000)), { gso: { type: 'tcpv4', size: 48 } });
+  expect(sent() - before).toBe(1);
+  await expect.poll(() => sent() - before).toBe(5);
 });
 
 describe('rate', () => {

@@ -14,6 +14,8 @@ export class NetifError extends Error {}
 /** As Linux's netback: a little more than the protocol promises; beyond, the frontend is taken for broken. */
 export const FATAL_SLOTS = 20;
 const PAGE_BYTES = 4096;
+/** As Linux's TCP: one large packet may not become tens of thousands of small ones. */
+const MIN_GSO_BYTES = 48;
 
 export interface TxPart { readonly id: number; readonly gref: GrantRef; readonly offset: number; readonly byteCount: number }
 export interface TxPacket {
@@ -92,7 +94,7 @@ function takeGso(view: DataView, out: Extras): void {
   const size = view.getUint16(extra.gso_size, true), type = view.getUint8(extra.gso_type);
   if (type === XEN_NETIF_GSO_TYPE_NONE) return;
   if (type !== XEN_NETIF_GSO_TYPE_TCPV4 && type !== XEN_NETIF_GSO_TYPE_TCPV6) out.bad ??= `GSO of type ${type}`;
-  else if (size === 0) out.bad ??= 'GSO with segments of 0 bytes';
+  else if (size < MIN_GSO_BYTES) out.bad ??= `GSO with segments of ${size} bytes`;
   else out.gso = { type: type === XEN_NETIF_GSO_TYPE_TCPV4 ? 'tcpv4' : 'tcpv6', size };
 }
 

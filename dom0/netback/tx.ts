@@ -16,6 +16,8 @@ import { NetifError, takePacket, type TxPacket } from './request.ts';
 /** After so much the others get their turn. */
 const BUDGET_PACKETS = 64;
 const BUDGET_BYTES = 512 * 1024;
+/** What a segment costs at least, should the packet have to be cut. */
+const SEGMENT_BYTES = 512;
 
 export interface TxOptions {
   readonly ring: Pick<BackRing, 'take' | 'finalCheck' | 'respond' | 'push'>;
@@ -76,7 +78,7 @@ export class TxQueue {
           const packet = takePacket(ring);
           if (!packet) break;
           packets++;
-          byteCount += packet.byteCount;
+          byteCount += costOf(packet);
           this.#answer(packet, this.#process(packet));
         }
         if (packets >= BUDGET_PACKETS || byteCount >= BUDGET_BYTES) return false;
@@ -143,3 +145,5 @@ export class TxQueue {
     this.#o.ring.respond(out);
   }
 }
+
+const costOf = ({ byteCount, gso }: TxPacket): number => gso ? Math.max(byteCount, byteCount / gso.size * SEGMENT_BYTES) : byteCount;

@@ -1,5 +1,7 @@
 // An uplink that is another program: passt, QEMU, or another host's bridge, at the far end of a stream socket.
 // Invariant: at most MAX_BACKLOG_BYTES wait for the other side; beyond that frames are dropped, as a full link does.
+import { once } from 'node:events';
+import { lstat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Attachment, Frame } from '../../switch/port.ts';
 import type { LeaseView, Uplink } from '../uplink.ts';
@@ -72,16 +74,17 @@ export class SocketUplink implements Uplink {
   }
   #room(): number { return this.#peer ? Math.max(0, MAX_BACKLOG_BYTES - this.#peer.writableLength) : 0; }
 
-  #listen(): Promise<void> {
-    const { place: at } = this.#settings;
-    return new Promise((resolve, reject) => {
-      this.#server = createServer(socket => {
-        if (this.#peer) { socket.destroy(); return; }
-        this.#follow(socket);
-      });
-      this.#server.once('error', reject);
-      this.#server.listen('path' in at ? { path: at.path } : at, resolve);
+  async #listen(): Promise<void> {
+    const { place: at } = this.#settings, server = this.#server = createServer(socket => {
+      if (this.#peer) { socket.destroy(); return; }
+      this.#follow(socket);
     });
+    const listen = async (): Promise<void> => { server.listen('path' in at ? { path: at.path } : at); await once(server, 'listening'); };
+    try { await listen(); } catch (error) {
+      if (!('path' in at) || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || !await isLeftOver(at.path)) throw error;
+      await unlink(at.path);
+      await listen();
+    }
   }
 
   #connect(): Promise<void> {
@@ -112,6 +115,14 @@ export class SocketUplink implements Uplink {
     this.#retry = setTimeout(() => { if (!this.#closed) this.#connect().catch(() => this.#again()); }, RETRY_MS);
     this.#retry.unref();
   }
+}
+
+/** A socket that nobody listens at any more: its owner was killed. */
+async function isLeftOver(path: string): Promise<boolean> {
+  // A file refuses connections, too.
+  if (!(await lstat(path)).isSocket()) return false;
+  const socket = connect({ path });
+  try { await once(socket, 'connect'); return false; } catch (error) { return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED'; } finally { socket.destroy(); }
 }
 
 const place = ({ place: at }: SocketSettings): string => 'path' in at ? at.path : `${at.host}:${at.port}`;

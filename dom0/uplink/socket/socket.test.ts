@@ -1,5 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +44,22 @@ it('a peer that sends no frames is let go, and the next may come', async () => {
   const next = connect(port, '127.0.0.1');
   await until(() => uplink.connected);
   next.destroy();
+});
+
+it('a socket that a killed host left behind is taken over; one that somebody listens at, or a file, is not', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'xenolith-socket-')), path = join(dir, 's'), file = join(dir, 'f');
+  closers.push(() => rmSync(dir, { recursive: true }));
+  spawnSync(process.execPath, ['-e', `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`]);
+  expect(statSync(path).isSocket()).toBe(true);
+  const uplink = (await uplinkOf(`socket:listen=${path}`)(new Switch('x')))!;
+  closers.push(() => uplink.close());
+  await expect(uplinkOf(`socket:listen=${path}`)(new Switch('y'))).rejects.toThrow('EADDRINUSE');
+  const peer = connect(path);
+  closers.push(() => peer.destroy());
+  await once(peer, 'connect');
+  writeFileSync(file, 'precious');
+  await expect(uplinkOf(`socket:listen=${file}`)(new Switch('z'))).rejects.toThrow('cannot listen');
+  expect(readFileSync(file, 'utf8')).toBe('precious');
 });
 
 it('what cannot be is said', async () => {

@@ -24,7 +24,9 @@ for (;;) {
   vec($set, $tapBit, 1) = 1;
   vec($set, $inBit, 1) = 1;
   select($set, undef, undef, undef) > 0 or next;
-  if (vec($set, $tapBit, 1) && sysread($tap, my $frame, 65553)) {
+  if (vec($set, $tapBit, 1)) {
+    defined sysread($tap, my $frame, 65553) or $!{EINTR} or $!{EAGAIN} or exit;
+    length $frame or next;
     my $out = pack('N/a*', $frame);
     while (length $out) { my $n = syswrite(STDOUT, $out); defined $n or exit; substr($out, 0, $n, ''); }
   }

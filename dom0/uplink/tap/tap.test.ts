@@ -41,6 +41,20 @@ it('frames go to the kernel behind a TAP device and come back', async ctx => {
   } finally { uplink.close(); }
 });
 
+it('a device that goes away leaves the bridge, and nothing that runs', async ctx => {
+  if (why() || spawnSync('ip', ['-V']).status !== 0) ctx.skip();
+  const bridge = new Switch('x'), lines: string[] = [], uplink = (await uplinkOf(`tap:${NAME}`)(bridge, line => lines.push(line)))!;
+  try {
+    // Down and up again is not away.
+    for (const args of [['set', NAME, 'up'], ['set', NAME, 'down'], ['set', NAME, 'up']]) expect(spawnSync('ip', ['link', ...args], { encoding: 'utf8' }).stderr).toBe('');
+    await new Promise(resolve => { setTimeout(resolve, 100); });
+    expect([bridge.ports.length, lines]).toEqual([1, []]);
+    spawnSync('ip', ['link', 'del', NAME]);
+    await expect.poll(() => bridge.ports.length, { timeout: 10_000 }).toBe(0);
+    expect(lines).toEqual([`uplink tap: ${NAME} is gone`]);
+  } finally { uplink.close(); }
+});
+
 it('what cannot be is said', async () => {
   await expect(uplinkOf('tap:a-name-that-is-too-long')(new Switch('x'))).rejects.toThrow('tap:NAME');
   if (why() === '') await expect(uplinkOf('tap:lo')(new Switch('x'))).rejects.toThrow('uplink tap: lo: ');

@@ -125,7 +125,8 @@ export class DhcpServer {
     return undefined;
   }
   #isFree(address: Uint8Array, mac: string, taken: ReadonlyMap<string, string>): boolean {
-    if (taken.has(addressText(address))) return false;
+    const text = addressText(address);
+    if (taken.has(text) || this.#settings.guestForwards.some(f => f.address === text)) return false;
     const neighbour = this.#neighbours.macOf(address);
     return neighbour === undefined || formatMac(neighbour) === mac;
   }

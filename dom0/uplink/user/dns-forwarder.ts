@@ -6,6 +6,7 @@ import { getServers } from 'node:dns';
 import { isIP, isIPv6 } from 'node:net';
 import { put16 } from '../../../net/packet/bytes.ts';
 import { answers, DNS_PORT, dnsFailure, parseDnsQuery, RCODE_SERVFAIL } from '../../../net/packet/dns.ts';
+import { descriptorShares } from './descriptors.ts';
 import type { HostTarget } from './link.ts';
 
 export const MAX_PENDING = 256, MAX_PER_GUEST = 128;
@@ -27,7 +28,8 @@ export class DnsForwarder {
     if (!query) return;
     let mine = 0;
     for (const other of this.#pending.values()) if (other === guest) mine++;
-    if (this.#pending.size >= MAX_PENDING || mine >= MAX_PER_GUEST) return;
+    const limit = Math.min(MAX_PENDING, descriptorShares().queries);
+    if (this.#pending.size >= limit || mine >= Math.min(MAX_PER_GUEST, Math.ceil(limit / 2))) return;
     const targets = this.resolvers().slice(0, MAX_TRIES), bytes = Uint8Array.from(payload), id = randomInt(65_536);
     put16(bytes, 0, id);
     const attempt = (index: number): void => {

@@ -1,5 +1,6 @@
 // Ports of the host's that lead into guests (`hostfwd`).
-// Invariant: a UDP forward remembers at most MAX_CLIENTS callers, each under a port of its own at the gateway.
+// Invariant: a UDP forward remembers at most MAX_CLIENTS callers, each under a port of its own at the gateway; at most
+// MAX_EARLY datagrams wait for guests to be found.
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server } from 'node:net';
 import { isIPv6 } from 'node:net';
@@ -9,7 +10,8 @@ import { sendUdp, type Link } from './link.ts';
 import { addressText, type Forward } from './settings.ts';
 import type { TcpTable } from './tcp.ts';
 
-export const MAX_CLIENTS = 256;
+export const MAX_CLIENTS = 256, MAX_EARLY = 64;
+const EARLY_MS = 3000, SOLICIT_MS = 500;
 const FIRST_CLIENT_PORT = 40_000, LAST_CLIENT_PORT = 49_000;
 
 interface Client { readonly host: string; readonly port: number; readonly socket: UdpSocket; readonly gatewayPort: number; readonly guest: string; readonly guestPort: number }
@@ -22,6 +24,7 @@ export class Forwards {
   readonly #clients = new Map<number, Client>();
   readonly #ports = new Map<string, number>();
   #nextPort = FIRST_CLIENT_PORT;
+  #early = 0;
 
   constructor(link: Link, tcp: TcpTable) { this.#link = link; this.#tcp = tcp; }
 
@@ -55,15 +58,20 @@ export class Forwards {
     });
   }
 
-  #openUdp(forward: Forward, guest: Uint8Array): Promise<number> {
-    const socket = createSocket(isIPv6(forward.address) ? 'udp6' : 'udp4');
-    this.#servers.push(socket);
+  /** Without an address it is there for callers of both kinds, as a TCP one is; a host without IPv6 has one kind. */
+  async #openUdp(forward: Forward, guest: Uint8Array): Promise<number> {
+    if (forward.address !== '') return this.#bindUdp(isIPv6(forward.address) ? 'udp6' : 'udp4', forward, guest);
+    return this.#bindUdp('udp6', forward, guest).catch((error: NodeJS.ErrnoException) => { if (error.code === 'EADDRINUSE') throw error; return this.#bindUdp('udp4', forward, guest); });
+  }
+  #bindUdp(type: 'udp4' | 'udp6', forward: Forward, guest: Uint8Array): Promise<number> {
+    const socket = createSocket(type);
     socket.on('message', (data, from) => this.#fromClient(socket, data, from, guest, forward.toPort));
     return new Promise((resolve, reject) => {
-      socket.once('error', reject);
+      socket.once('error', error => { socket.close(); reject(error); });
       socket.bind({ port: forward.port, ...forward.address ? { address: forward.address } : {} }, () => {
-        socket.off('error', reject);
+        socket.removeAllListeners('error');
         socket.on('error', error => this.#link.log(`forward of port ${forward.port}: ${error.message}`));
+        this.#servers.push(socket);
         resolve(socket.address().port);
       });
     });
@@ -71,8 +79,7 @@ export class Forwards {
 
   #fromClient(socket: UdpSocket, data: Buffer, from: { address: string; port: number }, guest: Uint8Array, guestPort: number): void {
     const source = guest.length === 4 ? this.#link.settings.gateway : this.#link.settings.gateway6!, mac = this.#link.neighbours.macOf(guest);
-    // The datagram is lost, as the first one to an unknown neighbour may be; the next finds the way.
-    if (!mac) { this.#link.solicit(guest); return; }
+    if (!mac) { this.#later(guest, () => this.#fromClient(socket, data, from, guest, guestPort)); return; }
     const key = `${from.address} ${from.port} ${addressText(guest)} ${guestPort}`;
     let gatewayPort = this.#ports.get(key);
     if (gatewayPort === undefined) {
@@ -85,6 +92,15 @@ export class Forwards {
     this.#clients.set(gatewayPort, client);
     if (this.#link.room(mac) < data.length + 100) return;
     sendUdp(this.#link, { sourceMac: this.#link.mac, destinationMac: mac, source, destination: guest }, gatewayPort, guestPort, data);
+  }
+  /** Once the guest is found, if it is soon. */
+  #later(guest: Uint8Array, send: () => void): void {
+    if (this.#early >= MAX_EARLY) return;
+    this.#early++;
+    const end = (): void => { this.#early--; clearTimeout(timer); clearInterval(asking); forget(); };
+    const forget = this.#link.neighbours.whenKnown(guest, () => { end(); send(); });
+    const timer = setTimeout(end, EARLY_MS).unref(), asking = setInterval(() => this.#link.solicit(guest), SOLICIT_MS).unref();
+    this.#link.solicit(guest);
   }
   #forget(gatewayPort: number): void {
     const client = this.#clients.get(gatewayPort)!;

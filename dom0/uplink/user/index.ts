@@ -187,7 +187,7 @@ export class UserUplink implements Uplink, Link {
     const ends = this.#back(b, ip), request = b.slice(ip.at, ip.end), answer = (): void => sendBytes(this, echoReply(ends, request));
     this.neighbours.learn(ends.destination, ends.destinationMac);
     if (this.#isGateway(b, ip) || this.#isDns(b, ip)) { answer(); return; }
-    if (!this.settings.restrict && isWorld(this.settings, ends.source)) this.#echo.ask(addressText(ends.source), icmp.end - icmp.at, answer);
+    if (!this.settings.restrict && isWorld(this.settings, ends.source)) this.#echo.ask(addressText(ends.source), icmp.end - icmp.at, formatMac(b, 6), answer);
   }
 
   /** The way a packet's answer takes. */

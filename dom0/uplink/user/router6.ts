@@ -1,4 +1,5 @@
 // The IPv6 router of the user-mode network: neighbour discovery, router advertisements, and the way to DHCPv6.
+import { formatAddress } from '../../../net/packet/address.ts';
 import { sameBytes } from '../../../net/packet/bytes.ts';
 import { DHCPV6_CLIENT_PORT, DHCPV6_SERVER_PORT } from '../../../net/packet/dhcpv6.ts';
 import { icmpFrame, type Icmp } from '../../../net/packet/icmp.ts';
@@ -27,10 +28,10 @@ export class Router6 {
   }
   close(): void { clearInterval(this.#timer); }
 
-  /** Whether the address is one of the router's own. */
+  /** Whether the address is one of the router's own: of its services, or of a guestfwd. */
   owns(b: Uint8Array, at: number): boolean {
-    const { gateway6, dns6 } = this.#link.settings;
-    return [this.linkLocal, gateway6, dns6].some(own => own && sameBytes(own, 0, b, at, 16));
+    const { gateway6, dns6, guestForwards } = this.#link.settings;
+    return [this.linkLocal, gateway6, dns6].some(own => own && sameBytes(own, 0, b, at, 16)) || (guestForwards.length > 0 && guestForwards.some(f => f.address === formatAddress(b, at, 16)));
   }
 
   /** @returns whether the message was one of neighbour discovery */

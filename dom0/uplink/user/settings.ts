@@ -91,10 +91,10 @@ function parseForward(part: string, value: string): Forward {
   const match = FORWARD.exec(value);
   if (!match) throw new UplinkError(`uplink user: ${part} is not of the form tcp:ADDRESS:PORT-ADDRESS:PORT`);
   const [, protocol, address, port, toAddress, toPort] = match as unknown as [string, 'tcp' | 'udp', string, string, string, string];
-  const bare = (a: string): string => a.replace(/^\[|\]$/g, '');
+  const bare = (a: string): string => a.replace(/^\[|\]$/g, ''), usual = (a: string): string => { const parsed = parseAddress(bare(a)); return parsed ? addressText(parsed) : ''; };
   for (const a of [bare(address), bare(toAddress)]) if (a !== '' && !parseAddress(a)) throw new UplinkError(`uplink user: ${part}: "${a}" is no address`);
   for (const p of [Number(port), Number(toPort)]) if (p > 65_535) throw new UplinkError(`uplink user: ${part}: there is no port ${p}`);
-  return { protocol, address: bare(address), port: Number(port), toAddress: bare(toAddress) || undefined, toPort: Number(toPort) };
+  return { protocol, address: usual(address), port: Number(port), toAddress: usual(toAddress) || undefined, toPort: Number(toPort) };
 }
 
 const maskByte = (bits: number, index: number): number => 0xff << (8 - Math.max(0, Math.min(8, bits - 8 * index))) & 0xff;

@@ -1,7 +1,7 @@
 // All TCP connections of the user-mode network: finding the one a segment belongs to, opening new ones, limits and
 // fair shares.
-// Invariants: at most MAX_CONNECTIONS, of one guest at most MAX_PER_GUEST, of which MAX_OPENING wait for the host; what
-// connections may hold together stays below MEMORY_BYTES each way.
+// Invariants: at most MAX_CONNECTIONS, of one guest at most MAX_PER_GUEST, of which MAX_OPENING wait for the host; fewer
+// where the process may have fewer descriptors; what connections may hold together stays below MEMORY_BYTES each way.
 import { randomInt } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { formatMac } from '../../../net/packet/address.ts';
@@ -9,6 +9,7 @@ import type { Ip } from '../../../net/packet/ip.ts';
 import { ACK, FIN, parseTcp, RST, SYN, type Tcp } from '../../../net/packet/tcp.ts';
 import { refusal } from '../../../net/tcp/refusal.ts';
 import type { Frame } from '../../switch/port.ts';
+import { descriptorShares, type DescriptorShares } from './descriptors.ts';
 import { sendBytes, type Link } from './link.ts';
 import { MAX_IP_BYTES, sameEnds, TcpConnection, type TcpEnds, type TcpHost } from '../../../net/tcp/connection.ts';
 
@@ -35,6 +36,9 @@ export class TcpTable implements TcpHost {
   /** By guest's Ethernet address, each in order of opening. */
   readonly #byGuest = new Map<string, Set<TcpConnection>>();
   #count = 0;
+  /** Of all bridges, which share the process' descriptors. */
+  static #everywhere = 0;
+  readonly #limit: number;
   readonly #touched = new Set<TcpConnection>();
   #flushing = false;
   readonly #blocked = new Set<TcpConnection>();
@@ -45,7 +49,10 @@ export class TcpTable implements TcpHost {
   #slabAt = 0;
   #nextPort = FIRST_EPHEMERAL;
 
-  constructor(link: Link) { this.#link = link; }
+  constructor(link: Link, shares: DescriptorShares = descriptorShares()) {
+    this.#link = link;
+    this.#limit = Math.min(MAX_CONNECTIONS, shares.connections);
+  }
 
   get count(): number { return this.#count; }
   get heldBytes(): number { let n = 0; for (const set of this.#byGuest.values()) for (const c of set) n += c.heldBytes; return n; }
@@ -169,6 +176,7 @@ export class TcpTable implements TcpHost {
     if (bucket!.length === 1) this.#byPorts.delete(key); else bucket!.splice(at, 1);
     this.#unlist(connection);
     this.#count--;
+    TcpTable.#everywhere--;
   }
 
   // Opening.
@@ -212,8 +220,8 @@ export class TcpTable implements TcpHost {
   /** @returns false if the guest has all it may have */
   #makeRoom(key: string): boolean {
     const mine = this.#byGuest.get(key)?.size ?? 0;
-    if (mine >= MAX_PER_GUEST) { this.counters.refused++; return false; }
-    if (this.#count < MAX_CONNECTIONS) return true;
+    if (mine >= Math.min(MAX_PER_GUEST, Math.ceil(this.#limit * 3 / 4))) { this.counters.refused++; return false; }
+    if (TcpTable.#everywhere < this.#limit) return true;
     // The table is full: who has most gives one up, unless that is the one that asks.
     let largest: Set<TcpConnection> | undefined;
     for (const set of this.#byGuest.values()) if (!largest || set.size > largest.size) largest = set;
@@ -230,6 +238,7 @@ export class TcpTable implements TcpHost {
     if (bucket) bucket.push(connection); else this.#byPorts.set(key, [connection]);
     this.#list(connection);
     this.#count++;
+    TcpTable.#everywhere++;
     this.counters.opened++;
   }
   #list(connection: TcpConnection): void {

@@ -1,11 +1,13 @@
 // UDP flows: one connected socket of the host's per pair of ends, so that answers come from whom was asked.
-// Invariant: at most MAX_FLOWS, of one guest at most MAX_PER_GUEST; the longest idle go first.
+// Invariant: at most MAX_FLOWS, of one guest at most MAX_PER_GUEST, fewer where the process may have fewer descriptors;
+// the longest idle go first.
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { formatAddress, formatMac } from '../../../net/packet/address.ts';
 import { ICMP_DEST_UNREACH, ICMPV6_DEST_UNREACH, icmpError } from '../../../net/packet/icmp.ts';
 import type { Ip } from '../../../net/packet/ip.ts';
 import type { Udp } from '../../../net/packet/udp.ts';
+import { descriptorShares } from './descriptors.ts';
 import { sendBytes, sendUdp, type HostTarget, type Link } from './link.ts';
 
 export const MAX_FLOWS = 1024, MAX_PER_GUEST = 512;
@@ -23,6 +25,7 @@ export class UdpFlows {
   readonly #flows = new Map<string, Flow>();
   readonly #counts = new Map<string, number>();
   #sweeper: NodeJS.Timeout | undefined;
+  readonly #limit = Math.min(MAX_FLOWS, descriptorShares().flows);
 
   constructor(link: Link) { this.#link = link; }
   get count(): number { return this.#flows.size; }
@@ -51,8 +54,8 @@ export class UdpFlows {
     const target = this.#link.route('udp', ends.remote, ends.remotePort);
     if (!target) { this.#unreachable(b, ip); return undefined; }
     this.#link.neighbours.learn(ends.guest, guestMac);
-    if ((this.#counts.get(macText) ?? 0) >= MAX_PER_GUEST) for (const flow of this.#flows.values()) if (flow.macText === macText) { this.#close(flow); break; }
-    if (this.#flows.size >= MAX_FLOWS) this.#close(this.#flows.values().next().value!);
+    if ((this.#counts.get(macText) ?? 0) >= Math.min(MAX_PER_GUEST, Math.ceil(this.#limit / 2))) for (const flow of this.#flows.values()) if (flow.macText === macText) { this.#close(flow); break; }
+    if (this.#flows.size >= this.#limit) this.#close(this.#flows.values().next().value!);
     const flow: Flow = { key, macText, socket: createSocket(isIPv6(target.host) ? 'udp6' : 'udp4'), usedMs: 0, connected: false, early: [], first: { b: b.slice(0, Math.min(b.length, ip.at + 8)), ip: { ...ip, end: Math.min(ip.end, ip.at + 8) } } };
     this.#follow(flow, ends, target);
     this.#flows.set(key, flow);

@@ -19,7 +19,7 @@ function frames(b: Buffer): Buffer[] {
   return out;
 }
 
-function captured(of?: { port: string; mac: string }): Buffer {
+function captured(of?: string): Buffer {
   const bridge = new Switch('x'), chunks: Buffer[] = [], out = new Writable({ write: (chunk: Buffer, _encoding, done) => { chunks.push(chunk); done(); } }), { stop, counters } = capture(bridge, out, of);
   const a = bridge.attach({ name: 'vif1.0', deliver: () => {} }), b = bridge.attach({ name: 'vif2.0', deliver: () => {} }), c = bridge.attach({ name: 'user', deliver: () => {} });
   const blank = datagram(A, B);
@@ -40,9 +40,22 @@ it('a bridge: every frame once, with the checksum a wire would show', () => {
   expect(all.map(f => f.length)).toEqual([47, 47, 47, 42]);
   expect(all[0]!.equals(datagram(A, B))).toBe(true);
 });
-it('an interface: what it sends, what is sent to it, and what is sent to all', () => {
-  const own = frames(captured({ port: 'vif1.0', mac: '00:16:3e:00:00:01' }));
-  expect(own.map(f => f.toString('hex'))).toEqual([datagram(A, B), datagram(B, A), arp].map(f => Buffer.from(f).toString('hex')));
+it('an interface: what it sends, and what the switch gives it', () => {
+  const own = frames(captured('vif1.0'));
+  expect(own.map(f => f.toString('hex'))).toEqual([datagram(A, B), datagram(B, A), datagram(B, C), arp].map(f => Buffer.from(f).toString('hex')));
+});
+it('an interface: nothing of other VLANs, and tags as its guest sees them', () => {
+  const bridge = new Switch('x'), chunks: Buffer[] = [], out = new Writable({ write: (chunk: Buffer, _encoding, done) => { chunks.push(chunk); done(); } });
+  const ten = bridge.attach({ name: 'vif1.0', deliver: () => {} }, { vlan: { untagged: 10 } }), twenty = bridge.attach({ name: 'vif2.0', deliver: () => {} }, { vlan: { untagged: 20 } });
+  const trunk = bridge.attach({ name: 'vif3.0', deliver: () => {} }, { vlan: { tagged: [10, 20] } }), { stop } = capture(bridge, out, 'vif1.0');
+  const tagged = (vlan: number): Uint8Array => Uint8Array.of(...arp.subarray(0, 12), 0x81, 0, 0, vlan, ...arp.subarray(12));
+  ten.send({ bytes: datagram(A, B), checksum: 'complete' });
+  twenty.send({ bytes: arp, checksum: 'complete' });
+  for (const vlan of [20, 10]) trunk.send({ bytes: tagged(vlan), checksum: 'complete' });
+  stop();
+  ten.send({ bytes: datagram(A, B), checksum: 'complete' });
+  while (out.writableCorked > 0) out.uncork();
+  expect(frames(Buffer.concat(chunks)).map(f => f.toString('hex'))).toEqual([datagram(A, B), arp].map(f => Buffer.from(f).toString('hex')));
 });
 it('stamps are nanoseconds', () => {
   const b = pcapPacket(1_700_000_000_123.456, new Uint8Array(3));

@@ -1,7 +1,6 @@
 // Captures: what passes a bridge, or one interface on it, as a pcap file that grows.
 // Invariant: a reader this far behind loses frames, so that it cannot hold Dom0's memory.
 import type { Writable } from 'node:stream';
-import { formatMac } from '../../net/packet/address.ts';
 import { withChecksum } from '../switch/offload.ts';
 import type { Frame } from '../switch/port.ts';
 import type { Switch } from '../switch/switch.ts';
@@ -9,17 +8,14 @@ import { pcapHeader, pcapPacket } from './pcap.ts';
 
 export const MAX_BACKLOG_BYTES = 16 * 1024 * 1024;
 
-/** Only what one interface sends or gets. @property port its name in the switch */
-export interface CaptureOf { readonly port: string; readonly mac: string }
 export interface CaptureCounters { captured: number; dropped: number }
 
-/** Writes until the returned function is called. Large packets are one frame in it, with the checksum a wire would show. */
-export function capture(bridge: Switch, out: Writable, of?: CaptureOf): { stop: () => void; readonly counters: CaptureCounters } {
+/** Writes until the returned function is called. @param port only what this port of the bridge's sends and gets. Large packets are one frame in it, with the checksum a wire would show. */
+export function capture(bridge: Switch, out: Writable, port?: string): { stop: () => void; readonly counters: CaptureCounters } {
   const counters: CaptureCounters = { captured: 0, dropped: 0 };
   let corked = false;
   out.write(pcapHeader());
-  const untap = bridge.tap((from, frame) => {
-    if (of && !concerns(of, from, frame)) return;
+  const see = (frame: Frame): void => {
     if (out.writableLength > MAX_BACKLOG_BYTES) { counters.dropped++; return; }
     if (!corked) {
       corked = true;
@@ -28,10 +24,6 @@ export function capture(bridge: Switch, out: Writable, of?: CaptureOf): { stop: 
     }
     counters.captured++;
     out.write(pcapPacket(performance.timeOrigin + performance.now(), withChecksum(frame).bytes));
-  });
-  return { stop: untap, counters };
-}
-
-function concerns({ port, mac }: CaptureOf, from: string, { bytes }: Frame): boolean {
-  return from === port || (bytes[0]! & 1) === 1 || formatMac(bytes, 0) === mac || formatMac(bytes, 6) === mac;
+  };
+  return { stop: port === undefined ? bridge.tap(see) : bridge.tapPort(port, see), counters };
 }

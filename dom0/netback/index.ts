@@ -21,6 +21,8 @@ import { MulticastFilter } from './multicast.ts';
 
 export const DEFAULT_BRIDGE = 'xenbr0';
 const MAX_COMPLAINTS = 10;
+/** Of an interface's port in its switch, whatever `vifname` says: two may say the same. */
+export const vifName = (dom: number, devid: number | string): string => `vif${dom}.${devid}`;
 
 export interface NetbackNeighbours {
   readonly hypercalls: Dom0Hypercalls; readonly store: XenStore; readonly bridges: Bridges;
@@ -82,9 +84,9 @@ export class Vif implements SwitchPort {
   #complaints = 0;
 
   constructor(near: NetbackNeighbours, options: VifOptions) {
-    const { config, dom, path } = options;
+    const { dom, path } = options;
     this.#near = near; this.#o = options;
-    this.name = config.vifname ?? `vif${dom}.${path.slice(path.lastIndexOf('/') + 1)}`;
+    this.name = vifName(dom, path.slice(path.lastIndexOf('/') + 1));
     this.#log = boundLog(line => near.log(line), { domid: dom });
     this.#backend = new XenbusBackend({
       kind: 'vif', store: near.store, path, log: this.#log,

@@ -8,6 +8,7 @@ import { findL4 } from '../switch/offload.ts';
 import { Credit } from './credit.ts';
 import { CTRL_PORT, gsoSlot, NetWorld, tcpFrame, type FakeNetfront } from './fake-netfront.ts';
 import { toeplitz } from './hash.ts';
+import { vifName } from './index.ts';
 import { MAX_QUEUED_BYTES } from './rx.ts';
 
 const pattern = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => i * 7 + (i >> 8));
@@ -70,6 +71,12 @@ describe('a virtual interface', () => {
     b.send(tcpFrame(2, 1, pattern(100)), { blank: true });
     await b.open.close();
     expect([world.hypervisor.mappedCount, world.hypervisor.boundCount]).toEqual([0, 0]);
+  });
+
+  test('its port is named after domain and device, so that a capture finds it, whatever vifname says', async () => {
+    const world = new NetWorld();
+    for (const dom of [1, 2]) await world.guest(dom, { vifname: 'web' });
+    expect(world.bridges.find('xenbr0')!.ports.map(port => port.name)).toEqual([vifName(1, 0), vifName(2, 0)]);
   });
 
   test('a bridge that is not there is refused by name', () => {

@@ -37,7 +37,9 @@ export class Switch {
   readonly #tables = new Map<number, Table>();
   #learnedCount = 0;
   readonly #waiting = new Set<() => void>();
-  readonly #taps = new Set<(from: string, frame: Frame) => void>();
+  readonly #taps = new Set<(frame: Frame) => void>();
+  /** By a port's name. */
+  readonly #portTaps = new Map<string, Set<(frame: Frame) => void>>();
   readonly #nowMs: () => number;
   #depth = 0;
   #nested: { from: Member; frame: Frame }[] = [];
@@ -64,10 +66,17 @@ export class Switch {
   }
 
   /** Sees every frame that enters the switch, before it is forwarded. @returns ends it */
-  tap(see: (from: string, frame: Frame) => void): () => void {
+  tap(see: (frame: Frame) => void): () => void {
     this.#taps.add(see);
     return () => { this.#taps.delete(see); };
   }
+  /** Sees what ports of this name send, and what leaves the switch for them. @returns ends it */
+  tapPort(name: string, see: (frame: Frame) => void): () => void {
+    const taps = this.#portTaps.get(name) ?? new Set();
+    this.#portTaps.set(name, taps.add(see));
+    return () => { taps.delete(see); if (taps.size === 0) this.#portTaps.delete(name); };
+  }
+  #passes(member: Member, frame: Frame): void { if (this.#portTaps.size > 0) for (const see of this.#portTaps.get(member.port.name) ?? []) see(frame); }
 
   #send(from: Member, frame: Frame): void {
     if (this.#depth < MAX_DEPTH) { this.#run(from, frame); return; }
@@ -88,7 +97,8 @@ export class Switch {
   #forward(from: Member, frame: Frame): void {
     const { bytes } = frame;
     if (bytes.length < ETHERNET_HEADER_BYTES || bytes.length > MAX_FRAME_BYTES) { this.counters.dropped++; return; }
-    for (const see of this.#taps) see(from.port.name, frame);
+    for (const see of this.#taps) see(frame);
+    this.#passes(from, frame);
     const tagged = isTagged(bytes);
     if (tagged && bytes.length < ETHERNET_HEADER_BYTES + 4) { this.counters.dropped++; return; }
     const tag = tagged ? (bytes[14]! << 8 | bytes[15]!) & 0xfff : 0;
@@ -115,6 +125,7 @@ export class Switch {
     // A tag of a guest's own may not become one of the switch's at a port where tags count.
     if (to.untagged === vlan && to.tagged.size > 0 && isTagged(frame.bytes)) { this.counters.dropped++; return; }
     const out = to.untagged === vlan ? frame : { ...frame, bytes: withTag(frame.bytes, vlan) };
+    this.#passes(to, out);
     for (const plain of plainFrames(out, to.port.abilities?.())) to.port.deliver(plain);
   }
 

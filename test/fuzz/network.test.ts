@@ -9,8 +9,9 @@ import { parseEthernet } from '../../net/packet/ethernet.ts';
 import { icmpFrame, parseIcmp } from '../../net/packet/icmp.ts';
 import { parseIp } from '../../net/packet/ip.ts';
 import { neighborSolicitation, parseNdp } from '../../net/packet/ndp.ts';
-import { parseTcp, parseTcpOptions, synOptions } from '../../net/packet/tcp.ts';
+import { FIN, parseTcp, parseTcpOptions, synOptions } from '../../net/packet/tcp.ts';
 import { ipFrame, parseUdp, udpFrame } from '../../net/packet/udp.ts';
+import { LIMIT_BYTES, World } from '../../net/tcp/test-world.ts';
 import { MAX_FRAME_BYTES, type Frame } from '../../dom0/switch/port.ts';
 import { Switch } from '../../dom0/switch/switch.ts';
 import { framed, FrameReader } from '../../dom0/uplink/socket/stream.ts';
@@ -84,6 +85,40 @@ it('the user-mode network: answers are sound frames, state stays bounded, and a 
       expect(answered.length, `FUZZ_SEED=${seed} FUZZ_RUNS=1 repeats it`).toBe(1);
     } finally { uplink.close(); }
   }
+});
+
+it('one TCP connection: any segments at any time; what it holds is bounded, what it sends is sound, and silence ends it', () => {
+  fuzz(r => {
+    const world = new World(), { connection, user } = world;
+    let ended = false, longest = 0;
+    for (let i = 0; i < 150 && !world.removed; i++) {
+      const last = world.sent.at(-1)!, options = r.chance(8) ? r.bytes(4 * r.below(10)) : new Uint8Array(0), packet = new Uint8Array(20 + options.length + (r.chance(2) ? r.below(1460) : r.below(3)));
+      packet.set(r.bytes(packet.length));
+      const near = (value: number): number => r.chance(20) ? r.edge() : value + r.pick([0, 0, 0, 1, -1, 500, -500, r.below(70_000) - 35_000]), v = new DataView(packet.buffer);
+      v.setUint32(4, near(last.acknowledgement));
+      v.setUint32(8, near(last.sequence + last.end - last.at));
+      packet[12] = (20 + options.length) / 4 << 4;
+      packet[13] = r.pick([16, 16, 16, 16, 24, 17, 18, 2, r.chance(4) ? 4 : 16, r.chance(8) ? r.below(256) : 16]);
+      v.setUint16(14, r.pick([0, 1, 100, 1000, 65_535]));
+      world.any(packet);
+      if (r.chance(3)) user.take();
+      if (!ended && r.chance(3) && !connection.pauseUser()) { connection.fromUser(r.bytes(r.below(9000))); world.turn(); }
+      if (!ended && r.chance(60)) { ended = true; connection.userEnded(); world.turn(); }
+      if (r.chance(5)) { world.now += r.pick([10, 400, 70_000]); connection.tick(world.now); world.turn(); }
+      longest = Math.max(longest, connection.heldBytes);
+    }
+    // The user may be given a whole window, and give one and a piece more; the memory for that is a power of two.
+    expect(longest).toBeLessThanOrEqual(LIMIT_BYTES + 2 * (LIMIT_BYTES + 9000));
+    for (const segment of world.sent) expect(segment).toBeDefined();
+    expect(new Set(world.sent.filter(segment => segment.flags & FIN).map(segment => segment.sequence)).size).toBeLessThanOrEqual(1);
+    connection.fromUser(new Uint8Array(10));
+    world.turn();
+    for (let n = 0; n < 40 && !world.removed; n++) { world.now += 61_000; connection.tick(world.now); world.turn(); }
+    expect([connection.state, user.destroyed]).toEqual(['closed', true]);
+    const count = world.sent.length;
+    world.any(new Uint8Array(20).fill(16));
+    expect(world.sent.length).toBe(count);
+  });
 });
 
 it('fragments: bounded whatever comes; whole packets are as they were', () => {

@@ -5,7 +5,7 @@ import { CODE, layoutMemory } from '../cpu/layout.ts';
 import { DebugClient } from '../debug/client.ts';
 import { type Hypervisor, domainChanged, kick, kickDomain, shutdownDomain } from '../domain/hypervisor.ts';
 import { runstateInfo } from '../domain/runstate.ts';
-import { COLLECT_DELAY_MS, Memories, type DomainMemory } from '../domain/memories.ts';
+import { collectDelayMs, Memories, type DomainMemory } from '../domain/memories.ts';
 import { D, DOMAIN_STATE, H, HypervisorState, MAX_SLOTS, MAX_VCPUS, V } from '../domain/state.ts';
 import * as channels from '../event/channels.ts';
 import { tellDirtyCode } from '../grant/copy.ts';
@@ -75,6 +75,7 @@ export class Dom0 implements Dom0Hypercalls {
   private readonly ending = new Set<number>();
 
   private readonly tell: (request: ThreadRequest) => void;
+  private collecting: NodeJS.Timeout | undefined;
 
   /** `tell` carries what only main can do: keeping memories, starting and ending threads. */
   constructor(hv: Hypervisor, tell: (request: ThreadRequest) => void, contexts: Dom0Data['contexts'] = []) {
@@ -202,7 +203,7 @@ export class Dom0 implements Dom0Hypercalls {
     forgetGrants(this.hv, slot);
     this.contexts.delete(slot);
     this.hv.memories.accept({ drop: { slot, domid: dom } });
-    setTimeout(() => this.hv.memories.collect(), COLLECT_DELAY_MS).unref();
+    this.collecting ??= setTimeout(() => { this.collecting = undefined; this.hv.memories.collect(); }, collectDelayMs(0)).unref();
     this.tell({ xenolith: 'end', slot, domid: dom, force: false });
     state.dset(slot, D.domid, 0);
     state.dset(slot, D.state, DOMAIN_STATE.free);

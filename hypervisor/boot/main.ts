@@ -10,7 +10,7 @@ import type { MemoryLayout } from '../cpu/layout.ts';
 import { cleanUpAfter, type Hypervisor, kick, shutdownDomain } from '../domain/hypervisor.ts';
 import { D, DOMAIN_STATE, H, HypervisorState, INITIALISED, V } from '../domain/state.ts';
 import type { Introduction } from './translator-thread.ts';
-import { COLLECT_DELAY_MS, Memories, type MemoryMessage } from '../domain/memories.ts';
+import { collectDelayMs, Memories, type MemoryMessage } from '../domain/memories.ts';
 import type { BootContext, ProgramContext } from '../public/dom0-hypercalls.ts';
 import { HANDOVER_AREAS, newHandover } from '../public/handover.ts';
 import { EINVAL } from '../public/errno.ts';
@@ -148,7 +148,8 @@ class Machine {
     for (const [worker, port] of this.ports) if (worker !== this.dom0) port.postMessage(m);
     Atomics.add(state.words, H.memoryBell, 1);
     ringTicker(this.hv);
-    for (const v of this.vcpus) kick(this.hv, v.slot, v.vcpu);
+    // Sleepers look when they wake; only what is to be freed has to wake them.
+    if ('collect' in m) for (const v of this.vcpus) kick(this.hv, v.slot, v.vcpu);
   }
   private keepMemory(r: ThreadRequest & { xenolith: 'memory' }): void {
     const message = { add: { slot: r.slot, domid: r.domid, memory: r.memory, layout: r.layout } };
@@ -158,7 +159,7 @@ class Machine {
   private dropMemory(slot: number, domid: number): void {
     if (this.hv.memories.get(slot, domid)) { this.memories.delete(slot); this.contexts.delete(slot); }
     this.broadcast({ drop: { slot, domid } });
-    this.collecting ??= setTimeout(() => { this.collecting = undefined; this.broadcast({ collect: true }); }, COLLECT_DELAY_MS).unref();
+    this.collecting ??= setTimeout(() => { this.collecting = undefined; this.broadcast({ collect: true }); }, collectDelayMs(this.vcpus.size)).unref();
   }
   private terminate(slot: number, domid: number): void {
     if (slot === 0) { appendConsole(this.hv.state, 'Dom0 is ended by debug key C'); void this.dom0.terminate(); return; }

@@ -11,8 +11,8 @@ export interface DomainMemory {
   readonly bytes: Uint8Array<SharedArrayBuffer>; readonly words: Int32Array<SharedArrayBuffer>; readonly view: DataView<SharedArrayBuffer>;
 }
 export type MemoryMessage = { add: { slot: number; domid: number; memory: WebAssembly.Memory; layout: MemoryLayout } } | { drop: { slot: number; domid: number } } | { collect: true };
-/** How long after a drop threads collect: once for all that went meanwhile, as every thread does it. */
-export const COLLECT_DELAY_MS = 1000;
+/** How long after a drop threads collect, once for all that went meanwhile: longer the more they are, as each takes some milliseconds for it. */
+export const collectDelayMs = (threads: number): number => 1000 + 20 * threads;
 
 export class Memories {
   private readonly bySlot = new Map<number, DomainMemory>();

@@ -11,6 +11,7 @@ import type { Duplex } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { makeRunFolder, runFolder } from '../../dom0/api/run-folder.ts';
 import type { Dom0Options } from '../../dom0/options.ts';
 import { parseDomainConfig } from '../../dom0/toolstack/config/domain-config.ts';
@@ -23,6 +24,7 @@ import { compile, hasToolchain } from '../programs/toolchain.ts';
 process.env['UV_THREADPOOL_SIZE'] ??= '16';
 process.env['NODE_COMPILE_CACHE'] ??= join(defaultCacheDir(), 'compiled');
 setFlagsFromString('--expose-gc');
+Object.assign(globalThis, { gc: runInNewContext('gc') as () => void });
 const ROUNDS = 5, IDLE = Number(process.env['IDLE_DOMAINS'] ?? 64), FILE_BYTES = 256 << 20, PACKET_BYTES = 1500, PACKETS = Number(process.env['PACKETS'] ?? 50_000);
 const dir = mkdtempSync(join(tmpdir(), 'bench-')), folder = runFolder({ XENOLITH_RUNDIR: join(dir, 'run') });
 await makeRunFolder(folder);
@@ -171,7 +173,9 @@ async function idle(): Promise<void> {
   process.stdout.write(`idle: a shell answers a line alone: ${told(alone)}; among them: ${told(among)}\n`);
   const end = performance.now();
   for (const domid of domids) await client.destroy(String(domid));
-  process.stdout.write(`idle: destroyed in ${((performance.now() - end) / 1000).toFixed(0)} s, then ${rss() - before > 0 ? '+' : ''}${(rss() - before).toFixed(0)} MiB\n`);
+  const destroyedSec = (performance.now() - end) / 1000;
+  await pause(5000 + 20 * domids.length);
+  process.stdout.write(`idle: destroyed in ${destroyedSec.toFixed(0)} s, some seconds later ${rss() - before > 0 ? '+' : ''}${(rss() - before).toFixed(0)} MiB\n`);
   await client.destroy(String(shell.domid));
 }
 

@@ -146,6 +146,9 @@ async function answers(stream: Duplex): Promise<number[]> {
   let said = '';
   const look = (data: Buffer): void => { said += String(data); };
   stream.on('data', look);
+  // A line that comes before the first prompt is echoed before it, and its answer stands behind the prompt.
+  stream.write('\r');
+  while (!said.includes('\r\n# ')) await new Promise(resolve => { stream.once('data', resolve); });
   for (let n = 0; n < 100; n++) {
     const begin = performance.now();
     said = '';

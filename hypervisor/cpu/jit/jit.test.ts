@@ -5,17 +5,19 @@ import { compileInterpreter } from '../interpreter.ts';
 import { layoutMemory } from '../layout.ts';
 import { createProcessor, type SoftwareProcessor } from '../processor.ts';
 import { EXIT } from '../processor-api.ts';
+import { S } from '../state.ts';
 import { CodeBudget } from './budget.ts';
 import type { JitMode } from './mode.ts';
+import { type Helper, type Request, type Response, thresholdsOf, translated } from './translator.ts';
 
 const module = compileInterpreter(0);
 const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n;
 
 /** Two pages of code, one of data with nothing behind it, one of stack. */
-function machine(code: number[], jit: JitMode, at = 0, codeBudget?: CodeBudget, clock?: () => bigint) {
+function machine(code: number[], jit: JitMode, at = 0, codeBudget?: CodeBudget, clock?: () => bigint, translations?: Helper) {
   const layout = layoutMemory(1, 64), pages = layout.totalBytes / 65536;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-  const cpu = createProcessor({ memory, layout, vcpu: 0, slot: 0, module, jit, ...codeBudget && { codeBudget }, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {}, ...clock && { clock } } });
+  const cpu = createProcessor({ memory, layout, vcpu: 0, slot: 0, module, jit, ...codeBudget && { codeBudget }, ...translations && { translations }, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {}, ...clock && { clock } } });
   let next = layout.first;
   const frame = (): number => next++ * 4096, root = frame();
   const map = (va: bigint): number => {
@@ -255,6 +257,33 @@ describe('regions', () => {
     cpu.rip = CODE_VA + 9n;
     cpu.gpr[3] = 1n;
     expect([cpu.run(), read]).toEqual([EXIT.softwareInterrupt, 10_001]);
+  });
+
+  test('hot blocks gather while another is being made, and go together', () => {
+    const requests: Request[] = [], helper: Helper = { post: r => { requests.push(r); }, take: () => undefined };
+    // 40 times: mov ecx, 400; again: dec ecx; jnz again
+    const { cpu } = machine([...Array.from({ length: 40 }, () => [0xb9, ...le32(400), 0xff, 0xc9, 0x75, 0xfc]).flat(), 0xcc], 'on', 0, undefined, undefined, helper);
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    expect(requests.map(r => r.jobs.length)).toEqual([1, 32]);
+  });
+
+  test('a small translation ends where another begins', () => {
+    const responses: Response[] = [], made: { start: number; size: string; instructions: number }[] = [];
+    const helper: Helper = {
+      post: request => {
+        responses.push(translated({ view: cpu.view, area: cpu.area, slot: 0, thresholds: thresholdsOf('on') }, request));
+        made.push(...responses.at(-1)!.outcome.made);
+        Atomics.store(new Int32Array(cpu.memory.buffer), (cpu.area + S.translated) / 4, 1);
+        Atomics.or(new Int32Array(cpu.memory.buffer), (cpu.area + S.selfAttention) / 4, 4);
+      },
+      take: () => responses.shift(),
+    };
+    // mov ebx, 350; outer: mov ecx, 9; inner: add eax, ecx; dec ecx; jnz inner; nop; dec ebx; jnz outer; int3
+    const { cpu } = machine([0xbb, ...le32(350), 0xb9, ...le32(9), 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xfa, 0x90, 0xff, 0xcb, 0x75, 0xf0, 0xcc], 'on', 0, undefined, undefined, helper);
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    expect(cpu.gpr[0]).toBe(350n * 45n);
+    // The inner loop with all around it; then the outer block, up to the loop.
+    expect(made.map(m => [m.size, m.instructions])).toEqual([['small', 7], ['small', 1]]);
   });
 
   test('a way into the middle of a loop', () => {

@@ -1,6 +1,7 @@
 // One thread's view of the domains' memories, by slot. A memory cannot lie in shared state, so it travels by message;
 // a thread that needs one it has not seen looks into its port at once, without going through its event loop. A message
-// that waits in a port keeps its memory alive, so main rings memoryBell and everybody takes what is there (refresh).
+// that waits in a port keeps its memory alive, so main rings memoryBell and whoever is awake takes what is there (refresh);
+// sleepers are woken once for all that has gone in a while, to collect.
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { attentionOffset, type MemoryLayout } from '../cpu/layout.ts';
 import { H, type HypervisorState } from './state.ts';

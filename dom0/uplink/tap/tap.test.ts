@@ -1,7 +1,7 @@
 // A TAP device of this machine's own, where the person may make one: its kernel answers ARP and echo requests.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
-import { expect, it } from 'vitest';
+import { expect, it, type TestContext } from 'vitest';
 import { parseAddress, parseMac } from '../../../net/packet/address.ts';
 import { arpFrame, ARPOP_REQUEST, parseArp } from '../../../net/packet/arp.ts';
 import { BROADCAST_MAC, ETH_P_ARP, parseEthernet } from '../../../net/packet/ethernet.ts';
@@ -18,9 +18,13 @@ function why(): string {
   return process.getuid?.() === 0 && spawnSync('ip', ['-V']).status === 0 ? '' : 'root may make TAP devices, with ip of iproute2';
 }
 
-it('frames go to the kernel behind a TAP device and come back', async ctx => {
+function unlessPossible(ctx: TestContext): void {
   const missing = why();
   if (missing) { process.stderr.write(`\n*** SKIPPED: the uplink tap: ${missing}\n`); ctx.skip(); }
+}
+
+it('frames go to the kernel behind a TAP device and come back', async ctx => {
+  unlessPossible(ctx);
   const bridge = new Switch('x'), got: Uint8Array[] = [], uplink = (await uplinkOf(`tap:${NAME}`)(bridge))!;
   try {
     for (const args of [['addr', 'add', '10.254.7.1/24', 'dev', NAME], ['link', 'set', NAME, 'up']]) expect(spawnSync('ip', args, { encoding: 'utf8' }).stderr).toBe('');
@@ -42,7 +46,7 @@ it('frames go to the kernel behind a TAP device and come back', async ctx => {
 });
 
 it('a device that goes away leaves the bridge, and nothing that runs', async ctx => {
-  if (why() || spawnSync('ip', ['-V']).status !== 0) ctx.skip();
+  unlessPossible(ctx);
   const bridge = new Switch('x'), lines: string[] = [], uplink = (await uplinkOf(`tap:${NAME}`)(bridge, line => lines.push(line)))!;
   try {
     // Down and up again is not away.

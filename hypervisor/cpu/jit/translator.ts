@@ -112,8 +112,9 @@ export class Translator implements Translations {
     if (view.getUint16(start + R.handler, true) === SPECIAL.stale) return;
     const again = (runs: number): void => view.setInt32(start + R.imm, runs, true);
     if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); again(NEVER); return; }
+    // A block waits or is being made, never both.
     const kind = kindOf(size), waits = this.unwait(start);
-    if (this.pending.has(start) || !waits && this.askedFor[kind] >= ASKED_MAX[kind]) { this.counts.later++; again(LATER); return; }
+    if (!waits && (this.pending.has(start) || this.askedFor[kind] >= ASKED_MAX[kind])) { this.counts.later++; again(LATER); return; }
     if (this.slotOf.size + this.pending.size >= TRANSLATIONS_MAX || this.budget.exceeded) {
       if (waits) this.free.push(waits.handler);
       again(AGAIN);

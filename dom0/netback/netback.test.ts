@@ -28,8 +28,8 @@ describe('a virtual interface', () => {
   test('publishes what it can do, connects, and starts over after the frontend closed', async () => {
     const world = new NetWorld(), guest = await world.guest(1, {}, { state: '' });
     expect(guest.backKey('state')).toBe('2');
-    expect(Object.fromEntries(['feature-sg', 'feature-gso-tcpv4', 'feature-gso-tcpv6', 'feature-rx-copy', 'feature-split-event-channels', 'feature-ctrl-ring', 'hotplug-status'].map(k => [k, guest.backKey(k)])))
-      .toEqual({ 'feature-sg': '1', 'feature-gso-tcpv4': '1', 'feature-gso-tcpv6': '1', 'feature-rx-copy': '1', 'feature-split-event-channels': '1', 'feature-ctrl-ring': '1', 'hotplug-status': 'connected' });
+    expect(Object.fromEntries(['feature-sg', 'feature-gso-tcpv4', 'feature-gso-tcpv6', 'feature-rx-copy', 'feature-split-event-channels', 'feature-ctrl-ring', 'multi-queue-max-queues', 'hotplug-status'].map(k => [k, guest.backKey(k)])))
+      .toEqual({ 'feature-sg': '1', 'feature-gso-tcpv4': '1', 'feature-gso-tcpv6': '1', 'feature-rx-copy': '1', 'feature-split-event-channels': '1', 'feature-ctrl-ring': '1', 'multi-queue-max-queues': '4', 'hotplug-status': 'connected' });
     for (let life = 0; life < 1000; life++) {
       await guest.setKeys({ state: '1' });
       await guest.connect();

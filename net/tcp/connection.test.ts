@@ -43,3 +43,16 @@ it('an end is sent once, though the peer goes on; what lingers answers repetitio
   connection.tick(world.now);
   expect([connection.state, world.removed]).toEqual(['closed', true]);
 });
+
+it('the peer\'s last bytes, its end and its acknowledgement of ours in one turn: the user has the bytes', () => {
+  const world = new World(), { connection, user } = world;
+  connection.userEnded();
+  world.turn();
+  const [own] = world.sent.splice(-1);
+  world.arrives(ACK, Uint8Array.of(1, 2, 3));
+  world.arrives(ACK | FIN);
+  world.sent.push(own!);
+  world.arrives(ACK);
+  world.turn();
+  expect([user.writableEnded, connection.state, ...user.take()]).toEqual([true, 'lingering', 1, 2, 3]);
+});

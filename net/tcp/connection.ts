@@ -427,8 +427,9 @@ export class TcpConnection {
 
   #ownEndTaken(): void { this.#finTaken = true; this.#lingerIfDone(); }
   #finTaken = false;
+  /** Not before the user has been told of the peer's end, and so has all that came before it: that is at the turn's end. */
   #lingerIfDone(): void {
-    if (!this.#finTaken || !this.#peerEnded || this.state !== 'open') return;
+    if (!this.#finTaken || !this.#peerEnded || !this.#user.writableEnded || this.state !== 'open') return;
     this.state = 'lingering';
     this.#deadline(LINGER_MS);
   }

@@ -58,10 +58,14 @@ export class World implements TcpHost {
   }
   /** A segment of the peer's, which has seen all that was sent. */
   peer(flags: number, payload: Uint8Array = new Uint8Array(0)): void {
+    this.arrives(flags, payload);
+    this.turn();
+  }
+  /** The same, with others to come in the same turn. */
+  arrives(flags: number, payload: Uint8Array = new Uint8Array(0)): void {
     const { b, tcp } = this.#segment(flags, payload);
     this.connection.segment(b, tcp);
     this.#sequence = (this.#sequence + payload.length + (flags & FIN ? 1 : 0)) >>> 0;
-    this.turn();
   }
   turn(): void { if (!this.#touched) return; this.#touched = false; this.connection.flush(); }
   /** What others' bytes take of the memory that all share. */

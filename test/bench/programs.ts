@@ -10,12 +10,11 @@ import { closeSync, mkdtempSync, openSync, read, readFileSync, rmSync, writeFile
 import type { Duplex } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { makeRunFolder, runFolder } from '../../dom0/api/run-folder.ts';
 import type { Dom0Options } from '../../dom0/options.ts';
 import { parseDomainConfig } from '../../dom0/toolstack/config/domain-config.ts';
 import { appModule } from '../../domu-pv/apps/app-module.ts';
+import { adjustCollector } from '../../hypervisor/boot/collector.ts';
 import { startHypervisor } from '../../hypervisor/boot/main.ts';
 import { defaultCacheDir } from '../../tools/image/packages.ts';
 import { Client } from '../../tools/xl/client.ts';
@@ -23,8 +22,7 @@ import { compile, hasToolchain } from '../programs/toolchain.ts';
 
 process.env['UV_THREADPOOL_SIZE'] ??= '16';
 process.env['NODE_COMPILE_CACHE'] ??= join(defaultCacheDir(), 'compiled');
-setFlagsFromString('--expose-gc');
-Object.assign(globalThis, { gc: runInNewContext('gc') as () => void });
+adjustCollector();
 const ROUNDS = 5, IDLE = Number(process.env['IDLE_DOMAINS'] ?? 64), FILE_BYTES = 256 << 20, PACKET_BYTES = 1500, PACKETS = Number(process.env['PACKETS'] ?? 50_000);
 const dir = mkdtempSync(join(tmpdir(), 'bench-')), folder = runFolder({ XENOLITH_RUNDIR: join(dir, 'run') });
 await makeRunFolder(folder);

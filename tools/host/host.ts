@@ -2,11 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { makeRunFolder, runFolder, type RunFolder } from '../../dom0/api/run-folder.ts';
 import { makeStateFolder, stateFolder, type StateFolder } from '../../dom0/management/state-folder.ts';
 import type { Dom0Message, Dom0Options } from '../../dom0/options.ts';
+import { adjustCollector } from '../../hypervisor/boot/collector.ts';
 import { startHypervisor } from '../../hypervisor/boot/main.ts';
 import { defaultCacheDir } from '../image/packages.ts';
 import { Client } from '../xl/client.ts';
@@ -28,10 +27,7 @@ export async function runHost(argv: readonly string[]): Promise<number> {
   process.env['UV_THREADPOOL_SIZE'] ??= IO_THREADS;
   // Threads of domains find compiled what those before them loaded; each takes a quarter of the processor time then.
   process.env['NODE_COMPILE_CACHE'] ??= join(defaultCacheDir(), 'compiled');
-  // A destroyed domain's memory goes back at once: the threads ask for a collection then. Before any of them starts.
-  setFlagsFromString('--expose-gc');
-  // This thread's context is older than the flag.
-  Object.assign(globalThis, { gc: runInNewContext('gc') as () => void });
+  adjustCollector();
   const folder = runFolder();
   await makeRunFolder(folder);
   if (await answers(folder.socket)) throw new HostRunsError(await lockHolder(folder.lock) ?? 0, folder.socket);

@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Client } from '../../tools/xl/client.ts';
 import { appModule } from '../../domu-pv/apps/app-module.ts';
-import { compile, hasToolchain } from '../programs/toolchain.ts';
+import { compile, compileRust, hasToolchain } from '../programs/toolchain.ts';
 
 const root = join(import.meta.dirname, '../..'), dir = mkdtempSync(join(tmpdir(), 'programs-'));
-const can = hasToolchain(dir);
+const can = hasToolchain(dir), shelf = compileRust(dir, 'shelf');
 let host: ChildProcess;
 const env = (): NodeJS.ProcessEnv => ({ ...process.env, XENOLITH_RUNDIR: join(dir, 'run') });
 const xl = (...args: string[]): string => {
@@ -88,6 +88,23 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
       expect(String(spawnSync('debugfs', ['-R', 'cat count', image]).stdout)).toBe('2');
       expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
     }
+  });
+  test.skipIf(shelf === undefined)('from Rust keeps files by its standard library, reads its console, and ends by a panic with a reason', async () => {
+    const image = join(dir, 'shelf.img'), disk = `memory = 32\ndisk = [ '${image},raw,xvda,rw' ]`, of = (what: string): string => text(run('shelf', shelf!, `WHO=me mount=/data:xvda -- /data/shelf ${what}`, disk));
+    writeFileSync(image, '');
+    truncateSync(image, 16 << 20);
+    expect(spawnSync('mkfs.ext2', ['-q', '-F', image]).status).toBe(0);
+    of('add one the first note');
+    of("add two 'another one'");
+    of('add one the first note, again');
+    expect(of('list')).toContain('one 22 the first note, again\ntwo 12 another one\n');
+    expect(of('check')).toContain('checked me\n');
+    expect(of('sing')).toContain('no such verb: sing');
+    expect(dmesg().split('\n').findLast(line => line.includes('crash'))).toMatch(/unreachable/);
+    expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
+    xl('create', config('hear', shelf!, '/ echo'));
+    (await consoleHas('hear', /^/))('one\rtwo\r');
+    await expect.poll(dmesg).toMatch(/program ended with status 9/);
   });
   test('of the guest kernel has an address on its network, and is answered there', async () => {
     const shell = join(dir, 'shell.wasm');

@@ -1,11 +1,13 @@
 // Two Debian guests on one bridge: what their own kernels, netfront and TCP make of netback and the switch.
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseDomainConfig } from '../../dom0/toolstack/config/domain-config.ts';
+import { appModule } from '../../domu-pv/apps/app-module.ts';
 import { prepareDemo } from '../../tools/image/demo.ts';
 import { GuestShell, TestHost, type GuestFiles } from './guest-shell.ts';
 
@@ -183,6 +185,35 @@ describe('two guests on a bridge', () => {
       expect(sent).toBe(`${sum}  -`);
       await host!.client.detachVif('a', '1');
     } finally { server.closeAllConnections(); server.close(); taker.close(); }
+  }, LIMIT_MS);
+
+  test('a guest and a program, whose kernel is this project\'s own, meet on a bridge: echoes and bytes both ways', async ctx => {
+    if (why) ctx.skip();
+    const kernel = join(dir, 'shell.wasm'), { client } = host!;
+    writeFileSync(kernel, appModule('shell'));
+    await client.attachVif('a', { trusted: true, bridge: 'world' });
+    await a.run('until [ -e /sys/class/net/eth1 ]; do usleep 100000; done; ip link set eth1 up; udhcpc -i eth1 -s /etc/xenolith/udhcpc -q -n -t 10 -T 1 2>&1');
+    const { domid } = await client.create(parseDomainConfig(`name="program"\nkernel="${kernel}"\nmemory=16\nvif=["bridge=world"]\n`, 'program', { pcpus: 1 }).config, false);
+    let said = '';
+    const stream = await client.console(String(domid)), says = (wanted: RegExp): Promise<void> => expect.poll(() => said, { timeout: 60_000 }).toMatch(wanted);
+    stream.on('data', data => { said += String(data); });
+    const type = (line: string): void => { said = ''; stream.write(`${line}\r`); };
+    await says(/# $/);
+    type('ifconfig');
+    await says(/address 10\.0\.2\.\d+ [^]*# $/);
+    const [, own] = /address (\S+)/.exec(said)!, [, guest] = /inet (\S+)\//.exec(await a.run('ip -4 -o addr show eth1'))!;
+    expect(await a.run(`ping -c 3 -s 1400 ${own}`)).toContain('3 packets received');
+    type(`ping ${guest} 2`);
+    await says(new RegExp(`64 bytes from ${guest}: seq=2[^]*# $`));
+    type('serve 80');
+    await says(/waiting at port 80/);
+    expect(await a.run(`wget -q -O - http://${own}/`)).toBe(`domain ${domid} was here\n`);
+    await says(new RegExp(`GET / HTTP/1.1 from ${guest}[^]*# $`));
+    await a.run(`(printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; seq 20000; echo end of it) >/tmp/page; (nc -l -p 8081 </tmp/page >/dev/null &); until netstat -ltn | grep -q :8081; do usleep 50000; done`);
+    type(`get http://${guest}:8081/`);
+    await says(/\n1\r\n2\r\n[^]*\n19999\r\n20000\r\nend of it\r\n# $/);
+    await client.destroy(String(domid));
+    await client.detachVif('a', '1');
   }, LIMIT_MS);
 
   test('the kernels have nothing to complain of', async ctx => {

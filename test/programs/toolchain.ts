@@ -1,5 +1,7 @@
-// Programs for tests, compiled from C with clang for wasm32-wasi (Debian: clang lld wasi-libc libclang-rt-dev-wasm32).
+// Programs for tests, compiled for wasm32-wasi from C with clang (Debian: clang lld wasi-libc libclang-rt-dev-wasm32) and
+// from Rust (Debian: rustc libstd-rust-dev-wasm32; or rustup's target wasm32-wasip1).
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Whether C can be compiled here; says on stderr why tests do not run where it cannot. */
@@ -12,6 +14,19 @@ export function hasToolchain(folder: string): boolean {
 /** @returns the module's path @throws Error with the compiler's words */
 export function compile(folder: string, name: string, ...flags: string[]): string {
   const out = join(folder, `${name}.wasm`), { status, stderr } = spawnSync('clang', ['--target=wasm32-wasi', '-O2', ...flags, '-o', out, join(import.meta.dirname, `${name}.c`)], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
+  return out;
+}
+
+/** The Rust compilers and targets that there may be: preview 1 was renamed, and Debian's compiler may stand behind another. */
+const RUST = ['rustc', '/usr/bin/rustc'].flatMap(command => ['wasm32-wasip1', 'wasm32-wasi'].map(target => [command, target] as const));
+/** @returns the module's path, or undefined with a word on stderr where no Rust for WASI is here @throws Error with the compiler's words */
+export function compileRust(folder: string, name: string): string | undefined {
+  const hello = join(folder, 'hello.rs'), out = join(folder, `${name}.wasm`);
+  writeFileSync(hello, 'fn main() { println!("x"); }\n');
+  const found = RUST.find(([command, target]) => spawnSync(command, ['--target', target, '-o', join(folder, 'hello.wasm'), hello]).status === 0);
+  if (!found) { process.stderr.write('\n*** SKIPPED: programs compiled from Rust: install rustc libstd-rust-dev-wasm32\n'); return undefined; }
+  const { status, stderr } = spawnSync(found[0], ['--target', found[1], '-O', '-o', out, join(import.meta.dirname, `${name}.rs`)], { encoding: 'utf8' });
   if (status !== 0) throw new Error(stderr);
   return out;
 }

@@ -63,6 +63,10 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
       return;
     }
     case SPECIAL.breakpoint: x.exit(EXIT.breakpoint); return;
+    // The start of a block that has a translation, whose place in the table is the block's number.
+    case SPECIAL.translated: f.tailCallIndirect(rt.handlerType, ld32(x.rec, R.number), x.rec); return;
+    // Stands where a block's translation may come, or was: whatever the record says.
+    case SPECIAL.dispatch: f.tailCallIndirect(rt.handlerType, ld16u(x.rec), x.rec); return;
   }
 }
 
@@ -98,7 +102,7 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
 
   const handlers: FuncRef[] = [];
   const handler = (build: (f: Fn) => void): void => {
-    const ref = m.declare(HANDLER), f = new Fn(HANDLER);
+    const ref = m.declare(HANDLER, handlers.length === SPECIAL.dispatch ? 'dispatch' : undefined), f = new Fn(HANDLER);
     build(f);
     m.define(ref, f);
     handlers.push(ref);

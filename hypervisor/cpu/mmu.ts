@@ -1,5 +1,6 @@
 // Address translation, generated as WebAssembly: the page walk behind a TLB miss, page-crossing accesses, and the
 // lookup that finds the record for a branch target.
+import { SPECIAL } from './decode.ts';
 import { EXIT, PFEC } from './processor-api.ts';
 import { PAGE_BYTES } from './layout.ts';
 import { BIT_IS_LOWER, BLOCK_ENTRIES, INTERNAL, JUMP_ENTRIES, JUMP_PAGES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
@@ -181,6 +182,7 @@ export function lookupFunction(area: number, im: MmuImports): Fn {
     f.set(rec, word.and(-2));
     f.st64(cached, marked);
     f.st32(cached, rec.get(), 8);
+    f.st32(cached, i32(SPECIAL.dispatch), 12);
     f.st8(ld32(area, S.activeView).mul(JUMP_PAGES).add(rip.shrU(12).wrap().and(JUMP_PAGES - 1)).add(area), i32(1), S.jumpPages);
     f.if(rip.shrS(BIT_IS_LOWER).eqz(), () => f.st8(ld32(area, S.activeView).add(area), i32(1), S.jumpLower));
   });

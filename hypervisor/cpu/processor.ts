@@ -313,6 +313,7 @@ export class SoftwareProcessor implements Processor {
     this.view.setBigUint64(entry, rip ^ this.longs[S.jumpTag / 8]!, true);
     if (!(rip >> 63n)) this.bytes[this.area + S.jumpLower + this.activeView] = 1;
     this.view.setUint32(entry + 8, record, true);
+    this.view.setUint32(entry + 12, SPECIAL.dispatch, true);
     this.bytes[this.area + S.jumpPages + this.activeView * JUMP_PAGES + Number(rip >> 12n & 0xfffn)] = 1;
     return true;
   }

@@ -8,7 +8,7 @@ import { formOfHandler, goesOn, mayBranch, type Region, type RegionInstruction, 
 import { type Flow, needsFlagLocals, StaticInsn, Untranslatable } from './static-insn.ts';
 import { Structure } from './structure.ts';
 import type { Size } from './job.ts';
-import { type Common, common, type Imports, type Known, Translation } from './translation.ts';
+import { type Common, common, type Imports, type Known, type Numbers, Translation } from './translation.ts';
 
 export interface Compiled { readonly fn: Fn; readonly instructions: number; readonly untranslatable: readonly string[] }
 
@@ -30,8 +30,8 @@ export class Compiler {
   private block = 0;
   private at!: RegionInstruction;
 
-  constructor(area: number, view: DataView, im: Imports, entryRecord: number, region: Region, compat: boolean, size: Size, hotLoop: number) {
-    this.t = new Translation(area, view, im, entryRecord, compat, size, hotLoop);
+  constructor(area: number, view: DataView, im: Imports, entryRecord: number, region: Region, code: Numbers, compat: boolean, size: Size, hotLoop: number) {
+    this.t = new Translation(area, view, im, entryRecord, code, compat, size, hotLoop);
     this.region = region;
     this.compat = compat;
     const successors = region.blocks.map((_, b) => [...region.successors(b)]);
@@ -80,6 +80,7 @@ export class Compiler {
     this.block = block;
     t.level = f.nesting;
     t.distance = instructions[0]!.space.distance;
+    t.phys = instructions[0]!.space.phys;
     t.count(this.counterOf(block));
     let goesOn = true;
     for (let n = 0; n < instructions.length && goesOn;) {

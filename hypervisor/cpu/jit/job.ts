@@ -10,7 +10,7 @@ import { type Fn, type FuncRef, ModuleBuilder, type Signature } from '../wasm/bu
 import { Compiler } from './compile.ts';
 import { SETTLE } from './flag-state.ts';
 import { type CodeFinder, Region } from './region.ts';
-import type { Imports } from './translation.ts';
+import type { Imports, Numbers } from './translation.ts';
 import { wayOut, wayOutSignature } from './ways-out.ts';
 
 /**
@@ -22,9 +22,9 @@ import { wayOut, wayOutSignature } from './ways-out.ts';
 const SIZES = { small: { instructions: 60, warm: 1 / 4, calls: 0 }, large: { instructions: 100, warm: 1 / 2, calls: 0 }, wide: { instructions: 160, warm: 1 / 2, calls: 2 } } as const;
 export type Size = keyof typeof SIZES;
 
-/** A hot block: its first record, and the handler number its translation gets. */
+/** A hot block: its first record, and its number. */
 export interface Job {
-  readonly start: number; readonly handler: number; readonly compat: boolean; readonly size: Size;
+  readonly start: number; readonly number: number; readonly compat: boolean; readonly size: Size;
   /** Virtual address of its page, and the page table's root, when it was found to be hot. */
   readonly page: bigint; readonly root: number;
 }
@@ -38,17 +38,17 @@ export interface Site {
   readonly thresholds: Thresholds;
 }
 export type Thresholds = Readonly<Record<Size, number>>;
-export interface Made { readonly start: number; readonly handler: number; readonly instructions: number; readonly size: Size; readonly frames: readonly number[] }
+export interface Made { readonly start: number; readonly number: number; readonly instructions: number; readonly size: Size; readonly frames: readonly number[] }
 export interface Outcome {
   readonly made: readonly Made[];
-  readonly refused: readonly { readonly start: number; readonly handler: number; readonly reason: string }[];
+  readonly refused: readonly { readonly start: number; readonly reason: string }[];
   /** Why translations ended before an instruction. */
   readonly left: readonly string[];
   readonly bytes: Uint8Array<ArrayBuffer> | undefined;
 }
 
 /** The blocks of one vCPU, through its block table, seen from one page. */
-class Blocks implements CodeFinder {
+class Blocks implements CodeFinder, Numbers {
   readonly view: DataView;
   private readonly site: Site;
   private readonly job: Job;
@@ -62,11 +62,21 @@ class Blocks implements CodeFinder {
     this.warm = small === 1 ? 0 : small * SIZES[job.size].warm;
   }
 
-  block(phys: number): number {
+  private at(phys: number): number {
     const { view, site: { area } } = this, entry = area + S.blocks + blockHash(phys);
     if (view.getUint32(entry, true) !== phys >>> 0) return 0;
     const word = view.getUint32(entry + 4, true), record = (word & ~1) >>> 0;
-    if (!record || (word & 1) !== (this.job.compat ? 1 : 0) || record < area + S.records || record >= area + S.records + RECORDS_BYTES) return 0;
+    return (word & 1) !== (this.job.compat ? 1 : 0) || record < area + S.records || record >= area + S.records + RECORDS_BYTES ? 0 : record;
+  }
+  numbered(phys: number): { readonly number: number; readonly record: number } | undefined {
+    const { view } = this, record = this.at(phys), handler = record && view.getUint16(record + R.handler, true);
+    if (handler !== SPECIAL.count && handler !== SPECIAL.translated) return undefined;
+    const number = view.getUint32(record + R.number, true);
+    return number ? { number, record } : undefined;
+  }
+  block(phys: number): number {
+    const { view } = this, record = this.at(phys);
+    if (!record) return 0;
     const counts = view.getUint16(record + R.handler, true) === SPECIAL.count;
     // A small translation ends where another begins: going over is cheap with registers in memory, and each is made once.
     if (!counts && this.alone && record !== this.job.start) return 0;
@@ -110,26 +120,26 @@ export function translateJobs(site: Site, jobs: readonly Job[]): Outcome {
     handlerType: m.typeIndex({ params: ['i32'], results: [] }), reach: () => take('reach', REACH), settle: () => take('settle', SETTLE), clock: () => take('clock', CLOCK),
     wayOut: (to, carried) => take(wayOut(to, carried), wayOutSignature(to, carried)),
   };
-  const compiled: { readonly handler: number; readonly fn: Fn }[] = [];
-  const made: Made[] = [], refused: { start: number; handler: number; reason: string }[] = [], left: string[] = [];
+  const compiled: { readonly number: number; readonly fn: Fn }[] = [];
+  const made: Made[] = [], refused: { start: number; reason: string }[] = [], left: string[] = [];
   for (const job of jobs) {
-    const { start, handler, compat, size } = job, { instructions: room, calls } = SIZES[size], refuse = (reason: string): void => { refused.push({ start, handler, reason }); };
+    const { start, number, compat, size } = job, { instructions: room, calls } = SIZES[size], refuse = (reason: string): void => { refused.push({ start, reason }); };
     if (view.getUint16(start + R.handler, true) === SPECIAL.stale) { refuse('dropped meanwhile'); continue; }
     try {
-      const region = new Region(new Blocks(site, job), start, view.getUint32(start + R.disp, true), compat, room, calls);
+      const code = new Blocks(site, job), region = new Region(code, start, view.getUint32(start + R.disp, true), compat, room, calls);
       if (region.entry < 0) { refuse('nothing to translate'); continue; }
       if (size === 'wide' && !region.follows) { refuse('nothing to follow'); continue; }
-      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, region, compat, size, site.thresholds.small - site.thresholds.large).compile();
+      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, region, code, compat, size, site.thresholds.small - site.thresholds.large).compile();
       left.push(...untranslatable);
       if (!instructions) { refuse('nothing to translate'); continue; }
-      compiled.push({ handler, fn });
-      made.push({ start, handler, instructions, size, frames: [...region.frames].map(phys => phys / PAGE_BYTES >>> 0) });
+      compiled.push({ number, fn });
+      made.push({ start, number, instructions, size, frames: [...region.frames].map(phys => phys / PAGE_BYTES >>> 0) });
     } catch (error) { refuse(`translator: ${error instanceof Error ? error.message : String(error)}`); }
   }
-  for (const { handler, fn } of compiled) {
+  for (const { number, fn } of compiled) {
     const ref = m.declare(fn.signature);
     m.define(ref, fn);
-    m.extendTable(handler, ref);
+    m.extendTable(number, ref);
   }
   return { made, refused, left, bytes: made.length ? m.build() : undefined };
 }

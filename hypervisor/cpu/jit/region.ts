@@ -62,7 +62,7 @@ export const goesOn = (handler: number): boolean => handler === SPECIAL.fallthro
 export const mayBranch = (handler: number): boolean => kinds[handler - SPECIAL_COUNT] !== 'plain';
 export const formOfHandler = (handler: number) => allForms[handler - SPECIAL_COUNT];
 /** The counter at a block's start, or a translation in its place. */
-const isCounter = (handler: number): boolean => handler === SPECIAL.count || handler >= SPECIAL_COUNT + allForms.length;
+const isCounter = (handler: number): boolean => handler === SPECIAL.count || handler === SPECIAL.translated;
 
 export class Region {
   readonly blocks: RegionBlock[] = [];

@@ -1,6 +1,7 @@
 // One translation under construction: a function whose locals hold the guest's registers. Memory is brought up to date
 // with them before each place that may be left, not on the ways out: compilers' time grows with what many ways carry to
 // one place. Flags go along to the ways out (ways-out.ts).
+import { PAGE_BYTES } from '../layout.ts';
 import { R } from '../record.ts';
 import { jumpHashCode } from '../mmu.ts';
 import { FX, INTERNAL, S, SLOT, TLB_BYTES } from '../state.ts';
@@ -51,6 +52,14 @@ export interface Imports {
   readonly wayOut: (to: Destination, carried: Carried) => FuncRef;
 }
 
+/** Blocks that have a number: wherever they have a translation, it stands there in the table. */
+export interface Numbers {
+  /** The block at a physical address. */
+  numbered(phys: number): { readonly number: number; readonly record: number } | undefined;
+  /** Physical address of the page `distance` bytes from the entry's page. */
+  page(distance: number): number | undefined;
+}
+
 /** What is known at compile time at one point of a translation. */
 export interface Known {
   readonly flags: FlagState;
@@ -86,8 +95,11 @@ export class Translation {
   /** What a loop's counter goes down to before it is left. */
   private readonly hotLoop: number;
   private readonly compat: boolean;
+  private readonly code: Numbers;
   /** Bytes from the entry's page to the page of the instruction at hand. */
   distance = 0;
+  /** Its physical address. */
+  phys = 0;
   /** The flags at this point. */
   flags: FlagState = { kind: 'memory' };
   readonly flagLocals: FlagLocals | undefined;
@@ -104,9 +116,9 @@ export class Translation {
   private readonly vectors = new Map<number, Local<'v128'>>();
   private readonly tlb: Local<'i32'>;
 
-  constructor(area: number, view: DataView, im: Imports, entryRecord: number, compat: boolean, size: Size, hotLoop: number) {
+  constructor(area: number, view: DataView, im: Imports, entryRecord: number, code: Numbers, compat: boolean, size: Size, hotLoop: number) {
     const { f } = this, small = size === 'small';
-    this.compat = compat; this.size = size; this.small = small; this.hotLoop = hotLoop;
+    this.code = code; this.compat = compat; this.size = size; this.small = small; this.hotLoop = hotLoop;
     this.area = area; this.view = view; this.im = im; this.entryRecord = entryRecord;
     if (!small) this.flagLocals = { kind: f.lasting('i32'), a: f.lasting('i64'), b: f.lasting('i64'), r: f.lasting('i64'), step: f.lasting('i32'), stepped: f.lasting('i64') };
     this.tlb = f.lasting('i32');
@@ -244,10 +256,10 @@ export class Translation {
     if (distance !== this.distance) this.f.st64(this.area, this.page(distance), S.regs + SLOT.pageBase);
   }
   /** Ends the translation here. */
-  private out(to: Destination, where: I32 | I64): void {
+  private out(to: Destination, ...where: (I32 | I64)[]): void {
     this.save();
     const [carried, ...flags] = this.carriedFlags();
-    this.f.tailCall(this.im.wayOut(to, carried), where, ...flags);
+    this.f.tailCall(this.im.wayOut(to, carried), ...where, ...flags);
   }
   private carriedFlags(): [Carried, ...(I32 | I64)[]] {
     const { f, flags: s, flagLocals: l } = this;
@@ -271,9 +283,22 @@ export class Translation {
   /** Leaves the way a direct branch of the interpreter does. */
   leaveAlong(record: number): void {
     const target = this.view.getInt32(record + R.target, true);
+    if (this.leaveToBlock(target)) return;
     // The address in compatibility mode may have to be cut.
     if ((target & -4096) !== 0 && !this.compat) { this.leaveToRip(this.ripOf(this.distance + target)); return; }
     this.out('link', i32(record));
+  }
+  /** Leaves to a block that has a number, behind a check of its page where one is needed; whether it is always left so. @param target relative to the page at hand */
+  private leaveToBlock(target: number): boolean {
+    const offset = target & PAGE_BYTES - 1, near = target === offset, distance = this.distance + target - offset;
+    if (!near && this.compat) return false;
+    const phys = near ? this.phys : this.code.page(distance), block = phys === undefined ? undefined : this.code.numbered(phys + offset);
+    if (!block) return false;
+    const go = (): void => { this.turnTo(distance); this.out('block', i32(block.number), i32(block.record)); };
+    if (near || this.addresses.knows(distance, phys!)) { go(); return true; }
+    this.save();
+    this.f.if(this.pageIs(this.f.let(this.page(distance)), phys!), go, undefined, true);
+    return false;
   }
   /** Leaves to a virtual address. */
   leaveToRip(rip: I64): void { this.out('jump', rip); }

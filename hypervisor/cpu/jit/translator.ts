@@ -1,6 +1,9 @@
-// The second tier: turns hot blocks of the decode cache into WebAssembly functions of their own. A translation is a
-// handler like any other, in the interpreter's table; its number stands in the counting record its block starts
-// with. Dropping it is as cheap: that record gets its counter back, or is stale itself.
+// The second tier: turns hot blocks of the decode cache into WebAssembly functions of their own, in the interpreter's table.
+//
+// Invariants: a block that has been hot has a place in the table of its own, whose number stands in its first record, for as
+// long as there is that record. There is its translation, whichever is its latest, and SPECIAL.dispatch while it has none. So
+// whoever knows number and record may go there at any time, whatever has become of the block: its record says. Numbers
+// begin anew only when every record is forgotten, and everything that knows one.
 //
 // Translating is a helper thread's work where there is one (boot/translator-thread.ts). Its result is taken between blocks, and only
 // when no frame it was made from has been written since it was asked for.
@@ -16,7 +19,8 @@ import { type Job, type Made, type Outcome, type Site, type Size, type Threshold
 /** How often a block runs before it is translated, a small translation before a large one takes its place, and that before a wide one does. */
 export const thresholdsOf = (mode: 'on' | 'force'): Thresholds => mode === 'force' ? { small: 1, large: 3, wide: 9 } : { small: 300, large: 4000, wide: 40_000 };
 
-const TRANSLATIONS_MAX = 56_000;
+/** The table's end: before it, everything is forgotten. */
+const NUMBERS_MAX = 1 << 20, TABLE_STEP = 4096;
 /** By the compiler they are for. */
 type Kind = 'small' | 'optimised';
 const kindOf = (size: Size): Kind => size === 'small' ? 'small' : 'optimised';
@@ -30,7 +34,9 @@ const BATCH: Readonly<Record<Kind, number>> = { small: 32, optimised: 16 }, AGAI
 const ASKED_MAX: Readonly<Record<Kind, number>> = { small: 96, optimised: 48 }, LATER = 1000, NEVER = 0x7fffffff;
 /** A block that keeps being overwritten stays with the interpreter. */
 const DROPS_MAX = 8;
-const HANDLERS_MAX = 0xffff;
+
+/** Of the first block that is hot. */
+const FIRST_NUMBER = SPECIAL_COUNT + allForms.length;
 
 /** What goes to the helper and comes back. */
 export interface Request { readonly id: number; readonly jobs: readonly Job[] }
@@ -59,6 +65,7 @@ export interface TranslatorHost {
 
 /** What one module costs while any of its translations lives. */
 interface Module { readonly bytes: number; live: number }
+interface Live { readonly number: number; readonly size: Size; readonly frames: readonly number[]; readonly module: Module }
 
 export class Translator implements Translations {
   readonly threshold: number;
@@ -67,15 +74,14 @@ export class Translator implements Translations {
   private readonly site: Site;
   private readonly table: WebAssembly.Table;
   private readonly imports: WebAssembly.Imports;
-  private readonly slotOf = new Map<number, number>();
-  private readonly framesOf = new Map<number, readonly number[]>();
-  private readonly moduleOf = new Map<number, Module>();
-  private readonly sizeOf = new Map<number, Size>();
+  /** By the first records of their blocks. */
+  private readonly living = new Map<number, Live>();
   private readonly budget: CodeBudget;
   private bytesHeld = 0;
   private readonly byFrame = new Map<number, Set<number>>();
-  private readonly free: number[] = [];
-  private nextSlot = SPECIAL_COUNT + allForms.length;
+  private nextNumber = FIRST_NUMBER;
+  /** What stands where there is no translation. */
+  private readonly dispatch: unknown;
   /** Hot blocks that wait for others, by first record. */
   private readonly waiting: Readonly<Record<Kind, Map<number, Job>>> = { small: new Map(), optimised: new Map() };
   /** Those that the helper has, and when they were asked for, in drops. */
@@ -101,6 +107,7 @@ export class Translator implements Translations {
     this.threshold = this.thresholds.small;
     this.site = { view: host.view, area: host.area, slot: host.slot, thresholds: this.thresholds };
     this.table = host.exports.table as WebAssembly.Table;
+    this.dispatch = host.exports.dispatch;
     this.imports = { e: { ...host.exports, mem: host.memory } as WebAssembly.ModuleImports };
   }
 
@@ -108,23 +115,18 @@ export class Translator implements Translations {
   hot(start: number, compat: boolean): void {
     const { view, area } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
     // A loop within another block's translation may have made it very hot before it has its own.
-    const now = this.sizeOf.get(start), size = now ? now === 'small' ? 'large' : 'wide' : view.getInt32(start + R.imm, true) <= this.thresholds.small - this.thresholds.large ? 'large' : 'small';
+    const now = this.living.get(start)?.size, size = now ? now === 'small' ? 'large' : 'wide' : view.getInt32(start + R.imm, true) <= this.thresholds.small - this.thresholds.large ? 'large' : 'small';
     if (view.getUint16(start + R.handler, true) === SPECIAL.stale) return;
     const again = (runs: number): void => view.setInt32(start + R.imm, runs, true);
     if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); again(NEVER); return; }
     // A block waits or is being made, never both.
     const kind = kindOf(size), waits = this.unwait(start);
     if (!waits && (this.pending.has(start) || this.askedFor[kind] >= ASKED_MAX[kind])) { this.counts.later++; again(LATER); return; }
-    if (this.slotOf.size + this.pending.size >= TRANSLATIONS_MAX || this.budget.exceeded) {
-      if (waits) this.free.push(waits.handler);
-      again(AGAIN);
-      this.makeRoom();
-      return;
-    }
-    const handler = waits?.handler ?? this.takeSlot();
-    if (handler === undefined) { this.refuse('no handler number left'); return; }
+    if (this.budget.exceeded) { again(AGAIN); this.makeRoom(); return; }
+    if (this.nextNumber === NUMBERS_MAX) { this.host.blocks.empty(); return; }
+    const number = this.numberOf(start);
     const root = view.getInt32(area + S.roots + 4 * view.getInt32(area + S.activeView, true), true), waiting = this.waiting[kind];
-    waiting.set(start, { start, handler, compat, size, page: view.getBigUint64(area + S.regs + SLOT.pageBase, true), root });
+    waiting.set(start, { start, number, compat, size, page: view.getBigUint64(area + S.regs + SLOT.pageBase, true), root });
     const soon = waits || waiting.size >= BATCH[kind] || this.threshold === 1 || !this.host.helper && kind === 'optimised' || this.host.helper && !this.askedFor[kind];
     again(soon ? LATER : AGAIN);
     if (soon) this.translateWaiting(kind);
@@ -164,18 +166,19 @@ export class Translator implements Translations {
     this.asked.delete(id);
     for (const { start, size } of asked.jobs) { this.pending.delete(start); this.askedFor[kindOf(size)]--; }
     for (const reason of outcome.left) this.note(reason);
-    for (const { start, handler, reason } of outcome.refused) {
-      this.free.push(handler);
+    for (const { start, reason } of outcome.refused) {
       this.refuse(reason);
       if (this.emptiedAt <= asked.time) this.host.view.setInt32(start + R.imm, NEVER, true);
     }
     let reason = error;
+    // Numbers of before are others' now.
+    if (this.emptiedAt > asked.time) { this.counts.late += outcome.made.length; return; }
     if (module) try { new WebAssembly.Instance(module, this.imports); } catch (e) {
       // The interpreter goes on with them.
       if (!(e instanceof WebAssembly.LinkError || e instanceof RangeError)) throw e;
       reason = `module: ${e.message}`;
     }
-    if (reason) { for (const { handler } of outcome.made) { this.free.push(handler); this.refuse(reason); } return; }
+    if (reason) { for (const _ of outcome.made) this.refuse(reason); return; }
     const code: Module = { bytes, live: 1 };
     this.hold(bytes);
     for (const made of outcome.made) this.install(made, asked.time, code);
@@ -186,44 +189,42 @@ export class Translator implements Translations {
   private hold(bytes: number): void { this.bytesHeld += bytes; this.budget.hold(bytes); }
   /** One translation less. */
   private letGo(code: Module): void { if (--code.live === 0) this.hold(-code.bytes); }
-  private install({ start, handler, instructions, frames, size }: Made, time: number, code: Module): void {
-    const { view } = this.host, now = view.getUint16(start + R.handler, true), before = this.slotOf.get(start) ?? SPECIAL.count;
-    if (this.emptiedAt > time || frames.some(f => (this.droppedAt.get(f) ?? 0) > time) || now !== before) {
-      this.release(handler);
+  /** Its function is in the table already. */
+  private install({ start, number, instructions, frames, size }: Made, time: number, module: Module): void {
+    const { view } = this.host, now = view.getUint16(start + R.handler, true), before = this.living.get(start);
+    if (frames.some(f => (this.droppedAt.get(f) ?? 0) > time) || now !== (before ? SPECIAL.translated : SPECIAL.count)) {
       this.counts.late++;
       // It is hot still: soon again.
-      if (this.emptiedAt <= time && now === before) view.setInt32(start + R.imm, AGAIN, true);
+      if (before) this.drop(start); else this.vacate(number);
+      if (view.getUint16(start + R.handler, true) === SPECIAL.count) view.setInt32(start + R.imm, AGAIN, true);
       return;
     }
-    if (now !== SPECIAL.count) this.end(start);
-    this.sizeOf.set(start, size);
-    this.counts[size]++;
-    view.setInt32(start + R.imm, size === 'small' ? this.thresholds.large : this.thresholds.wide, true);
-    this.slotOf.set(start, handler);
-    this.framesOf.set(start, frames);
-    this.moduleOf.set(start, code);
-    code.live++;
+    if (before) this.forget(start, before);
+    this.living.set(start, { number, size, frames, module });
+    module.live++;
     for (const frame of frames) { const set = this.byFrame.get(frame); if (set) set.add(start); else this.byFrame.set(frame, new Set([start])); }
-    view.setUint16(start + R.handler, handler, true);
+    view.setInt32(start + R.imm, size === 'small' ? this.thresholds.large : this.thresholds.wide, true);
+    view.setUint16(start + R.handler, SPECIAL.translated, true);
+    this.counts[size]++;
     this.counts.translations++;
     this.counts.instructions += instructions;
   }
   private refuse(reason: string): void { this.counts.refused++; this.note(reason); }
   private note(reason: string): void { this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1); }
 
-  private takeSlot(): number | undefined {
-    const again = this.free.pop();
-    if (again !== undefined) return again;
-    if (this.nextSlot > HANDLERS_MAX) return undefined;
-    if (this.nextSlot >= this.table.length) this.table.grow(Math.min(1024, HANDLERS_MAX + 1 - this.table.length));
-    return this.nextSlot++;
+  /** The block's place in the table, from now on. */
+  private numberOf(start: number): number {
+    const { view } = this.host, known = view.getUint32(start + R.number, true);
+    if (known) return known;
+    if (this.nextNumber >= this.table.length) this.table.grow(TABLE_STEP, this.dispatch);
+    view.setUint32(start + R.number, this.nextNumber, true);
+    return this.nextNumber++;
   }
-  private release(slot: number): void { this.table.set(slot, null); this.free.push(slot); }
+  private vacate(number: number): void { this.table.set(number, this.dispatch); }
 
   guestWrites(on: boolean): void { this.guest = on; }
   dropped(start: number): void {
-    const waits = this.unwait(start);
-    if (waits) this.free.push(waits.handler);
+    this.unwait(start);
     if (!this.end(start) || !this.guest) return;
     const { view } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
     this.drops.set(phys, (this.drops.get(phys) ?? 0) + 1);
@@ -244,41 +245,41 @@ export class Translator implements Translations {
   /** Makes room: the small translations that have run least go, half of them; all goes where large ones are most of it. Only between blocks. */
   private makeRoom(): void {
     const { view } = this.host, left = (start: number): number => view.getInt32(start + R.imm, true);
-    const small = [...this.slotOf.keys()].filter(start => this.sizeOf.get(start) === 'small').sort((a, b) => left(b) - left(a));
-    const cold = 2 * small.length > this.slotOf.size ? small.slice(0, Math.ceil(small.length / 2)) : [...this.slotOf.keys()];
+    const small = [...this.living].filter(([, { size }]) => size === 'small').map(([start]) => start).sort((a, b) => left(b) - left(a));
+    const cold = 2 * small.length > this.living.size ? small.slice(0, Math.ceil(small.length / 2)) : [...this.living.keys()];
     for (const start of cold) this.drop(start);
     this.counts.evicted += cold.length;
   }
   private end(start: number): boolean {
-    const slot = this.slotOf.get(start);
-    if (slot === undefined) return false;
-    this.slotOf.delete(start);
-    this.sizeOf.delete(start);
-    for (const frame of this.framesOf.get(start)!) {
+    const live = this.living.get(start);
+    if (!live) return false;
+    this.living.delete(start);
+    this.forget(start, live);
+    this.vacate(live.number);
+    return true;
+  }
+  private forget(start: number, { frames, module }: Live): void {
+    for (const frame of frames) {
       const set = this.byFrame.get(frame);
       set?.delete(start);
       if (set?.size === 0) this.byFrame.delete(frame);
     }
-    this.framesOf.delete(start);
-    this.letGo(this.moduleOf.get(start)!);
-    this.moduleOf.delete(start);
-    this.release(slot);
+    this.letGo(module);
     this.counts.dropped++;
-    return true;
   }
   emptied(): void {
     this.emptiedAt = ++this.time;
-    for (const slot of this.slotOf.values()) this.release(slot);
-    for (const kind of KINDS) for (const { handler } of this.waiting[kind].values()) this.free.push(handler);
-    this.counts.dropped += this.slotOf.size;
+    for (let n = FIRST_NUMBER; n < this.nextNumber; n++) this.vacate(n);
+    this.nextNumber = FIRST_NUMBER;
+    this.counts.dropped += this.living.size;
     this.hold(-this.bytesHeld);
-    for (const map of [this.slotOf, this.framesOf, this.moduleOf, this.sizeOf, this.byFrame, ...Object.values(this.waiting), this.drops, this.droppedAt]) map.clear();
+    for (const map of [this.living, this.byFrame, ...Object.values(this.waiting), this.drops, this.droppedAt]) map.clear();
   }
 
   counters(): Record<string, number> {
     const c = this.counts;
     return {
-      jit_translations: c.translations, jit_modules: c.modules, jit_live: this.slotOf.size, jit_held_bytes: this.bytesHeld, jit_evicted: c.evicted, jit_later: c.later, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped,
+      jit_translations: c.translations, jit_modules: c.modules, jit_live: this.living.size, jit_held_bytes: this.bytesHeld, jit_evicted: c.evicted, jit_later: c.later, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped,
       jit_refused: c.refused, jit_late: c.late, jit_large: c.large, jit_wide: c.wide, jit_asked: this.pending.size,
       jit_compile_us: Math.round(c.compileMs * 1000), ...Object.fromEntries([...this.reasons].map(([why, n]) => [`jit_left: ${why}`, n])),
     };

@@ -130,6 +130,14 @@ test('what is not HTTP, or no address, is a problem too', async () => {
   expect(JSON.parse((await call('GET', '/v1/domains/%ff')).text)).toMatchObject({ status: 400, code: 'bad-request' });
 });
 
+test('a name as long as names may be leads to its domain; a longer one is a problem', async () => {
+  const name = '\u4e2d'.repeat(255), path = `/v1/domains/${encodeURIComponent(name)}`;
+  expect((await call('POST', '/v1/domains', { config: { ...CONFIG, name } })).status).toBe(201);
+  expect(JSON.parse((await call('GET', path)).text)).toMatchObject({ name });
+  expect(JSON.parse((await call('GET', `${path}x`)).text)).toMatchObject({ status: 400, code: 'invalid-body' });
+  expect((await call('DELETE', path)).status).toBe(204);
+});
+
 test('two clients that create the same domain: one of them gets it', async () => {
   const answers = await Promise.all(Array.from({ length: 8 }, () => call('POST', '/v1/domains', { config: CONFIG })));
   expect(answers.map(a => a.status).sort()).toEqual([201, ...Array<number>(7).fill(409)]);

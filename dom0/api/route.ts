@@ -44,8 +44,9 @@ export interface Call<R extends Route> {
 }
 export type Handler<R extends Route> = (call: Call<R>) => AnswerOf<R> | Promise<AnswerOf<R>> | FastifyReply;
 
-/** Longest domain name, device or bridge in a path. */
+/** Longest domain name, device or bridge in a path; as it is sent, each of its characters may be three bytes as %XX. */
 const MAX_PARAM_CHARS = 255;
+export const MAX_SENT_PARAM_CHARS = MAX_PARAM_CHARS * 9;
 
 export const PARAM = z.string().min(1).max(MAX_PARAM_CHARS);
 const NONE = z.strictObject({});

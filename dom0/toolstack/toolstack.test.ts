@@ -243,7 +243,7 @@ describe('life cycle', () => {
   test('rename', async () => {
     const { world, toolstack, names } = await start();
     await toolstack.perform({ action: 'create', config: { ...config(), name: 'h', uuid: UUID } });
-    expect((await failure(toolstack.perform({ action: 'rename', domain: 'g', name: 'h' }))).code).toBe('domain-exists');
+    for (const name of ['h', 'Domain-0']) expect((await failure(toolstack.perform({ action: 'rename', domain: 'g', name }))).code).toBe('domain-exists');
     await toolstack.perform({ action: 'rename', domain: 'g', name: 'x' });
     expect([await names(), world.store.read('/local/domain/1/name')]).toEqual([['1 x', '2 h'], 'x']);
     expect((await failure(toolstack.describe('g'))).message).toBe('g is an invalid domain identifier');

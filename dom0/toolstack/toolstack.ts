@@ -166,7 +166,7 @@ export class Toolstack {
   async #create(config: DomainConfig, paused: boolean, watch: Watch = {}): Promise<DomainRecord> {
     if (this.#closing) throw new ToolstackError('domain-busy', 'the host is shutting down');
     checkConfig(config);
-    if (this.#names.has(config.name) || config.name === DOM0_NAME) throw new ToolstackError('domain-exists', `Domain with name "${config.name}" already exists.`);
+    this.#mustBeFree(config.name);
     this.#names.set(config.name, -1);
     let record: DomainRecord;
     try {
@@ -230,7 +230,7 @@ export class Toolstack {
   async #rename(record: DomainRecord, name: string): Promise<void> {
     checkConfig({ ...record.config, name });
     if (name === '') throw new ToolstackError('bad-name', 'the new name is empty');
-    if (this.#names.has(name)) throw new ToolstackError('domain-exists', `Domain with name "${name}" already exists.`);
+    this.#mustBeFree(name);
     const { store } = this.#near;
     this.#names.delete(record.config.name);
     this.#names.set(name, record.domid);
@@ -261,6 +261,10 @@ export class Toolstack {
       signal?.throwIfAborted();
       throw new ToolstackError('no-answer', "guest didn't acknowledge control request: it may still be booting, be paused or have no driver for it; xl destroy ends it");
     } finally { clearTimeout(timer); unwatch(); record.waiters.delete(ended); signal?.removeEventListener('abort', cancelled); }
+  }
+
+  #mustBeFree(name: string): void {
+    if (this.#names.has(name) || name === DOM0_NAME) throw new ToolstackError('domain-exists', `Domain with name "${name}" already exists.`);
   }
 
   #mustRun(record: DomainRecord): void {

@@ -206,6 +206,13 @@ describe('life cycle', () => {
     await settle();
     expect([await names(), toolstack.config('g').uuid]).toEqual([['2 g'], uuid]);
   });
+  test('whoever destroys one that is about to be made again has it stay away', async () => {
+    const { world, toolstack, names } = await start();
+    world.hypervisor.shutdown(1, 1);
+    await toolstack.perform({ action: 'destroy', domain: 'g' });
+    await settle();
+    expect([await names(), toolstack.idle]).toEqual([[], true]);
+  });
   test('preserve keeps it, without its disks', async () => {
     const { world, toolstack, names } = await start('on_crash="preserve"', "disk=['/d.img,raw,xvda,rw']");
     world.hypervisor.shutdown(1, 3);

@@ -88,7 +88,7 @@ export class Toolstack {
     const record = this.#find(action.domain);
     const { hypercalls } = this.#near;
     switch (action.action) {
-      case 'destroy': await this.#destroy(record); return undefined;
+      case 'destroy': delete record.successor; await this.#destroy(record); return undefined;
       case 'shutdown': await this.#control(record, 'poweroff', watch); break;
       case 'reboot': await this.#control(record, 'reboot', watch); break;
       case 'pause': checked(hypercalls.domainPause(record.domid), 'pausing'); break;
@@ -295,8 +295,9 @@ export class Toolstack {
     else {
       if (action !== 'destroy') record.successor = record.config;
       await this.#destroy(record);
+      // Whoever destroys it meanwhile wants none after it.
+      if (!record.successor) return;
     }
-    if (action === 'destroy') return;
     if (ranMs < RESTART_HOLD_MS) {
       log.warn({ name: config.name, ranMs }, 'the domain ended soon after its start: restarting it after a pause');
       await new Promise(resolve => setTimeout(resolve, RESTART_HOLD_MS));

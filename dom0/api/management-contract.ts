@@ -1,7 +1,7 @@
 // Routes of definitions, operations, tokens and the audit log; contract.ts takes them in.
 import { z } from 'zod';
 import { auditEntry } from '../management/audit-entry.ts';
-import { definitionView, restartPolicy } from '../management/definitions.ts';
+import { definitionView, restartChange, restartPolicy } from '../management/definitions.ts';
 import { definitionStatus } from '../management/managed-domains.ts';
 import { OPERATION_STATES, operationView } from '../management/operations.ts';
 import { SCOPES, tokenView } from '../management/tokens.ts';
@@ -44,8 +44,8 @@ export const MANAGEMENT_CONTRACT = {
     headers: ['If-Match', 'If-None-Match'], problems: ['definition-not-found', 'definition-exists', 'precondition-failed', 'bad-config', 'bad-name', 'bad-memory', 'bad-disk', 'path-refused', 'domain-exists'],
   },
   changeDefinition: {
-    method: 'PATCH', path: '/v1/definitions/{definition}', tag: 'definitions', summary: 'Renames it, its running domain too; sets autostart or restart policy',
-    body: z.strictObject({ name: z.string().min(1).max(255).optional(), autostart: z.boolean().optional(), restart: restartPolicy.optional() }), answer: definitionView,
+    method: 'PATCH', path: '/v1/definitions/{definition}', tag: 'definitions', summary: 'Renames it, its running domain too; sets autostart or restart policy. What is left out stays',
+    body: z.strictObject({ name: z.string().min(1).max(255).optional(), autostart: z.boolean().optional(), restart: restartChange.optional() }), answer: definitionView,
     headers: ['If-Match'], problems: ['definition-not-found', 'definition-exists', 'domain-exists', 'precondition-failed', 'bad-name'],
   },
   undefine: { method: 'DELETE', path: '/v1/definitions/{definition}', tag: 'definitions', summary: 'Forgets it; a domain that runs goes on as one without', headers: ['If-Match'], problems: ['definition-not-found', 'precondition-failed'] },

@@ -52,6 +52,10 @@ describe('definitions', () => {
     expect((await at.call('PUT', '/v1/definitions/none', { config: named('none', 3) })).status).toBe(404);
     expect((await at.call('PATCH', '/v1/definitions/web', { autostart: true }, { 'if-match': '*' })).json).toMatchObject({ revision: 3, autostart: true });
   });
+  test('a change leaves alone what it does not name', async () => {
+    await define(CONFIG, { autostart: true, restart: { policy: 'always', maxRestarts: 3 } });
+    expect((await at.call('PATCH', '/v1/definitions/web', { restart: { maxSeconds: 5 } })).json).toMatchObject({ autostart: true, restart: { policy: 'always', minSeconds: 1, maxSeconds: 5, maxRestarts: 3 } });
+  });
   test('a new name is the running domain\'s too, whoever gives it', async () => {
     await define();
     expect((await at.call('POST', '/v1/definitions/web/start')).status).toBe(201);

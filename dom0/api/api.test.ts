@@ -225,6 +225,21 @@ test('events: every change of state, and after a cut what came meanwhile', async
   second.request.destroy(); stranger.request.destroy();
 });
 
+test('events behind another answer on the same connection are told once it is given; a HEAD of them is none', async () => {
+  await call('POST', '/v1/domains', { config: CONFIG });
+  const socket = connect(socketPath), waiting = 'GET /v1/domains/web/end HTTP/1.1\r\nHost: x\r\n\r\n';
+  let text = '';
+  socket.setEncoding('utf8').on('data', part => { text += part; });
+  socket.write(`${waiting}GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n`);
+  await new Promise(resolve => setTimeout(resolve, 50));
+  await call('POST', '/v1/domains/web/actions', { action: 'pause' });
+  await call('DELETE', '/v1/domains/web');
+  await expect.poll(() => text).toMatch(/"destroyed".*: hello.*event: domain-changed\ndata: [^\n]*"paused":true.*event: domain-destroyed/s);
+  socket.destroy();
+  expect((await call('HEAD', '/v1/events')).status).toBe(404);
+  expect((await call('HEAD', '/v1/domains')).status).toBe(200);
+});
+
 const promtool = spawnSync('promtool', ['--version']).status === 0;
 if (!promtool) console.warn('SKIPPED: promtool (package prometheus) is not installed');
 test.skipIf(!promtool && !process.env['CI'])("Prometheus's own parser accepts /metrics", async () => {

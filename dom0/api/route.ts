@@ -25,6 +25,8 @@ export interface Route {
   readonly problems?: readonly ProblemCode[];
   /** That a remote caller's token has to have; default read for GET, else operate. */
   readonly scope?: Scope | 'none';
+  /** Goes on until the client leaves: there is no HEAD of it. */
+  readonly endless?: true;
   /** With `Prefer: respond-async` it is answered at once, by the operation. */
   readonly async?: true;
 }
@@ -57,7 +59,7 @@ export const paramNames = (path: string): string[] => [...path.matchAll(/\{(\w+)
 
 export function serve<R extends Route>(api: FastifyInstance, route: R, handler: Handler<R>): void {
   api.route({
-    method: route.method, url: route.path.replace(/\{(\w+)\}/g, ':$1'), config: { scope: scopeOf(route) },
+    method: route.method, url: route.path.replace(/\{(\w+)\}/g, ':$1'), config: { scope: scopeOf(route) }, exposeHeadRoute: !route.endless,
     handler: async (request, reply) => {
       const params = request.params as ParamsOf<R>;
       for (const [name, value] of Object.entries(params)) validated(PARAM, value, name);

@@ -187,6 +187,7 @@ describe('operations', () => {
     go();
     await expect.poll(async () => (await at.call('GET', '/v1/operations')).json[0]).toMatchObject({ kind: 'create', state: 'succeeded', result: { name: 'web' } });
     expect(ids()).toHaveLength(1);
+    await expect.poll(async () => (await at.call('GET', '/v1/audit')).json.map((e: any) => [e.what, e.of, e.status])).toEqual([['POST /v1/domains', undefined, undefined], ['POST /v1/domains', 1, 201]]);
     for (const said of ['"state":"running"', '"step":"devices"', '"state":"succeeded"']) await expect.poll(() => heard).toMatch(new RegExp(`event: operation-changed\\ndata: .*${said}`));
     reader.destroy();
   });

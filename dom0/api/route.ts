@@ -20,6 +20,8 @@ export interface Route {
   readonly media?: string;
   /** Of success; default 200, 204 without an answer. */
   readonly status?: number;
+  /** Statuses of success that some headers lead to, and what they say. */
+  readonly also?: Readonly<Record<number, string>>;
   /** Request headers that it looks at. */
   readonly headers?: readonly string[];
   readonly problems?: readonly ProblemCode[];

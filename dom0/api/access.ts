@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Management } from '../management/index.ts';
 import { allows, type Scope } from '../management/tokens.ts';
 import { Limiter } from './limiter.ts';
-import { BadRequest } from './problem.ts';
+import { BadRequest, PROBLEMS } from './problem.ts';
 
 export interface Caller {
   /** As the audit log has it. */
@@ -16,8 +16,10 @@ export interface Caller {
 }
 declare module 'fastify' { interface FastifyRequest { caller: Caller } }
 
-/** Wrong tokens of one address in a minute, and requests of one token in ten seconds. */
+/** Wrong tokens of one address and noted refusals of one token in a minute, and requests of one token in ten seconds. */
 const FAILURES = 10, FAILURES_MS = 60_000, REQUESTS = 2000, REQUESTS_MS = 10_000;
+/** Of a call, as noted. */
+const MAX_URL_CHARS = 2048;
 /** Tokens that have run out are looked for so often. */
 const SWEEP_MS = 30_000;
 /** How a browser's WebSocket, which can set no header, shows its token. */
@@ -38,6 +40,7 @@ export class Access {
   readonly #ofToken = new Map<string, Set<Socket>>();
   readonly #failures = new Limiter(FAILURES, FAILURES_MS);
   readonly #requests = new Limiter(REQUESTS, REQUESTS_MS);
+  readonly #forbidden = new Limiter(FAILURES, FAILURES_MS);
   readonly #sweep: NodeJS.Timeout;
 
   constructor(management: Management) {
@@ -74,20 +77,30 @@ export class Access {
     const pauseSec = this.#requests.waitSec(token.id);
     if (pauseSec > 0) throw new TooMany('too many requests with this token: slow down', pauseSec);
     this.#requests.take(token.id);
-    if (!allows(token.scope, needs)) throw new BadRequest('forbidden', `that needs a token of scope ${needs}; this one has ${token.scope}`);
+    const caller = { who: `token:${token.id} (${token.name})`, remote: true, address };
+    if (!allows(token.scope, needs)) {
+      this.#noteForbidden(token.id, caller, request);
+      throw new BadRequest('forbidden', `that needs a token of scope ${needs}; this one has ${token.scope}`);
+    }
     this.#remember(token.id, socket);
-    return { who: `token:${token.id} (${token.name})`, remote: true, address };
+    return caller;
   }
 
   /** As admit(), of a connection that is to become something else: what is typed there changes things, so it is noted. */
   admitUpgrade(request: IncomingMessage): Caller {
     const { who, address, remote } = this.admit(request, 'operate');
-    this.#management.audit.add({ who, ...(address === undefined ? {} : { from: address }), what: `UPGRADE ${request.url?.slice(0, 2048)}`, detail: String(request.headers.upgrade).slice(0, 64) }).catch(() => {});
+    this.#management.audit.add({ who, ...(address === undefined ? {} : { from: address }), what: `UPGRADE ${request.url?.slice(0, MAX_URL_CHARS)}`, detail: String(request.headers.upgrade).slice(0, 64) }).catch(() => {});
     return { who, remote, ...(address === undefined ? {} : { address }) };
   }
 
   close(): void { clearInterval(this.#sweep); }
 
+  /** What a token may not do is noted, but not so often that it fills the log. */
+  #noteForbidden(id: string, { who, address }: Required<Caller>, { method, url }: IncomingMessage): void {
+    if (this.#forbidden.waitSec(id) > 0) return;
+    this.#forbidden.take(id);
+    this.#management.audit.add({ who, from: address, what: `${method} ${url?.slice(0, MAX_URL_CHARS)}`, status: PROBLEMS.forbidden.status, detail: 'refused: the scope of the token' }).catch(() => {});
+  }
   #remember(id: string, socket: Socket): void {
     let sockets = this.#ofToken.get(id);
     if (!sockets) this.#ofToken.set(id, sockets = new Set());

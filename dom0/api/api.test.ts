@@ -130,6 +130,14 @@ test('what is not HTTP, or no address, is a problem too', async () => {
   expect(JSON.parse((await call('GET', '/v1/domains/%ff')).text)).toMatchObject({ status: 400, code: 'bad-request' });
 });
 
+test('a name as long as names may be leads to its domain; a longer one is a problem', async () => {
+  const name = '\u4e2d'.repeat(255), path = `/v1/domains/${encodeURIComponent(name)}`;
+  expect((await call('POST', '/v1/domains', { config: { ...CONFIG, name } })).status).toBe(201);
+  expect(JSON.parse((await call('GET', path)).text)).toMatchObject({ name });
+  expect(JSON.parse((await call('GET', `${path}x`)).text)).toMatchObject({ status: 400, code: 'invalid-body' });
+  expect((await call('DELETE', path)).status).toBe(204);
+});
+
 test('two clients that create the same domain: one of them gets it', async () => {
   const answers = await Promise.all(Array.from({ length: 8 }, () => call('POST', '/v1/domains', { config: CONFIG })));
   expect(answers.map(a => a.status).sort()).toEqual([201, ...Array<number>(7).fill(409)]);
@@ -215,6 +223,21 @@ test('events: every change of state, and after a cut what came meanwhile', async
   world.hypervisor.shutdown(9, 0);
   await expect.poll(() => told(second).slice(2)).toContain('domain-destroyed web');
   second.request.destroy(); stranger.request.destroy();
+});
+
+test('events behind another answer on the same connection are told once it is given; a HEAD of them is none', async () => {
+  await call('POST', '/v1/domains', { config: CONFIG });
+  const socket = connect(socketPath), waiting = 'GET /v1/domains/web/end HTTP/1.1\r\nHost: x\r\n\r\n';
+  let text = '';
+  socket.setEncoding('utf8').on('data', part => { text += part; });
+  socket.write(`${waiting}GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n`);
+  await new Promise(resolve => setTimeout(resolve, 50));
+  await call('POST', '/v1/domains/web/actions', { action: 'pause' });
+  await call('DELETE', '/v1/domains/web');
+  await expect.poll(() => text).toMatch(/"destroyed".*: hello.*event: domain-changed\ndata: [^\n]*"paused":true.*event: domain-destroyed/s);
+  socket.destroy();
+  expect((await call('HEAD', '/v1/events')).status).toBe(404);
+  expect((await call('HEAD', '/v1/domains')).status).toBe(200);
 });
 
 const promtool = spawnSync('promtool', ['--version']).status === 0;

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { AuditNote } from '../management/audit-entry.ts';
 import { CONTRACT } from './contract.ts';
+import { onOutcome } from './outcome.ts';
 import { linkNext } from './pages.ts';
 import { serve } from './route.ts';
 import type { ApiContext } from './server.ts';
@@ -16,7 +17,7 @@ export function auditChanges(api: FastifyInstance, { management: { audit } }: Pi
     if (request.method === 'GET' || request.method === 'HEAD' || request.routeOptions.url === undefined) return;
     request.auditSeq = await audit.add({ ...noteOf(request), ...(request.body === undefined ? {} : { body: JSON.stringify(request.body).slice(0, MAX_BODY_CHARS) }) });
   });
-  api.addHook('onResponse', async (request, reply) => {
+  onOutcome(api, (request, reply) => {
     if (request.auditSeq > 0) audit.add({ ...noteOf(request), of: request.auditSeq, status: reply.statusCode }).catch(error => request.log.error(error));
   });
 }

@@ -68,7 +68,7 @@ export const CONTRACT = {
   clearDmesg: { method: 'DELETE', scope: 'admin', path: '/v1/host/dmesg', tag: 'host', summary: 'Returns the ring and empties it', answer: text, media: 'text/plain; charset=utf-8', status: 200 },
   debugKeys: { method: 'POST', scope: 'admin', path: '/v1/host/debug-keys', tag: 'host', summary: 'Sends debug keys; what they say goes to the ring', body: body.keys },
   shutdownHost: { method: 'POST', scope: 'admin', path: '/v1/host/shutdown', tag: 'host', summary: 'Ends the host after the answer, guests first', body: body.shutdown, answer: z.object({ ending: z.boolean() }), status: 202 },
-  events: { method: 'GET', path: '/v1/events', tag: 'host', summary: 'Changes of state as server-sent events; Last-Event-ID resumes', answer: text, media: 'text/event-stream', headers: ['Last-Event-ID'], problems: ['too-many-readers'] },
+  events: { method: 'GET', endless: true, path: '/v1/events', tag: 'host', summary: 'Changes of state as server-sent events; Last-Event-ID resumes', answer: text, media: 'text/event-stream', headers: ['Last-Event-ID'], problems: ['too-many-readers'] },
 
   ...MANAGEMENT_CONTRACT,
   ...DEVICES_CONTRACT,
@@ -97,8 +97,8 @@ export const CONTRACT = {
   detachVif: { method: 'DELETE', path: '/v1/domains/{domain}/vifs/{device}', tag: 'devices', summary: 'Pulls one out, by devid or address', problems: ['domain-not-found', 'domain-not-running', 'device-not-found', 'dom0-refused'] },
   setCarrier: { method: 'PATCH', path: '/v1/domains/{domain}/vifs/{device}', tag: 'devices', summary: 'Takes its cable out, or puts it back', body: body.vif, answer: domainView, problems: ['domain-not-found', 'domain-not-running', 'device-not-found', 'dom0-refused'] },
   restartVif: { method: 'POST', path: '/v1/domains/{domain}/vifs/{device}/restart', tag: 'devices', summary: 'Its backend begins anew, unseen by the guest', answer: domainView, problems: ['domain-not-found', 'domain-not-running', 'device-not-found', 'dom0-refused'] },
-  captureVif: { method: 'GET', scope: 'admin', path: '/v1/domains/{domain}/vifs/{device}/capture', tag: 'devices', summary: 'Its packets as a pcap file that grows until the connection ends', answer: binary, media: 'application/vnd.tcpdump.pcap', problems: ['domain-not-found', 'device-not-found', 'no-such-bridge'] },
-  captureBridge: { method: 'GET', scope: 'admin', path: '/v1/bridges/{bridge}/capture', tag: 'devices', summary: "A bridge's packets as a pcap file that grows until the connection ends", answer: binary, media: 'application/vnd.tcpdump.pcap', problems: ['no-such-bridge'] },
+  captureVif: { method: 'GET', endless: true, scope: 'admin', path: '/v1/domains/{domain}/vifs/{device}/capture', tag: 'devices', summary: 'Its packets as a pcap file that grows until the connection ends', answer: binary, media: 'application/vnd.tcpdump.pcap', problems: ['domain-not-found', 'device-not-found', 'no-such-bridge'] },
+  captureBridge: { method: 'GET', endless: true, scope: 'admin', path: '/v1/bridges/{bridge}/capture', tag: 'devices', summary: "A bridge's packets as a pcap file that grows until the connection ends", answer: binary, media: 'application/vnd.tcpdump.pcap', problems: ['no-such-bridge'] },
 
   gdb: {
     method: 'POST', scope: 'admin', path: '/v1/domains/{domain}/gdb', tag: 'debugging', summary: 'Opens a place for gdb, says in lines of JSON what happens there, closes it with the connection', body: body.gdb, answer: text, media: 'application/x-ndjson',

@@ -1,6 +1,6 @@
 // /v1/definitions: managed domains.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Definition, Settings } from '../management/definitions.ts';
+import { restartPolicy, type Definition, type Settings } from '../management/definitions.ts';
 import { ManagementError } from '../management/errors.ts';
 import type { DomainConfig } from '../toolstack/config/schema.ts';
 import { checkConfig } from '../toolstack/create.ts';
@@ -41,12 +41,11 @@ export function definitionRoutes(api: FastifyInstance, { toolstack, management }
     const before = matching(definitions.get(params.definition), request);
     return shown(reply, changed(await change(before, wanted)));
   });
-  serve(api, CONTRACT.changeDefinition, async ({ params, body: { name, ...settings }, request, reply }) => {
+  serve(api, CONTRACT.changeDefinition, async ({ params, body: { name, autostart, restart }, request, reply }) => {
     const before = matching(definitions.get(params.definition), request);
-    const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
     const config = { ...before.config, name: name ?? before.name };
     checkConfig(config);
-    return shown(reply, changed(await change(before, { ...given, config })));
+    return shown(reply, changed(await change(before, { config, ...(autostart === undefined ? {} : { autostart }), ...(restart ? { restart: restartPolicy.parse({ ...before.restart, ...restart }) } : {}) })));
   });
   serve(api, CONTRACT.undefine, ({ params, request }) => {
     const { uuid, name } = matching(definitions.get(params.definition), request);

@@ -57,5 +57,5 @@ export const DEVICES_CONTRACT = {
     body: z.strictObject({ value: z.string().regex(/^[\x00-\xff]*$/, 'each character is one byte').max(MAX_VALUE_CHARS), permissions: z.array(z.string().regex(/^[nrwb]\d{1,5}$/)).min(1).max(16).optional() }), answer: storeNode, problems: ['bad-path'],
   },
   removeStore: { method: 'DELETE', scope: 'admin', path: '/v1/xenstore', tag: 'xenstore', summary: 'Removes a node and all below', query: node, problems: ['no-such-node', 'bad-path'] },
-  watchStore: { method: 'GET', scope: 'operate', path: '/v1/xenstore/watch', tag: 'xenstore', summary: 'Changes at or below a node as server-sent events, the node itself first', query: node, answer: z.string(), media: 'text/event-stream', problems: ['too-many-readers', 'bad-path'] },
+  watchStore: { method: 'GET', endless: true, scope: 'operate', path: '/v1/xenstore/watch', tag: 'xenstore', summary: 'Changes at or below a node as server-sent events, the node itself first', query: node, answer: z.string(), media: 'text/event-stream', problems: ['too-many-readers', 'bad-path'] },
 } as const satisfies Readonly<Record<string, Route>>;

@@ -1,4 +1,5 @@
 // Disks, memory targets, scheduling, triggers, xenstore and files, as a client of the API sees them.
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
@@ -80,8 +81,11 @@ test('xenstore is read, written, watched', async () => {
 });
 
 test('files that domains use are listed', async () => {
-  const path = join(at.dir, 'vmlinux');
+  const path = join(at.dir, 'vmlinux'), fifo = join(at.dir, 'fifo');
   writeFileSync(path, '\x7fELF');
+  // Nobody writes into it: its first bytes are not to be waited for.
+  execFileSync('mkfifo', [fifo]);
+  await at.call('POST', '/v1/definitions', { config: { ...CONFIG, kernel: fifo } });
   await at.call('POST', '/v1/domains', { config: { ...CONFIG, name: 'second', uuid: CONFIG.uuid.replace(/9$/, '3'), kernel: path } });
   expect((await at.call('GET', '/v1/files?kind=kernel')).json).toEqual([{ path, kind: 'kernel', sizeBytes: 4, usedBy: ['second'] }]);
   expect((await at.call('GET', '/v1/files?kind=disk')).json).toEqual([]);

@@ -47,8 +47,9 @@ export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, manag
     raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', connection: 'close' });
     raw.write(': hello\n\n');
     const end = log.subscribe(Array.isArray(since) ? since[0] : since, event => {
-      // To the connection itself: the response adds nothing, and its way there costs as much as the write.
-      raw.socket?.write(frame(event));
+      // To the connection itself: the response adds nothing, and its way there costs as much as the write. It has none yet
+      // behind another answer that the connection still waits for.
+      (raw.socket ?? raw).write(frame(event));
       if (raw.writableLength > MAX_BACKLOG_BYTES) raw.destroy();
     });
     open.add(raw);

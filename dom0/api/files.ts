@@ -48,6 +48,7 @@ function usedFiles(configs: readonly DomainConfig[]): Map<string, Use> {
 async function viewOf(path: string, { kind, users }: Use): Promise<HostFile | undefined> {
   try {
     const info = await stat(path);
+    if (!info.isFile() && !info.isBlockDevice()) return undefined;
     return { path, kind: kind ?? await kindOf(path, `${info.dev} ${info.ino} ${info.size} ${info.mtimeMs} ${info.ctimeMs}`), sizeBytes: info.size, usedBy: [...users].sort() };
   } catch { return undefined; }
 }

@@ -1,7 +1,7 @@
 // Routes of definitions, operations, tokens and the audit log; contract.ts takes them in.
 import { z } from 'zod';
 import { auditEntry } from '../management/audit-entry.ts';
-import { definitionView, restartPolicy } from '../management/definitions.ts';
+import { definitionView, restartChange, restartPolicy } from '../management/definitions.ts';
 import { definitionStatus } from '../management/managed-domains.ts';
 import { OPERATION_STATES, operationView } from '../management/operations.ts';
 import { SCOPES, tokenView } from '../management/tokens.ts';
@@ -38,14 +38,14 @@ export const MANAGEMENT_CONTRACT = {
     method: 'POST', path: '/v1/definitions', tag: 'definitions', summary: 'Keeps the definition of a domain; it is started on request, with the host or by its policy. An Idempotency-Key makes repeating safe',
     body: definition, answer: definitionView, status: 201, headers: ['Idempotency-Key'], problems: ['key-reused', 'bad-config', 'bad-name', 'bad-memory', 'bad-disk', 'definition-exists', 'limit-reached', 'path-refused'],
   },
-  definition: { method: 'GET', path: '/v1/definitions/{definition}', tag: 'definitions', summary: 'One, by name or UUID; its ETag goes into If-Match', answer: definitionView, headers: ['If-None-Match'], problems: ['definition-not-found'] },
+  definition: { method: 'GET', path: '/v1/definitions/{definition}', tag: 'definitions', summary: 'One, by name or UUID; its ETag goes into If-Match', answer: definitionView, headers: ['If-None-Match'], also: { 304: 'It is still the one that the client knows' }, problems: ['definition-not-found'] },
   replaceDefinition: {
     method: 'PUT', path: '/v1/definitions/{definition}', tag: 'definitions', summary: 'Puts another in its place, which may have another name; UUID and running domain stay. With `If-None-Match: *` one that is not there yet is made', body: definition, answer: definitionView,
-    headers: ['If-Match', 'If-None-Match'], problems: ['definition-not-found', 'definition-exists', 'precondition-failed', 'bad-config', 'bad-name', 'bad-memory', 'bad-disk', 'path-refused', 'domain-exists'],
+    headers: ['If-Match', 'If-None-Match'], also: { 201: 'There was none; it is made' }, problems: ['definition-not-found', 'definition-exists', 'precondition-failed', 'bad-config', 'bad-name', 'bad-memory', 'bad-disk', 'path-refused', 'domain-exists'],
   },
   changeDefinition: {
-    method: 'PATCH', path: '/v1/definitions/{definition}', tag: 'definitions', summary: 'Renames it, its running domain too; sets autostart or restart policy',
-    body: z.strictObject({ name: z.string().min(1).max(255).optional(), autostart: z.boolean().optional(), restart: restartPolicy.optional() }), answer: definitionView,
+    method: 'PATCH', path: '/v1/definitions/{definition}', tag: 'definitions', summary: 'Renames it, its running domain too; sets autostart or restart policy. What is left out stays',
+    body: z.strictObject({ name: z.string().min(1).max(255).optional(), autostart: z.boolean().optional(), restart: restartChange.optional() }), answer: definitionView,
     headers: ['If-Match'], problems: ['definition-not-found', 'definition-exists', 'domain-exists', 'precondition-failed', 'bad-name'],
   },
   undefine: { method: 'DELETE', path: '/v1/definitions/{definition}', tag: 'definitions', summary: 'Forgets it; a domain that runs goes on as one without', headers: ['If-Match'], problems: ['definition-not-found', 'precondition-failed'] },

@@ -52,6 +52,10 @@ describe('definitions', () => {
     expect((await at.call('PUT', '/v1/definitions/none', { config: named('none', 3) })).status).toBe(404);
     expect((await at.call('PATCH', '/v1/definitions/web', { autostart: true }, { 'if-match': '*' })).json).toMatchObject({ revision: 3, autostart: true });
   });
+  test('a change leaves alone what it does not name', async () => {
+    await define(CONFIG, { autostart: true, restart: { policy: 'always', maxRestarts: 3 } });
+    expect((await at.call('PATCH', '/v1/definitions/web', { restart: { maxSeconds: 5 } })).json).toMatchObject({ autostart: true, restart: { policy: 'always', minSeconds: 1, maxSeconds: 5, maxRestarts: 3 } });
+  });
   test('a new name is the running domain\'s too, whoever gives it', async () => {
     await define();
     expect((await at.call('POST', '/v1/definitions/web/start')).status).toBe(201);
@@ -121,6 +125,38 @@ describe('restart policies', () => {
     expect((await at.call('DELETE', '/v1/definitions/web')).status).toBe(204);
     expect(ids()).toEqual([]);
   });
+  test('what the policy has become in a pause holds at its end', async () => {
+    await started({ policy: 'always', minSeconds: 100 });
+    end(SHUTDOWN_poweroff);
+    await expect.poll(status).toMatchObject({ state: 'waiting' });
+    expect((await at.call('PATCH', '/v1/definitions/web', { restart: { policy: 'on-failure' } })).status).toBe(200);
+    await expect.poll(status).toMatchObject({ state: 'stopped', wanted: 'stopped' });
+    expect(ids()).toEqual([]);
+  });
+  test('a start that is refused, as too much is under way, may be asked for again; a policy does so by itself', async () => {
+    await started({ policy: 'always', minSeconds: 10, maxSeconds: 10 });
+    const ends: (() => void)[] = [], { operations } = at.management;
+    const fill = (): void => { for (;;) try { void operations.run({ kind: 'wait', target: 'x', who: 'uid:0' }, () => new Promise<void>(resolve => { ends.push(resolve); })); } catch { return; } };
+    fill();
+    end(SHUTDOWN_poweroff);
+    await expect.poll(async () => (await status()).restarts).toBeGreaterThan(2);
+    expect((await at.call('POST', '/v1/definitions/web/start')).json).toMatchObject({ code: 'limit-reached' });
+    expect(await status()).toMatchObject({ state: 'waiting', wanted: 'running' });
+    for (const done of ends) done();
+    await expect.poll(status).toMatchObject({ state: 'running' });
+  });
+  test('a caller is quicker than on_reboot: that is no failure', async () => {
+    // In real time, in which the domain ends so soon that there is a pause before it is made again.
+    const world = fakeWorld();
+    await at.close();
+    at = await apiWorld({}, { ...world, near: { ...world.near, nowMs: Date.now } }, 10_000);
+    await started({ policy: 'never' });
+    end(SHUTDOWN_reboot);
+    await expect.poll(status).toMatchObject({ state: 'waiting', wanted: 'running' });
+    expect((await at.call('POST', '/v1/definitions/web/start')).status).toBe(201);
+    await expect.poll(() => at.world.messages.filter(m => m.startsWith('handling the end')), { timeout: 5000 }).toHaveLength(1);
+    expect(await status()).toMatchObject({ state: 'running', wanted: 'running', lastEnd: { reason: SHUTDOWN_reboot } });
+  });
 });
 
 describe('operations', () => {
@@ -151,6 +187,7 @@ describe('operations', () => {
     go();
     await expect.poll(async () => (await at.call('GET', '/v1/operations')).json[0]).toMatchObject({ kind: 'create', state: 'succeeded', result: { name: 'web' } });
     expect(ids()).toHaveLength(1);
+    await expect.poll(async () => (await at.call('GET', '/v1/audit')).json.map((e: any) => [e.what, e.of, e.status])).toEqual([['POST /v1/domains', undefined, undefined], ['POST /v1/domains', 1, 201]]);
     for (const said of ['"state":"running"', '"step":"devices"', '"state":"succeeded"']) await expect.poll(() => heard).toMatch(new RegExp(`event: operation-changed\\ndata: .*${said}`));
     reader.destroy();
   });

@@ -13,7 +13,11 @@ export interface Operation {
 }
 /** Every route may be refused so. */
 const COMMON: readonly ProblemCode[] = ['bad-request', 'invalid-body', 'internal'];
-const WITH_BODY: readonly ProblemCode[] = ['body-too-large', 'unsupported-media-type'];
+const WITH_TOKEN: readonly ProblemCode[] = ['unauthorized', 'forbidden', 'too-many-requests'];
+/** A body may come with each that changes something, and each of them is in the audit log before it is made. */
+const CHANGING: readonly ProblemCode[] = ['body-too-large', 'unsupported-media-type', 'too-slow', 'storage'];
+
+const refusalsOf = (route: Route): ProblemCode[] => [...COMMON, ...(scopeOf(route) === 'none' ? [] : WITH_TOKEN), ...(route.method === 'GET' ? [] : CHANGING), ...(route.problems ?? [])];
 
 export function openApi(version: string): OpenApi {
   const paths: Record<string, Record<string, Operation>> = {};
@@ -38,7 +42,7 @@ function operation(id: string, route: Route): Operation {
       ...[...route.headers ?? [], ...(route.async ? ['Prefer'] : [])].map(name => ({ name, in: 'header' as const, required: false, schema: { type: 'string' } })),
     ],
     ...(route.body ? { requestBody: { required: !route.body.safeParse({}).success, content: { 'application/json': { schema: schemaOf(route.body, 'input') } } } } : {}),
-    responses: { [statusOf(route)]: success(route), ...(route.async ? { 202: ACCEPTED } : {}), ...refusals([...COMMON, ...(route.body ? WITH_BODY : []), ...(route.problems ?? [])]) },
+    responses: { [statusOf(route)]: success(route), ...(route.async ? { 202: ACCEPTED } : {}), ...others(route), ...refusals(refusalsOf(route)) },
   };
 }
 
@@ -49,6 +53,8 @@ function success(route: Route): object {
   if (!route.answer) return { description: 'Done' };
   return { description: 'Success', content: { [(route.media ?? 'application/json').split(';')[0]!]: { schema: schemaOf(route.answer, 'output') } } };
 }
+
+const others = (route: Route): Record<string, object> => Object.fromEntries(Object.entries(route.also ?? {}).map(([status, description]) => [status, { ...(status === '304' ? {} : success(route)), description }]));
 
 function refusals(codes: readonly ProblemCode[]): Record<string, object> {
   const byStatus = Map.groupBy(new Set(codes), code => PROBLEMS[code].status);

@@ -95,6 +95,14 @@ describe('tokens', () => {
     expect(await statuses('POST', '/v1/host/debug-keys', { keys: 'h' })).toEqual([403, 403, 204]);
     expect(await statuses('GET', '/v1/nothing')).toEqual([404, 404, 404]);
   });
+  test('what one may not do is in the audit log, so often at most', async () => {
+    const { token: bearer, id } = token('read');
+    for (let n = 0; n < 12; n++) expect((await remote('DELETE', `/v1/domains/d${n}`, bearer)).status).toBe(403);
+    const noted = async (): Promise<any[]> => (await at.call('GET', '/v1/audit')).json.filter((e: any) => e.status === 403);
+    await expect.poll(async () => (await noted()).length).toBeGreaterThanOrEqual(10);
+    expect((await noted())[0]).toMatchObject({ who: expect.stringContaining(id), from: '127.0.0.1', what: 'DELETE /v1/domains/d0' });
+    expect((await noted()).length).toBeLessThan(12);
+  });
   test('without one, or with a wrong one: unauthorized, and after ten wrong ones a pause', async () => {
     expect((await remote('GET', '/healthz')).status).toBe(200);
     const none = await remote('GET', '/v1/domains');

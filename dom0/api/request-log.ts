@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import { within } from '../log-context.ts';
 import type { Log } from '../toolstack/ports.ts';
+import { onOutcome } from './outcome.ts';
 
 const MAX_URL_CHARS = 512;
 
@@ -11,7 +12,7 @@ export function logRequests(api: FastifyInstance, log: Log | undefined): void {
     reply.header('x-request-id', request.id);
     within({ request: request.id }, done);
   });
-  api.addHook('onResponse', async (request, reply) => {
+  onOutcome(api, (request, reply) => {
     if (request.method === 'GET' || request.method === 'HEAD') return;
     log?.info({ request: request.id, who: request.caller?.who, method: request.method, url: request.url.slice(0, MAX_URL_CHARS), status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'request');
   });

@@ -20,11 +20,15 @@ export interface Route {
   readonly media?: string;
   /** Of success; default 200, 204 without an answer. */
   readonly status?: number;
+  /** Statuses of success that some headers lead to, and what they say. */
+  readonly also?: Readonly<Record<number, string>>;
   /** Request headers that it looks at. */
   readonly headers?: readonly string[];
   readonly problems?: readonly ProblemCode[];
   /** That a remote caller's token has to have; default read for GET, else operate. */
   readonly scope?: Scope | 'none';
+  /** Goes on until the client leaves: there is no HEAD of it. */
+  readonly endless?: true;
   /** With `Prefer: respond-async` it is answered at once, by the operation. */
   readonly async?: true;
 }
@@ -44,8 +48,9 @@ export interface Call<R extends Route> {
 }
 export type Handler<R extends Route> = (call: Call<R>) => AnswerOf<R> | Promise<AnswerOf<R>> | FastifyReply;
 
-/** Longest domain name, device or bridge in a path. */
+/** Longest domain name, device or bridge in a path; as it is sent, each of its characters may be three bytes as %XX. */
 const MAX_PARAM_CHARS = 255;
+export const MAX_SENT_PARAM_CHARS = MAX_PARAM_CHARS * 9;
 
 export const PARAM = z.string().min(1).max(MAX_PARAM_CHARS);
 const NONE = z.strictObject({});
@@ -56,7 +61,7 @@ export const paramNames = (path: string): string[] => [...path.matchAll(/\{(\w+)
 
 export function serve<R extends Route>(api: FastifyInstance, route: R, handler: Handler<R>): void {
   api.route({
-    method: route.method, url: route.path.replace(/\{(\w+)\}/g, ':$1'), config: { scope: scopeOf(route) },
+    method: route.method, url: route.path.replace(/\{(\w+)\}/g, ':$1'), config: { scope: scopeOf(route) }, exposeHeadRoute: !route.endless,
     handler: async (request, reply) => {
       const params = request.params as ParamsOf<R>;
       for (const [name, value] of Object.entries(params)) validated(PARAM, value, name);

@@ -27,6 +27,7 @@ import { captureRoutes } from './captures.ts';
 import { operationRoutes } from './operations.ts';
 import { drained } from './drained.ts';
 import { BadRequest, problemOf, sendProblem } from './problem.ts';
+import { MAX_SENT_PARAM_CHARS } from './route.ts';
 import { tokenRoutes } from './tokens.ts';
 import { xenstoreRoutes } from './xenstore.ts';
 
@@ -60,7 +61,7 @@ const REQUEST_MS = 30_000;
 
 export function createApi(context: ApiContext, access = new Access(context.management)): FastifyInstance {
   const api = Fastify({
-    logger: false, bodyLimit: 1024 * 1024, forceCloseConnections: true, requestTimeout: REQUEST_MS,
+    logger: false, bodyLimit: 1024 * 1024, forceCloseConnections: true, requestTimeout: REQUEST_MS, routerOptions: { maxParamLength: MAX_SENT_PARAM_CHARS },
     frameworkErrors: (error, _request, reply) => { void sendProblem(reply, error); },
     clientErrorHandler: clientError,
   });

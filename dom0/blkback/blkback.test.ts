@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -210,6 +211,9 @@ describe('images', () => {
   test('what cannot be a disk is refused with its name', async () => {
     await expect(openDisk({ path: '/nonexistent.img' })).rejects.toThrow('failed to stat: /nonexistent.img: No such file or directory');
     await expect(openDisk({ path: dir, readOnly: true })).rejects.toThrow('neither a file nor a block device');
+    const fifo = join(dir, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    for (const readOnly of [true, false]) await expect(openDisk({ path: fifo, readOnly })).rejects.toThrow('neither a file nor a block device');
     await (await open(join(dir, 'empty'), 'w')).close();
     await expect(openDisk({ path: join(dir, 'empty') })).rejects.toThrow('is empty');
   });

@@ -51,7 +51,8 @@ export class ImageDisk implements Disk {
 
   /** @throws Error whose message names the path and the reason */
   static async open(options: DiskOptions): Promise<ImageDisk> {
-    const flags = options.readOnly ? constants.O_RDONLY : constants.O_RDWR;
+    // A fifo is refused below: its opening is not to wait for who writes into it, on one of a few threads.
+    const flags = constants.O_NONBLOCK | (options.readOnly ? constants.O_RDONLY : constants.O_RDWR);
     const file = await open(options.path, flags).catch((cause: NodeJS.ErrnoException) => { throw openError(options, cause); });
     let unlock: (() => void) | undefined;
     try {

@@ -6,13 +6,19 @@ import { domainConfig, type DomainConfig } from '../toolstack/config/schema.ts';
 import { transaction } from './database.ts';
 import { ManagementError } from './errors.ts';
 
+const policyField = {
+  policy: z.enum(['always', 'on-failure', 'never']).describe('on-failure: after a crash, a watchdog, or a start that failed'),
+  minSeconds: z.number().min(0).max(86_400).describe('pause before the first restart; doubles with each further one'),
+  maxSeconds: z.number().min(0).max(86_400).describe('longest pause'),
+  resetSeconds: z.number().min(0).max(86_400).describe('a domain that ran this long begins to count anew'),
+  maxRestarts: z.number().int().min(0).max(1_000_000).describe('gives up after so many in a row; 0: never'),
+};
 export const restartPolicy = z.strictObject({
-  policy: z.enum(['always', 'on-failure', 'never']).default('never').describe('on-failure: after a crash, a watchdog, or a start that failed'),
-  minSeconds: z.number().min(0).max(86_400).default(1).describe('pause before the first restart; doubles with each further one'),
-  maxSeconds: z.number().min(0).max(86_400).default(60).describe('longest pause'),
-  resetSeconds: z.number().min(0).max(86_400).default(60).describe('a domain that ran this long begins to count anew'),
-  maxRestarts: z.number().int().min(0).max(1_000_000).default(0).describe('gives up after so many in a row; 0: never'),
+  policy: policyField.policy.default('never'), minSeconds: policyField.minSeconds.default(1), maxSeconds: policyField.maxSeconds.default(60),
+  resetSeconds: policyField.resetSeconds.default(60), maxRestarts: policyField.maxRestarts.default(0),
 });
+/** What is left out stays as it is. */
+export const restartChange = z.strictObject(policyField).partial();
 export type RestartPolicy = z.output<typeof restartPolicy>;
 export const NO_RESTART: RestartPolicy = restartPolicy.parse({});
 

@@ -29,7 +29,7 @@ export interface ManagedOptions {
 }
 
 /** Of this life of the host. */
-interface Course { restarts: number; starting: boolean; failed: boolean; timer?: NodeJS.Timeout; nextStartMs?: number; lastEnd?: { atMs: number; reason?: number }; lastError?: string }
+interface Course { restarts: number; starting: boolean; failed: boolean; /** The toolstack makes it again by itself. */ returns: boolean; timer?: NodeJS.Timeout; nextStartMs?: number; lastEnd?: { atMs: number; reason?: number }; lastError?: string }
 
 /** In the log of operations and of changes: nobody asked, the host did it by itself. */
 export const HOST = 'host';
@@ -60,15 +60,16 @@ export class ManagedDomains {
   start({ uuid }: { readonly uuid: string }, who: string, paused = false): OperationRun<DomainView> {
     const { definitions, operations, toolstack } = this.#options, definition = definitions.get(uuid), course = this.#course(uuid), running = toolstack.withUuid(uuid);
     if (running || course.starting) throw new ToolstackError('domain-exists', `definition ${definition.name} ${running ? `runs already, as domain ${running.domid}` : 'is being started'}`);
-    if (who !== HOST) course.restarts = 0;
-    this.#unschedule(course);
-    definitions.want(uuid, 'running');
-    course.starting = true;
-    course.failed = false;
     const run = operations.run({ kind: 'start', target: definition.name, who }, async watch => {
       const config = definition.confined ? await this.#options.confine(definition.config) : definition.config;
       return (await toolstack.perform({ action: 'create', config, paused }, watch))!;
     });
+    // Only now: an operation may be refused.
+    if (who !== HOST) course.restarts = 0;
+    this.#unschedule(course);
+    definitions.want(uuid, 'running');
+    course.starting = true;
+    course.failed = course.returns = false;
     run.done.then(() => { course.starting = false; delete course.lastError; }, (error: unknown) => {
       course.starting = false;
       course.lastError = messageOf(error);
@@ -82,7 +83,7 @@ export class ManagedDomains {
   /** Around what is to end a domain: its policy lets it rest, unless that fails. */
   async stopping<T>(uuid: string | undefined, end: () => Promise<T>): Promise<T> {
     const { definitions } = this.#options, before = uuid === undefined ? 'stopped' : definitions.wanted(uuid);
-    if (uuid !== undefined) { definitions.want(uuid, 'stopped'); this.#unschedule(this.#course(uuid)); }
+    if (uuid !== undefined) { definitions.want(uuid, 'stopped'); this.#unschedule(this.#courses.get(uuid)); }
     try { return await end(); } catch (error) {
       if (uuid !== undefined) definitions.want(uuid, before);
       throw error;
@@ -91,14 +92,14 @@ export class ManagedDomains {
 
   /** Takes it out of the hands of its policy; a domain that runs goes on as one without a definition. */
   remove(uuid: string): void {
-    this.#unschedule(this.#course(uuid));
+    this.#unschedule(this.#courses.get(uuid));
     this.#courses.delete(uuid);
     this.#options.definitions.remove(uuid);
   }
 
   status(uuid: string): DefinitionStatus {
     const course = this.#course(uuid), running = this.#options.toolstack.withUuid(uuid);
-    const state = running ? 'running' : course.starting ? 'starting' : course.timer ? 'waiting' : course.failed ? 'failed' : 'stopped';
+    const state = running ? 'running' : course.starting ? 'starting' : course.timer || course.returns ? 'waiting' : course.failed ? 'failed' : 'stopped';
     const { restarts, nextStartMs, lastEnd, lastError } = course;
     return {
       state, wanted: this.#options.definitions.wanted(uuid), restarts, ...(running ? { domid: running.domid } : {}), ...(nextStartMs === undefined ? {} : { nextStartMs }),
@@ -116,6 +117,9 @@ export class ManagedDomains {
     const definition = this.#options.definitions.find(config.uuid);
     if (!definition || definition.uuid !== config.uuid || this.#closed) return;
     const course = this.#course(definition.uuid);
+    course.returns = returns;
+    // It could not be made again because a caller was quicker.
+    if (error !== undefined && (course.starting || this.#options.toolstack.withUuid(definition.uuid))) return;
     course.lastEnd = { atMs: this.#options.nowMs(), ...(reason === undefined ? {} : { reason }) };
     if (ranMs >= definition.restart.resetSeconds * this.#secondMs) course.restarts = 0;
     if (!returns) this.#again(definition, { ...(reason === undefined ? {} : { reason }), ...(error === undefined ? {} : { error }) });
@@ -136,18 +140,24 @@ export class ManagedDomains {
     course.nextStartMs = nowMs() + delayMs;
     course.timer = setTimeout(() => {
       this.#unschedule(course);
-      if (this.#closed || !definitions.find(uuid)) return;
-      try { this.start({ uuid }, HOST); } catch (error) { log.warn({ name, error: messageOf(error) }, 'starting a domain again'); }
+      const definition = definitions.find(uuid);
+      if (this.#closed || !definition) return;
+      // The policy may have been changed in the pause.
+      if (!restartsAfter(definition.restart, why)) { definitions.want(uuid, 'stopped'); return; }
+      try { this.start({ uuid }, HOST); } catch (error) {
+        log.warn({ name, error: messageOf(error) }, 'starting a domain again');
+        if (!this.#options.toolstack.withUuid(uuid)) this.#again(definition, { error });
+      }
     }, delayMs).unref();
   }
 
   get #secondMs(): number { return this.#options.secondMs ?? 1000; }
   #course(uuid: string): Course {
     let course = this.#courses.get(uuid);
-    if (!course) this.#courses.set(uuid, course = { restarts: 0, starting: false, failed: false });
+    if (!course) this.#courses.set(uuid, course = { restarts: 0, starting: false, failed: false, returns: false });
     return course;
   }
-  #unschedule(course: Course): void { clearTimeout(course.timer); delete course.timer; delete course.nextStartMs; }
+  #unschedule(course: Course | undefined): void { clearTimeout(course?.timer); delete course?.timer; delete course?.nextStartMs; }
 }
 
 export function restartsAfter({ policy }: RestartPolicy, { reason, error }: { readonly reason?: number; readonly error?: unknown }): boolean {

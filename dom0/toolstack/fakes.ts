@@ -1,6 +1,7 @@
 // Neighbours for tests of the toolstack: a hypervisor, xenstore, consoles, builder and disks that only keep records.
 import type { CreateDomain, Dom0Hypercalls, DomainInfo } from '../../hypervisor/public/dom0-hypercalls.ts';
 import { domid, mfn, type Domid } from '../../hypervisor/public/types.ts';
+import { XEN_LEGACY_MAX_VCPUS } from '../../hypervisor/public/xen.ts';
 import type { Neighbours } from './create.ts';
 import { ToolstackError } from './errors.ts';
 import type { Builder, Consoles, DiskBackend, NetBackend, Store, StorePermissions } from './ports.ts';
@@ -23,6 +24,7 @@ export class FakeHypervisor {
 
   readonly calls = {
     domainCreate: (config: CreateDomain): Domid | number => {
+      if (config.vcpus > XEN_LEGACY_MAX_VCPUS) return -22;
       const dom = this.nextDomid++;
       this.domains.set(dom, { config, paused: true, shutdown: false, crashed: false, reason: 0, nextPort: 1 });
       return domid(dom);

@@ -206,6 +206,13 @@ describe('life cycle', () => {
     await settle();
     expect([await names(), toolstack.config('g').uuid]).toEqual([['2 g'], uuid]);
   });
+  test('whoever destroys one that is about to be made again has it stay away', async () => {
+    const { world, toolstack, names } = await start();
+    world.hypervisor.shutdown(1, 1);
+    await toolstack.perform({ action: 'destroy', domain: 'g' });
+    await settle();
+    expect([await names(), toolstack.idle]).toEqual([[], true]);
+  });
   test('preserve keeps it, without its disks', async () => {
     const { world, toolstack, names } = await start('on_crash="preserve"', "disk=['/d.img,raw,xvda,rw']");
     world.hypervisor.shutdown(1, 3);
@@ -243,7 +250,7 @@ describe('life cycle', () => {
   test('rename', async () => {
     const { world, toolstack, names } = await start();
     await toolstack.perform({ action: 'create', config: { ...config(), name: 'h', uuid: UUID } });
-    expect((await failure(toolstack.perform({ action: 'rename', domain: 'g', name: 'h' }))).code).toBe('domain-exists');
+    for (const name of ['h', 'Domain-0']) expect((await failure(toolstack.perform({ action: 'rename', domain: 'g', name }))).code).toBe('domain-exists');
     await toolstack.perform({ action: 'rename', domain: 'g', name: 'x' });
     expect([await names(), world.store.read('/local/domain/1/name')]).toEqual([['1 x', '2 h'], 'x']);
     expect((await failure(toolstack.describe('g'))).message).toBe('g is an invalid domain identifier');

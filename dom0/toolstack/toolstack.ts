@@ -88,7 +88,7 @@ export class Toolstack {
     const record = this.#find(action.domain);
     const { hypercalls } = this.#near;
     switch (action.action) {
-      case 'destroy': await this.#destroy(record); return undefined;
+      case 'destroy': delete record.successor; await this.#destroy(record); return undefined;
       case 'shutdown': await this.#control(record, 'poweroff', watch); break;
       case 'reboot': await this.#control(record, 'reboot', watch); break;
       case 'pause': checked(hypercalls.domainPause(record.domid), 'pausing'); break;
@@ -166,7 +166,7 @@ export class Toolstack {
   async #create(config: DomainConfig, paused: boolean, watch: Watch = {}): Promise<DomainRecord> {
     if (this.#closing) throw new ToolstackError('domain-busy', 'the host is shutting down');
     checkConfig(config);
-    if (this.#names.has(config.name) || config.name === DOM0_NAME) throw new ToolstackError('domain-exists', `Domain with name "${config.name}" already exists.`);
+    this.#mustBeFree(config.name);
     this.#names.set(config.name, -1);
     let record: DomainRecord;
     try {
@@ -230,7 +230,7 @@ export class Toolstack {
   async #rename(record: DomainRecord, name: string): Promise<void> {
     checkConfig({ ...record.config, name });
     if (name === '') throw new ToolstackError('bad-name', 'the new name is empty');
-    if (this.#names.has(name)) throw new ToolstackError('domain-exists', `Domain with name "${name}" already exists.`);
+    this.#mustBeFree(name);
     const { store } = this.#near;
     this.#names.delete(record.config.name);
     this.#names.set(name, record.domid);
@@ -263,6 +263,10 @@ export class Toolstack {
     } finally { clearTimeout(timer); unwatch(); record.waiters.delete(ended); signal?.removeEventListener('abort', cancelled); }
   }
 
+  #mustBeFree(name: string): void {
+    if (this.#names.has(name) || name === DOM0_NAME) throw new ToolstackError('domain-exists', `Domain with name "${name}" already exists.`);
+  }
+
   #mustRun(record: DomainRecord): void {
     if (record.state !== 'running') throw new ToolstackError('domain-not-running', `domain ${record.domid} has already shut down: use xl destroy`);
   }
@@ -291,8 +295,9 @@ export class Toolstack {
     else {
       if (action !== 'destroy') record.successor = record.config;
       await this.#destroy(record);
+      // Whoever destroys it meanwhile wants none after it.
+      if (!record.successor) return;
     }
-    if (action === 'destroy') return;
     if (ranMs < RESTART_HOLD_MS) {
       log.warn({ name: config.name, ranMs }, 'the domain ended soon after its start: restarting it after a pause');
       await new Promise(resolve => setTimeout(resolve, RESTART_HOLD_MS));

@@ -107,4 +107,10 @@ describe('a host', () => {
     await client().shutdownHost(false);
     await expect.poll(() => existsSync(join(dir, 'run/host.pid')), { timeout: 20_000 }).toBe(false);
   });
+  test('several that find no host at once share the one that one of them starts', async () => {
+    const run = join(dir, 'shared'), list = (): ChildProcess => spawn(process.execPath, [join(root, 'tools/xl/index.ts'), 'list'], { env: { ...env(), XENOLITH_RUNDIR: run }, cwd: dir, stdio: 'ignore' });
+    expect(await Promise.all(Array.from({ length: 3 }, () => ended(list())))).toEqual([0, 0, 0]);
+    await new Client(join(run, 'api.sock')).shutdownHost(false);
+    await expect.poll(() => existsSync(join(run, 'host.pid')), { timeout: 20_000 }).toBe(false);
+  });
 });

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { makeRunFolder, type RunFolder } from '../../dom0/api/run-folder.ts';
 import { Client } from '../xl/client.ts';
 import { moduleUrl } from './entry.ts';
+import { lockHolder } from './host-lock.ts';
 
 const START_LIMIT_MS = 30_000, END_LIMIT_MS = 5000, POLL_MS = 50;
 const LOG_TAIL_LINES = 8;
@@ -32,7 +33,8 @@ export async function ensureHost(folder: RunFolder, say: (text: string) => void)
   child.on('exit', (code, signal) => { ended = signal ? `signal ${signal}` : `exit code ${code}`; });
   for (const start = Date.now(); Date.now() - start < START_LIMIT_MS;) {
     if (await answers(folder.socket)) { child.unref(); return folder; }
-    if (ended !== undefined) throw new Error(`the host ended as it started (${ended}):\n${tail(log)}`);
+    // One that others have started meanwhile, as it seems, soon answers.
+    if (ended !== undefined && await lockHolder(folder.lock) === undefined) throw new Error(`the host ended as it started (${ended}):\n${tail(log)}`);
     await new Promise(resolve => setTimeout(resolve, POLL_MS));
   }
   child.unref();

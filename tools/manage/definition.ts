@@ -24,7 +24,7 @@ const VERBS: readonly Verb[] = [
   } },
   { name: 'define', usage: `FILE [key=value ...] ${SETTINGS}`, summary: 'keep what an xl.cfg file says', words: [1, 1000], values: ['restart'], flags: ['autostart', 'no-autostart'], run: async given => {
     const [file, ...overrides] = given.words, config = absolute(await readConfig(file!, overrides, true, text => { process.stderr.write(text); })), { autostart = false, restart } = settings(given);
-    return named(await client().define({ config, autostart, restart: restart ?? restartPolicy.parse({}) }));
+    return named(await client().define({ config, autostart, restart: restartPolicy.parse(restart ?? {}) }));
   } },
   { name: 'set', usage: `NAME [--name NEW] ${SETTINGS}`, summary: 'change what it is called, when it starts', words: [1, 1], values: ['restart', 'name'], flags: ['autostart', 'no-autostart'], run: async given => {
     const name = given.value('name'), change = { ...settings(given), ...(name === undefined ? {} : { name }) };
@@ -41,9 +41,9 @@ export const runDefinition = (argv: readonly string[]): Promise<number> => runVe
 const named = ({ name, uuid }: Definition): number => say(`${name} ${uuid}\n`);
 
 /** @throws ManageUsageError */
-function settings(given: Given): { autostart?: boolean; restart?: RestartPolicy } {
+function settings(given: Given): { autostart?: boolean; restart?: Pick<RestartPolicy, 'policy'> } {
   if (given.flag('autostart') && given.flag('no-autostart')) throw new ManageUsageError('either --autostart or --no-autostart');
   const policy = restartPolicy.shape.policy.safeParse(given.value('restart'));
   if (!policy.success) throw new ManageUsageError(`--restart takes always, on-failure or never, not "${given.value('restart')}"`);
-  return { ...(given.flag('autostart') || given.flag('no-autostart') ? { autostart: given.flag('autostart') } : {}), ...(given.value('restart') === undefined ? {} : { restart: restartPolicy.parse({ policy: policy.data }) }) };
+  return { ...(given.flag('autostart') || given.flag('no-autostart') ? { autostart: given.flag('autostart') } : {}), ...(given.value('restart') === undefined ? {} : { restart: { policy: policy.data } }) };
 }

@@ -37,7 +37,7 @@ export class Memories {
   }
   /**
    * The operating system gets the pages when no thread's heap names them any more, and an idle thread does not collect
-   * by itself. Where adjustCollector (boot/collector.ts) was not called, some domains' memories wait for the next collection.
+   * by itself. Where adjustCollector (tools/host/collector.ts) was not called, some domains' memories wait for the next collection.
    */
   collect(): void {
     if (!this.isStale) return;

@@ -37,7 +37,13 @@ function machine(code: number[], jit: JitMode, at = 0, codeBudget?: CodeBudget, 
   cpu.setRoot(0, BigInt(root));
   cpu.rip = CODE_VA + BigInt(at);
   cpu.gpr[4] = STACK_VA + 4096n;
-  return { cpu, codeAt, dataAt };
+  /** Puts another frame behind a virtual address that is mapped. */
+  const pageOf = (va: bigint, p: number): void => {
+    let table = root;
+    for (const shift of [39n, 30n, 21n]) table = Number(cpu.view.getBigUint64(table + Number(va >> shift & 511n) * 8, true) & 0xfffff000n);
+    cpu.view.setBigUint64(table + Number(va >> 12n & 511n) * 8, BigInt(p) | 7n, true);
+  };
+  return { cpu, codeAt, dataAt, map, pageOf };
 }
 const state = (cpu: SoftwareProcessor) => ({ gpr: [...cpu.gpr], rip: cpu.rip, rflags: cpu.rflags, vector: cpu.vector });
 const translations = (cpu: SoftwareProcessor): number => cpu.counters()['jit_translations'] ?? 0;
@@ -284,6 +290,74 @@ describe('regions', () => {
     expect(cpu.gpr[0]).toBe(350n * 45n);
     // The inner loop with all around it; then the outer block, up to the loop.
     expect(made.map(m => [m.size, m.instructions])).toEqual([['small', 7], ['small', 1]]);
+  });
+
+  /** A loop that calls into the next page: mov ecx, 5000; again: call f; dec ecx; jnz again; int3. f: `instruction`; ret. The instruction has three bytes. */
+  const calling = (instruction: number[]): number[] => {
+    const first = [0xb9, ...le32(5000), 0xe8, ...le32(4096 - 10), 0xff, 0xc9, 0x75, 0xf7, 0xcc];
+    return [...first, ...Array(4096 - first.length).fill(0x90), ...instruction, 0xc3];
+  };
+  const ADD = [0x48, 0x01, 0xc8], SUBTRACT = [0x48, 0x29, 0xc8], SUM = 5000n * 5001n / 2n;
+  const again = (cpu: SoftwareProcessor): bigint => {
+    cpu.rip = CODE_VA;
+    cpu.gpr[0] = 0n;
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    return BigInt.asIntN(64, cpu.gpr[0]!);
+  };
+  test.each(['on', 'force'] as const)('translations lead to each other by number, into another page too, but not where the page is another one now (jit %s)', jit => {
+    const { cpu, codeAt, map, pageOf } = machine(calling(ADD), jit);
+    for (let n = 0; n < 5; n++) expect(again(cpu)).toBe(SUM);
+    const other = map(DATA_VA + 0x10000n);
+    cpu.bytes.set([...SUBTRACT, 0xc3], other);
+    pageOf(CODE_VA + 4096n, other);
+    cpu.flushTlb();
+    for (let n = 0; n < 5; n++) expect(again(cpu)).toBe(-SUM);
+    pageOf(CODE_VA + 4096n, codeAt + 4096);
+    cpu.flushTlb();
+    expect(again(cpu)).toBe(SUM);
+  });
+  test.each(['on', 'force'] as const)('what leads to a block by number finds that it was overwritten, and what stands there now (jit %s)', jit => {
+    const { cpu, codeAt } = machine(calling(ADD), jit);
+    for (let n = 0; n < 5; n++) expect(again(cpu)).toBe(SUM);
+    for (const [code, sum] of [[SUBTRACT, -SUM], [ADD, SUM]] as const) {
+      cpu.bytes.set(code, codeAt + 4096);
+      cpu.invalidateCode((codeAt + 4096) / 4096);
+      for (let n = 0; n < 5; n++) expect(again(cpu)).toBe(sum);
+    }
+    cpu.blocks.empty();
+    expect(again(cpu)).toBe(SUM);
+  });
+  test('a loop over blocks that lead to each other by number gives way to attention, where it is', () => {
+    // again: 200 times inc ecx; rdtsc; jmp on. on, in the next page: 200 times inc edx; jmp again. More than one translation takes.
+    const long = (register: number): number[] => Array.from({ length: 200 }, () => [0xff, register]).flat(), ahead = [...long(0xc1), 0x0f, 0x31, 0xe9, ...le32(4096 - 407)];
+    let reads = 0;
+    const { cpu } = machine([...ahead, ...Array(4096 - ahead.length).fill(0x90), ...long(0xc2), 0xe9, ...le32(-(4096 + 405))], 'force', 0, undefined, () => {
+      if (++reads === 500) cpu.view.setInt32(cpu.area, 1, true);
+      if (reads > 510) throw new Error('attention is not looked at');
+      return 0n;
+    });
+    expect(cpu.run()).toBe(EXIT.attention);
+    const at = cpu.rip - CODE_VA, inFirst = at < 4096n;
+    expect(cpu.gpr[1]).toBe(500n * 200n + (inFirst ? at / 2n : 0n));
+    if (!inFirst) expect(cpu.gpr[2]).toBe((at - 4096n) / 2n);
+  });
+  test('what was asked for before everything was forgotten does not come where another has its number', () => {
+    const held: Response[] = [], ready: Response[] = [], deliver = (r: Response): void => {
+      ready.push(r);
+      Atomics.store(new Int32Array(cpu.memory.buffer), (cpu.area + S.translated) / 4, 1);
+    };
+    const helper: Helper = { post: request => { held.push(translated({ view: cpu.view, area: cpu.area, slot: 0, thresholds: thresholdsOf('on') }, request)); }, take: () => ready.shift() };
+    // mov ecx, 1000; again: inc eax; dec ecx; jnz again; int3; the same with inc ebx
+    const loop = (register: number): number[] => [0xb9, ...le32(1000), 0xff, register, 0xff, 0xc9, 0x75, 0xfa, 0xcc], first = loop(0xc0);
+    const { cpu } = machine([...first, ...loop(0xc3)], 'on', 0, undefined, undefined, helper), run = (at: number): void => { cpu.rip = CODE_VA + BigInt(at); expect(cpu.run()).toBe(EXIT.softwareInterrupt); };
+    run(0);
+    expect(held.length).toBe(1);
+    cpu.blocks.empty();
+    run(first.length);
+    expect(held.map(r => r.outcome.made[0]!.number)).toEqual(Array(2).fill(held[0]!.outcome.made[0]!.number));
+    for (const r of held.toReversed()) deliver(r);
+    run(first.length);
+    expect([cpu.gpr[0], cpu.gpr[3], translations(cpu)]).toEqual([1000n, 2000n, 1]);
   });
 
   test('a way into the middle of a loop', () => {

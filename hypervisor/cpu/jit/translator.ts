@@ -92,7 +92,6 @@ export class Translator implements Translations {
   private readonly askedFor: Record<Kind, number> = { small: 0, optimised: 0 };
   /** Drops so far, and at which of them a frame's blocks were last dropped. */
   private time = 0;
-  private emptiedAt = 0;
   private readonly droppedAt = new Map<number, number>();
   /** The guest's own stores are dropping blocks. */
   private guest = false;
@@ -162,17 +161,16 @@ export class Translator implements Translations {
   }
   private take({ id, outcome, module, bytes, error }: Response): void {
     const asked = this.asked.get(id);
-    if (!asked) return;
+    // Everything was forgotten since, and its numbers are others' now.
+    if (!asked) { this.counts.late += outcome.made.length; return; }
     this.asked.delete(id);
     for (const { start, size } of asked.jobs) { this.pending.delete(start); this.askedFor[kindOf(size)]--; }
     for (const reason of outcome.left) this.note(reason);
     for (const { start, reason } of outcome.refused) {
       this.refuse(reason);
-      if (this.emptiedAt <= asked.time) this.host.view.setInt32(start + R.imm, NEVER, true);
+      this.host.view.setInt32(start + R.imm, NEVER, true);
     }
     let reason = error;
-    // Numbers of before are others' now.
-    if (this.emptiedAt > asked.time) { this.counts.late += outcome.made.length; return; }
     if (module) try { new WebAssembly.Instance(module, this.imports); } catch (e) {
       // The interpreter goes on with them.
       if (!(e instanceof WebAssembly.LinkError || e instanceof RangeError)) throw e;
@@ -268,12 +266,12 @@ export class Translator implements Translations {
     this.counts.dropped++;
   }
   emptied(): void {
-    this.emptiedAt = ++this.time;
     for (let n = FIRST_NUMBER; n < this.nextNumber; n++) this.vacate(n);
     this.nextNumber = FIRST_NUMBER;
     this.counts.dropped += this.living.size;
     this.hold(-this.bytesHeld);
-    for (const map of [this.living, this.byFrame, ...Object.values(this.waiting), this.drops, this.droppedAt]) map.clear();
+    for (const map of [this.living, this.byFrame, ...Object.values(this.waiting), this.asked, this.pending, this.drops, this.droppedAt]) map.clear();
+    for (const kind of KINDS) this.askedFor[kind] = 0;
   }
 
   counters(): Record<string, number> {

@@ -130,6 +130,46 @@ test('what is not HTTP, or no address, is a problem too', async () => {
   expect(JSON.parse((await call('GET', '/v1/domains/%ff')).text)).toMatchObject({ status: 400, code: 'bad-request' });
 });
 
+/** What comes back for bytes, until the end of the connection. */
+async function raw(request: string): Promise<string> {
+  const socket = connect(socketPath);
+  socket.write(request);
+  let text = '';
+  for await (const part of socket) text += String(part);
+  return text;
+}
+const problemIn = (answer: string): unknown => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')));
+test('an offer of another protocol is left alone; a request without Host, or that expects something, is a problem', async () => {
+  expect(await raw('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQA\r\n\r\n')).toMatch(/^HTTP\/1.1 200 /);
+  const noHost = await raw('GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n');
+  expect(noHost).toMatch(/^HTTP\/1.1 400 /);
+  expect(problemIn(noHost)).toMatchObject({ code: 'bad-request', detail: 'the request has no Host header' });
+  expect(await raw('GET /healthz HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1.1 200 /);
+  const expecting = await raw('GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n');
+  expect(expecting).toMatch(/^HTTP\/1.1 417 /);
+  expect(problemIn(expecting)).toMatchObject({ code: 'expectation-failed' });
+});
+test('another method than a path has says which it has', async () => {
+  const methods = async (method: string, path: string): Promise<[number, string, string]> => {
+    const answer = await raw(`${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    return [Number(answer.split(' ')[1]), /^allow: (.*)\r$/im.exec(answer)?.[1] ?? '', (problemIn(answer) as { code: string }).code];
+  };
+  expect(await methods('PUT', '/v1/domains?x=1')).toEqual([405, 'GET, HEAD, POST', 'method-not-allowed']);
+  expect(await methods('OPTIONS', '/v1/definitions/a')).toEqual([405, 'GET, HEAD, PUT, PATCH, DELETE', 'method-not-allowed']);
+  expect(await methods('DELETE', '/v1/events')).toEqual([405, 'GET', 'method-not-allowed']);
+  expect(await methods('PUT', '/v1/openapi-json')).toEqual([404, '', 'no-such-resource']);
+});
+test('bytes that follow the request for a stream end it, and nothing else comes in it', async () => {
+  const socket = connect(socketPath);
+  let text = '';
+  socket.on('data', data => { text += String(data); });
+  socket.write('GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n');
+  await expect.poll(() => text).toContain(': hello');
+  socket.write('no HTTP at all\r\n\r\n');
+  await new Promise(resolve => { socket.once('close', resolve); });
+  expect(text).not.toMatch(/HTTP\/1.1 400/);
+});
+
 test('a name as long as names may be leads to its domain; a longer one is a problem', async () => {
   const name = '\u4e2d'.repeat(255), path = `/v1/domains/${encodeURIComponent(name)}`;
   expect((await call('POST', '/v1/domains', { config: { ...CONFIG, name } })).status).toBe(201);
@@ -236,7 +276,7 @@ test('events behind another answer on the same connection are told once it is gi
   await call('DELETE', '/v1/domains/web');
   await expect.poll(() => text).toMatch(/"destroyed".*: hello.*event: domain-changed\ndata: [^\n]*"paused":true.*event: domain-destroyed/s);
   socket.destroy();
-  expect((await call('HEAD', '/v1/events')).status).toBe(404);
+  expect((await call('HEAD', '/v1/events')).status).toBe(405);
   expect((await call('HEAD', '/v1/domains')).status).toBe(200);
 });
 

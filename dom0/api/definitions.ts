@@ -12,6 +12,8 @@ import { linkNext } from './pages.ts';
 import { serve } from './route.ts';
 import type { ApiContext } from './server.ts';
 
+const RACES_MAX = 8;
+
 export function definitionRoutes(api: FastifyInstance, { toolstack, management }: ApiContext): void {
   const { definitions, managed, roots } = management;
   const confined = async (config: DomainConfig, request: FastifyRequest): Promise<{ config: DomainConfig; confined: boolean }> => ({ config: request.caller.remote ? await roots.confine(config) : config, confined: request.caller.remote });
@@ -38,14 +40,14 @@ export function definitionRoutes(api: FastifyInstance, { toolstack, management }
       if (params.definition !== wanted.config.name && params.definition !== wanted.config.uuid) throw new ManagementError('bad-config', `the configuration is of ${wanted.config.name}, not ${params.definition}`);
       return reply.code(201).send(shown(reply, changed(definitions.add(wanted))));
     }
-    const before = matching(definitions.get(params.definition), request);
-    return shown(reply, changed(await change(before, wanted)));
+    return shown(reply, changed(await latest(request, () => change(matching(definitions.get(params.definition), request), wanted))));
   });
   serve(api, CONTRACT.changeDefinition, async ({ params, body: { name, autostart, restart }, request, reply }) => {
-    const before = matching(definitions.get(params.definition), request);
-    const config = { ...before.config, name: name ?? before.name };
-    checkConfig(config);
-    return shown(reply, changed(await change(before, { config, ...(autostart === undefined ? {} : { autostart }), ...(restart ? { restart: restartPolicy.parse({ ...before.restart, ...restart }) } : {}) })));
+    return shown(reply, changed(await latest(request, () => {
+      const before = matching(definitions.get(params.definition), request), config = { ...before.config, name: name ?? before.name };
+      checkConfig(config);
+      return change(before, { config, ...(autostart === undefined ? {} : { autostart }), ...(restart ? { restart: restartPolicy.parse({ ...before.restart, ...restart }) } : {}) });
+    })));
   });
   serve(api, CONTRACT.undefine, ({ params, request }) => {
     const { uuid, name } = matching(definitions.get(params.definition), request);
@@ -68,6 +70,12 @@ export function definitionRoutes(api: FastifyInstance, { toolstack, management }
   }
 }
 
+/** Who names no revision changes whatever is there, also where another was quicker. */
+async function latest<T>({ headers }: FastifyRequest, attempt: () => Promise<T>): Promise<T> {
+  for (let left = RACES_MAX; ; left--) try { return await attempt(); } catch (error) {
+    if (left === 0 || headers['if-match'] !== undefined || !(error instanceof ManagementError && error.code === 'precondition-failed')) throw error;
+  }
+}
 const etagOf = ({ uuid, revision }: Definition): string => `"${uuid}-${revision}"`;
 function shown(reply: FastifyReply, definition: Definition): Definition {
   reply.header('etag', etagOf(definition));

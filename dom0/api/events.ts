@@ -1,6 +1,7 @@
 // /v1/events: changes of state as server-sent events.
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
+import { streaming } from './client-error.ts';
 import { CONTRACT } from './contract.ts';
 import { EventLog, type ApiEvent } from './event-log.ts';
 import { BadRequest } from './problem.ts';
@@ -41,6 +42,7 @@ export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, manag
     if (log.readers >= MAX_READERS) throw new BadRequest('too-many-readers', `${MAX_READERS} readers of events are there already: try again later`);
     await log.refresh();
     reply.hijack();
+    streaming.add(request.raw.socket);
     const { raw } = reply, since = request.headers['last-event-id'];
     // The connection's end is the body's: one write for each event, where chunks would take three.
     raw.removeHeader('transfer-encoding');

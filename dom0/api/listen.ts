@@ -11,6 +11,7 @@ import type { Access } from './access.ts';
 import { keptCertificate, type KeyPair } from './certificate.ts';
 import { clientError } from './client-error.ts';
 import { refuse } from './consoles.ts';
+import { HTTP_OPTIONS, refuseExpectations } from './http-options.ts';
 
 export interface TcpListener {
   readonly url: string; readonly port: number;
@@ -25,10 +26,11 @@ const MAX_CONNECTIONS = 2048;
 /** @param limits shorter ones for tests @throws Error with what is wrong: files, address */
 export async function listenTcp(api: FastifyInstance, { access, management }: { readonly access: Access; readonly management: Management }, options: ListenOptions, state: StateFolder, limits: Partial<typeof LIMITS | Record<keyof typeof LIMITS, number>> = {}): Promise<TcpListener> {
   await api.ready();
-  const pair = certificateOf(options, state), server = createServer({ ...LIMITS, ...limits, minVersion: 'TLSv1.2', cert: pair.cert, key: pair.key }, (request, response) => { api.routing(request, response); });
+  const pair = certificateOf(options, state), server = createServer({ ...LIMITS, ...limits, ...HTTP_OPTIONS, minVersion: 'TLSv1.2', cert: pair.cert, key: pair.key }, (request, response) => { api.routing(request, response); });
   server.maxConnections = MAX_CONNECTIONS;
   server.on('secureConnection', socket => access.acceptRemote(socket));
   server.on('clientError', clientError);
+  refuseExpectations(server);
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy());
     try {

@@ -56,6 +56,13 @@ describe('definitions', () => {
     await define(CONFIG, { autostart: true, restart: { policy: 'always', maxRestarts: 3 } });
     expect((await at.call('PATCH', '/v1/definitions/web', { restart: { maxSeconds: 5 } })).json).toMatchObject({ autostart: true, restart: { policy: 'always', minSeconds: 1, maxSeconds: 5, maxRestarts: 3 } });
   });
+  test('changes at once that name no revision all hold', async () => {
+    await define();
+    await at.call('POST', '/v1/definitions/web/start');
+    const answers = await Promise.all([{ name: 'site' }, { autostart: true }, { restart: { policy: 'always' } }].map(body => at.call('PATCH', `/v1/definitions/${CONFIG.uuid}`, body)));
+    expect(answers.map(a => a.status)).toEqual([200, 200, 200]);
+    expect((await at.call('GET', '/v1/definitions/site')).json).toMatchObject({ autostart: true, restart: { policy: 'always' } });
+  });
   test('a new name is the running domain\'s too, whoever gives it', async () => {
     await define();
     expect((await at.call('POST', '/v1/definitions/web/start')).status).toBe(201);

@@ -16,6 +16,8 @@ export const REQUEST_ERRORS = {
   'too-slow': { status: 408, title: 'The request did not arrive in time' },
   'no-such-resource': { status: 404, title: 'There is nothing of that name' },
   'wrong-origin': { status: 403, title: 'The page is not of this host' },
+  'method-not-allowed': { status: 405, title: 'That is not done there' },
+  'expectation-failed': { status: 417, title: 'What the request expects is not offered' },
   'no-such-node': { status: 404, title: 'There is no such node in xenstore' },
   'bad-path': { status: 422, title: 'Xenstore refuses that' },
   'no-such-bridge': { status: 404, title: 'There is no such bridge' },

@@ -193,7 +193,7 @@ describe('limits', () => {
   test('no other origin is let in', async () => {
     const answer = await remote('GET', '/v1/domains', token('read').token, undefined, { origin: 'https://evil.example' });
     expect(Object.keys(answer.headers).filter(name => name.startsWith('access-control'))).toEqual([]);
-    expect((await remote('OPTIONS', '/v1/domains', token('read').token, undefined, { origin: 'https://evil.example', 'access-control-request-method': 'POST' })).status).toBe(404);
+    expect((await remote('OPTIONS', '/v1/domains', token('read').token, undefined, { origin: 'https://evil.example', 'access-control-request-method': 'POST' })).status).toBe(405);
   });
   test('counting refills steadily, per address or network', () => {
     let now = 0;

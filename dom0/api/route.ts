@@ -59,6 +59,12 @@ export const statusOf = (route: Route): number => route.status ?? (route.answer 
 export const scopeOf = (route: Route): Scope | 'none' => route.scope ?? (route.method === 'GET' ? 'read' : 'operate');
 export const paramNames = (path: string): string[] => [...path.matchAll(/\{(\w+)\}/g)].map(match => match[1]!);
 
+/** Which methods the routes have at a path as it is sent. */
+export function methodsOf(routes: readonly Route[]): (path: string) => string[] {
+  const known = routes.map(({ method, path, endless }) => ({ methods: method === 'GET' && !endless ? ['GET', 'HEAD'] : [method], pattern: new RegExp(`^${path.replaceAll('.', '\\.').replace(/\{\w+\}/g, '[^/]+')}$`) }));
+  return path => [...new Set(known.filter(r => r.pattern.test(path)).flatMap(r => r.methods))];
+}
+
 export function serve<R extends Route>(api: FastifyInstance, route: R, handler: Handler<R>): void {
   api.route({
     method: route.method, url: route.path.replace(/\{(\w+)\}/g, ':$1'), config: { scope: scopeOf(route) }, exposeHeadRoute: !route.endless,

@@ -23,11 +23,13 @@ import { deviceRoutes } from './devices.ts';
 import { domainRoutes } from './domains.ts';
 import { fileRoutes } from './files.ts';
 import { hostRoutes } from './host.ts';
+import { HTTP_OPTIONS, refuseExpectations, requireHost } from './http-options.ts';
 import { captureRoutes } from './captures.ts';
 import { operationRoutes } from './operations.ts';
 import { drained } from './drained.ts';
 import { BadRequest, problemOf, sendProblem } from './problem.ts';
-import { MAX_SENT_PARAM_CHARS } from './route.ts';
+import { CONTRACT } from './contract.ts';
+import { MAX_SENT_PARAM_CHARS, methodsOf } from './route.ts';
 import { tokenRoutes } from './tokens.ts';
 import { xenstoreRoutes } from './xenstore.ts';
 
@@ -56,12 +58,14 @@ export interface HostControl {
   shutdown(now: boolean, ifIdle: boolean): boolean;
 }
 
+const methodsAt = methodsOf(Object.values(CONTRACT));
+
 /** How long a client may take to send a request. */
 const REQUEST_MS = 30_000;
 
 export function createApi(context: ApiContext, access = new Access(context.management)): FastifyInstance {
   const api = Fastify({
-    logger: false, bodyLimit: 1024 * 1024, forceCloseConnections: true, requestTimeout: REQUEST_MS, routerOptions: { maxParamLength: MAX_SENT_PARAM_CHARS },
+    logger: false, bodyLimit: 1024 * 1024, forceCloseConnections: true, requestTimeout: REQUEST_MS, routerOptions: { maxParamLength: MAX_SENT_PARAM_CHARS }, http: HTTP_OPTIONS,
     frameworkErrors: (error, _request, reply) => { void sendProblem(reply, error); },
     clientErrorHandler: clientError,
   });
@@ -69,9 +73,16 @@ export function createApi(context: ApiContext, access = new Access(context.manag
     if (problemOf(error).code === 'body-too-large') await drained(request.raw);
     return sendProblem(reply, error);
   });
-  api.setNotFoundHandler((request, reply) => { void sendProblem(reply, new BadRequest('no-such-resource', `there is no ${request.method} ${request.url}`)); });
+  api.setNotFoundHandler((request, reply) => {
+    const { method, url } = request, allowed = methodsAt(url.split('?')[0]!);
+    // Or it has the method, but this host does not serve the route.
+    if (allowed.length === 0 || allowed.includes(method)) return sendProblem(reply, new BadRequest('no-such-resource', `there is no ${method} ${url}`));
+    return sendProblem(reply.header('allow', allowed.join(', ')), new BadRequest('method-not-allowed', `${method} is not done at ${url}: ${allowed.join(', ')}`));
+  });
   api.addHook('onClose', () => context.management.close());
   logRequests(api, context.log);
+  refuseExpectations(api.server);
+  requireHost(api);
   checkAccess(api, access);
   auditChanges(api, context);
   metaRoutes(api, context);

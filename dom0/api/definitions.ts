@@ -61,7 +61,8 @@ export function definitionRoutes(api: FastifyInstance, { toolstack, management }
   async function change(before: Definition, settings: Partial<Settings> & Pick<Settings, 'config'>): Promise<Definition> {
     const { uuid } = before, { name } = settings.config, running = toolstack.withUuid(uuid);
     definitions.mustBeFree(name, uuid);
-    const rename = running !== undefined && running.name !== name;
+    // Not back from the name that another change gives it just now.
+    const rename = running !== undefined && name !== before.name && running.name !== name;
     if (rename) await toolstack.perform({ action: 'rename', domain: running.domid, name });
     try { return definitions.change(uuid, settings, before.revision); } catch (error) {
       if (rename) await toolstack.perform({ action: 'rename', domain: running.domid, name: running.name });

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeRunFolder, runFolder } from '../../dom0/api/run-folder.ts';
 import { answers } from './ensure-host.ts';
-import { lockHolder, takeHostLock } from './host-lock.ts';
+import { HostRunsError, lockHolder, takeHostLock } from './host-lock.ts';
 import { parseStartOptions } from './start-options.ts';
 
 let dir: string;
@@ -61,4 +61,11 @@ test('options of start', () => {
   expect(() => parseStartOptions(['--embedded', '--exec', 'ls'])).toThrow(/sh/);
   expect(parseStartOptions(['--exec', 'a b', '--memory=512', '--disk', 'x'])).toMatchObject({ exec: 'a b', memoryMib: 512, disk: 'x' });
   for (const bad of [['--exec'], ['--frob'], ['--memory', 'abc'], ['--memory', '0'], ['--vcpus', '33'], ['x']]) expect(() => parseStartOptions(bad)).toThrow();
+});
+
+test('of many that take it at once one has it', async () => {
+  const path = join(dir, 'many'), taken = await Promise.allSettled(Array.from({ length: 50 }, () => takeHostLock(path)));
+  expect(taken.filter(t => t.status === 'fulfilled').length).toBe(1);
+  expect(taken.filter(t => t.status === 'rejected' && !(t.reason instanceof HostRunsError))).toEqual([]);
+  expect((await readdir(dir)).filter(name => name.startsWith('many'))).toEqual(['many']);
 });

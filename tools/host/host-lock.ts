@@ -1,7 +1,8 @@
 // One host per run folder: a file with the owner's process id and start time, so that a lock left by a killed host
 // is recognised even after its process id was given out again.
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { open, readFile, rm } from 'node:fs/promises';
+import { link, readFile, rm, writeFile } from 'node:fs/promises';
 
 export class HostRunsError extends Error {
   readonly pid: number;
@@ -27,11 +28,15 @@ export async function lockHolder(path: string): Promise<number | undefined> {
 
 /** @returns gives the lock up @throws HostRunsError */
 export async function takeHostLock(path: string): Promise<() => Promise<void>> {
+  // Whole from the first moment on: what is empty would look left behind.
+  const own = `${path}.${process.pid}-${randomUUID().slice(0, 8)}`;
+  await writeFile(own, `${process.pid} ${startTime(process.pid)}\n`, { mode: 0o600 });
+  try { return await linkAt(own, path); } finally { await rm(own, { force: true }); }
+}
+async function linkAt(own: string, path: string): Promise<() => Promise<void>> {
   for (let attempt = 0; attempt < 3; attempt++) {
     try {
-      const file = await open(path, 'wx', 0o600);
-      await file.writeFile(`${process.pid} ${startTime(process.pid)}\n`);
-      await file.close();
+      await link(own, path);
       return () => rm(path, { force: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;

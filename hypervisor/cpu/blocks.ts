@@ -36,6 +36,7 @@ export interface CodeSource {
 export class BlockCache {
   private readonly bytes: Uint8Array;
   private readonly view: DataView;
+  private readonly words: Int32Array;
   private readonly area: number;
   private readonly codeMap: number;
   /** Called when a frame got its first block: writable translations of it must go. */
@@ -57,7 +58,7 @@ export class BlockCache {
   decoded = 0; dropped = 0; emptied = 0; instructions = 0;
 
   constructor(bytes: Uint8Array, view: DataView, area: number, codeMap: number, onCodeFrame: () => void) {
-    this.bytes = bytes; this.view = view; this.area = area; this.codeMap = codeMap; this.onCodeFrame = onCodeFrame;
+    this.bytes = bytes; this.view = view; this.words = new Int32Array(view.buffer); this.area = area; this.codeMap = codeMap; this.onCodeFrame = onCodeFrame;
     this.next = area + S.records;
   }
 
@@ -198,9 +199,9 @@ export class BlockCache {
     this.view.setInt32(last + R.target, d.target, true);
     return true;
   }
-  private put(d: Decoded): void { writeRecord(this.view, this.next, d); this.next += RECORD_BYTES; }
+  private put(d: Decoded): void { writeRecord(this.words, this.next, d); this.next += RECORD_BYTES; }
   private special(handler: number, offset: number, imm = 0): void {
-    writeRecord(this.view, this.next, { handler, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm, offset, length: 0, c: 0, link: 0, target: handler === SPECIAL.fallthrough || handler === SPECIAL.onward ? offset : 0 });
+    writeRecord(this.words, this.next, { handler, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm, offset, length: 0, c: 0, link: 0, target: handler === SPECIAL.fallthrough || handler === SPECIAL.onward ? offset : 0 });
     this.next += RECORD_BYTES;
   }
 }

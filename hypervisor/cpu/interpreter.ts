@@ -7,7 +7,7 @@ import { allForms as forms } from './fusion.ts';
 import { type Form, Insn, type Runtime } from './insn.ts';
 import { settleFunction, SETTLE } from './jit/flag-state.ts';
 import { CARRIED, DESTINATIONS, wayOut, wayOutFunction, wayOutSignature } from './jit/ways-out.ts';
-import { CLOCK, CODE_WRITE, COMMIT, FOLLOW, FOREIGN, LOOKUP, REACH, TRANSLATE, commitFunction, followFunction, jumpToFunction, lookupFunction, reachFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
+import { CLOCK, CODE_WRITE, COMMIT, FETCH, FOLLOW, FOREIGN, LOOKUP, REACH, TRANSLATE, commitFunction, fetchFunction, followFunction, jumpToFunction, lookupFunction, reachFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
 import { R } from './record.ts';
 import { SWITCH_ROOT, switchRootFunction } from './root-switch.ts';
 import { definitionOf } from './semantics/index.ts';
@@ -83,6 +83,8 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   const clockBody = new Fn(CLOCK);
   clockBody.ret(clockBody.call<I64>(now));
   m.define(clock, clockBody);
+  const fetch = m.declare(FETCH, 'fetch');
+  m.define(fetch, fetchFunction(area, walk));
   // What translations import beside.
   const jumpTo = m.declare(LOOKUP, 'jumpTo'), follow = m.declare(FOLLOW, 'follow'), settle = m.declare(SETTLE, 'settle'), reach = m.declare(REACH, 'reach');
   m.define(jumpTo, jumpToFunction(area, lookup));

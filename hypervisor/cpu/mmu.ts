@@ -94,6 +94,16 @@ export function walkFunction(area: number, im: MmuImports): Fn {
   return f;
 }
 
+export const FETCH: Signature = { params: ['i32'], results: ['i32'] };
+/** The walk for the code at S.rip, or in its next page. */
+export function fetchFunction(area: number, walk: FuncRef): Fn {
+  const f = new Fn(FETCH), rip = ld64(area, S.rip);
+  f.if(f.param(0, 'i32').get(), () => f.ret(f.call(walk, rip.and(-4096n).add(4096n), i32(2), i32(0))));
+  f.ret(f.call(walk, rip, i32(2), i32(0)));
+  f.unreachable();
+  return f;
+}
+
 /** Rt.translate: like the walk, for `kind | bytes << 8`, gathering page-crossing operands in a scratch area. */
 export function translateFunction(area: number, im: MmuImports): Fn {
   const f = new Fn(TRANSLATE), va = f.param(0, 'i64').get(), what = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get();

@@ -1,7 +1,7 @@
 // One virtual processor: drives the generated interpreter, decodes code it has not seen, and answers the helpers.
 // State lives in the domain's memory (state.ts); this object is only a way to reach it, one per vCPU thread.
 import { ACCESS, EXIT, VIEW, type Access, type PrivilegedInstruction, type Processor, type ProcessorHost, type View, type Watch } from './processor-api.ts';
-import { BlockCache } from './blocks.ts';
+import { BlockCache, type CodeSource } from './blocks.ts';
 import { BusLock } from './bus-lock.ts';
 import { privilegedInstructions, SPECIAL } from './decode.ts';
 import { composeFlags, splitFlags } from './flags.ts';
@@ -39,6 +39,8 @@ export interface ProcessorOptions {
 interface Exports {
   run(record: number): void;
   walk(va: bigint, kind: number, record: number): number;
+  /** For execution: S.rip (0), or its next page (1). */
+  fetch(next: number): number;
   translate(va: bigint, kindAndBytes: number, record: number): number;
   commit(): void;
   /** (address, byte, count): shared memory filled from TypeScript goes byte by byte. */
@@ -46,6 +48,9 @@ interface Exports {
   /** root-switch.ts */
   switchRoot(view: View, old: number, root: number): number;
 }
+
+/** Index of the page at hand's address among the words. */
+const PAGE_WORD = (S.regs + SLOT.pageBase) / 4;
 
 export const createProcessor = (o: ProcessorOptions): SoftwareProcessor => new SoftwareProcessor(o);
 
@@ -69,6 +74,7 @@ export class SoftwareProcessor implements Processor {
   private readonly slots: BigUint64Array;
   private readonly jumpMarks: Uint16Array;
   private readonly start: number;
+  private readonly source: CodeSource = { nextPage: () => this.wasm.fetch(1) >>> 0 };
   private breakpointVas = new Map<bigint, number>();
   private readonly watches: Watches;
   private stepOver = false;
@@ -106,7 +112,7 @@ export class SoftwareProcessor implements Processor {
       this.blocks.siblings = this.siblings;
     }
     this.segments = new SegmentUnit(this);
-    writeRecord(this.view, area + S.exitRecord, { handler: SPECIAL.exit, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0, target: 0 });
+    writeRecord(new Int32Array(buffer), area + S.exitRecord, { handler: SPECIAL.exit, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0, target: 0 });
     if (this.words[(S.fx + FX.mxcsr) / 4] === 0) {
       this.view.setUint16(area + S.fx + FX.fcw, 0x37f, true);
       this.view.setUint32(area + S.fx + FX.mxcsr, 0x1f80, true);
@@ -269,10 +275,11 @@ export class SoftwareProcessor implements Processor {
 
   /** Runs from a record placed at rip. */
   private enterAt(record: number): void {
-    const rip = this.rip, offset = Number(rip & 0xfffn);
-    this.slots[SLOT.pageBase / 8] = rip & ~0xfffn;
+    const { words } = this, low = words[S.rip / 4]!;
+    words[PAGE_WORD] = low & ~0xfff;
+    words[PAGE_WORD + 1] = words[S.rip / 4 + 1]!;
     this.view.setUint16(record + R.handler, SPECIAL.fallthrough, true);
-    this.view.setUint16(record + R.offset, offset, true);
+    this.view.setUint16(record + R.offset, low & 0xfff, true);
     this.word(S.exit, INTERNAL.none);
     this.runGuest(record);
   }
@@ -286,9 +293,10 @@ export class SoftwareProcessor implements Processor {
   private settle(): number {
     const exit = this.words[S.exit / 4]!, current = this.words[S.current / 4]! >>> 0;
     if (current) {
-      const page = this.slots[SLOT.pageBase / 8]!, offset = this.view.getUint16(current + R.offset, true);
-      const after = exit === EXIT.syscall || exit === EXIT.sysenter || exit === EXIT.softwareInterrupt ? this.view.getUint8(current + R.length) : 0;
-      this.rip = this.longMode ? page + BigInt(offset + after) : (page + BigInt(offset + after)) & 0xffffffffn;
+      const { words } = this, after = exit === EXIT.syscall || exit === EXIT.sysenter || exit === EXIT.softwareInterrupt ? this.view.getUint8(current + R.length) : 0;
+      const low = (words[PAGE_WORD]! >>> 0) + this.view.getUint16(current + R.offset, true) + after;
+      words[S.rip / 4] = low;
+      words[S.rip / 4 + 1] = this.longMode ? words[PAGE_WORD + 1]! + (low > 0xffffffff ? 1 : 0) : 0;
     }
     if (exit === INTERNAL.undefined) return this.reportUndefined(current);
     return exit;
@@ -303,18 +311,18 @@ export class SoftwareProcessor implements Processor {
   }
 
   private findBlock(anew: boolean): boolean {
-    const rip = this.rip, p = this.wasm.walk(BigInt.asIntN(64, rip), ACCESS.execute, 0) >>> 0;
+    const { words } = this, p = this.wasm.fetch(0) >>> 0;
     if (!p) return false;
-    const source = { nextPage: () => this.wasm.walk(BigInt.asIntN(64, (rip & ~0xfffn) + 4096n), ACCESS.execute, 0) >>> 0 };
-    const record = anew ? this.blocks.make(p, !this.longMode, source) : this.blocks.find(p, !this.longMode, source);
+    const record = anew ? this.blocks.make(p, !this.longMode, this.source) : this.blocks.find(p, !this.longMode, this.source);
     if (!record) return false;
     // The jump cache may still name a dropped block for this address.
-    const entry = this.words[S.jumps / 4]! + jumpHash(Number(rip & 0xffffffffn) | 0);
-    this.view.setBigUint64(entry, rip ^ this.longs[S.jumpTag / 8]!, true);
-    if (!(rip >> 63n)) this.bytes[this.area + S.jumpLower + this.activeView] = 1;
+    const low = words[S.rip / 4]!, high = words[S.rip / 4 + 1]!, entry = words[S.jumps / 4]! + jumpHash(low), view = this.activeView;
+    this.view.setInt32(entry, low ^ words[S.jumpTag / 4]!, true);
+    this.view.setInt32(entry + 4, high ^ words[S.jumpTag / 4 + 1]!, true);
+    if (high >= 0) this.bytes[this.area + S.jumpLower + view] = 1;
     this.view.setUint32(entry + 8, record, true);
     this.view.setUint32(entry + 12, SPECIAL.dispatch, true);
-    this.bytes[this.area + S.jumpPages + this.activeView * JUMP_PAGES + Number(rip >> 12n & 0xfffn)] = 1;
+    this.bytes[this.area + S.jumpPages + view * JUMP_PAGES + (low >>> 12 & JUMP_PAGES - 1)] = 1;
     return true;
   }
 

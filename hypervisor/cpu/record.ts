@@ -16,22 +16,14 @@ export interface RecordFields {
   disp: number; imm: number; imm64?: bigint | undefined; offset: number; length: number; c: number; link: number; target: number;
 }
 
-export function writeRecord(view: DataView, at: number, r: RecordFields): void {
-  view.setUint16(at + R.handler, r.handler, true);
-  view.setUint8(at + R.a, r.a);
-  view.setUint8(at + R.b, r.b);
-  view.setUint8(at + R.base, r.base);
-  view.setUint8(at + R.index, r.index);
-  view.setUint8(at + R.scale, r.scale);
-  view.setUint8(at + R.segment, r.segment);
-  if (r.imm64 !== undefined) view.setBigInt64(at + R.disp, r.imm64, true);
-  else {
-    view.setInt32(at + R.disp, r.disp, true);
-    view.setInt32(at + R.imm, r.imm, true);
-  }
-  view.setUint16(at + R.offset, r.offset, true);
-  view.setUint8(at + R.length, r.length);
-  view.setUint8(at + R.c, r.c);
-  view.setUint32(at + R.link, r.link, true);
-  view.setInt32(at + R.target, r.target, true);
+/** By whole words: decoding begins cold, and then each call of a DataView costs as much as all of this. @param words all memory */
+export function writeRecord(words: Int32Array, at: number, r: RecordFields): void {
+  const n = at >> 2, imm64 = r.imm64;
+  words[n] = r.handler | r.a << 16 | r.b << 24;
+  words[n + 1] = r.base | r.index << 8 | r.scale << 16 | r.segment << 24;
+  words[n + 2] = imm64 === undefined ? r.disp : Number(BigInt.asIntN(32, imm64));
+  words[n + 3] = imm64 === undefined ? r.imm : Number(BigInt.asIntN(32, imm64 >> 32n));
+  words[n + 4] = r.offset | r.length << 16 | r.c << 24;
+  words[n + 5] = r.link;
+  words[n + 6] = r.target;
 }

@@ -106,7 +106,7 @@ function agree({ cpu, step }: ReturnType<typeof machine>, code: readonly number[
   const ours = outcome(step(...code) !== 0);
   start();
   expect(decode(Uint8Array.from([...code, ...Array<number>(15).fill(0)]), 0, 16, 0, false, decoded)).toBe(true);
-  writeRecord(cpu.view, record, decoded);
+  writeRecord(new Int32Array(cpu.memory.buffer), record, decoded);
   expect(ours).toEqual(outcome(sseInstruction(cpu, forms[decoded.handler - SPECIAL_COUNT]!, record, 0) !== 0));
 }
 

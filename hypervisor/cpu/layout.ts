@@ -11,7 +11,7 @@
 
 export const PAGE_BYTES = 4096;
 export const VCPU_AREA = 0x10000;
-export const VCPU_STRIDE = 0x400_0000;
+export const VCPU_STRIDE = 0x600_0000;
 /** Bytes of hypervisor state per frame, used by hypervisor/mm as it likes (zero at start). */
 export const FRAME_ENTRY_BYTES = 16;
 

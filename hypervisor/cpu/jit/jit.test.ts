@@ -1,6 +1,7 @@
 // Translations against the interpreter, and where they must stop: faults, stores into their own code, attention.
 import { afterAll, describe, expect, test } from 'vitest';
 import { Worker } from 'node:worker_threads';
+import { SPECIAL } from '../decode.ts';
 import { compileInterpreter } from '../interpreter.ts';
 import { layoutMemory } from '../layout.ts';
 import { createProcessor, type SoftwareProcessor } from '../processor.ts';
@@ -177,6 +178,18 @@ describe('translations', () => {
     expect(most).toBeLessThan(20_000);
     cpu.blocks.empty();
     expect(shares[1]).toBe(0);
+  });
+
+  test('room is made by dropping what is entered least', () => {
+    // mov ecx, N; again: add eax, ecx; dec ecx; jnz again. Once for long; then, in the next page, sixty times for a little.
+    const loop = (runs: number): number[] => [0xb9, ...le32(runs), 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xfa], first = [...loop(100_000), 0xcc];
+    const shares = new Int32Array(2), { cpu, codeAt } = machine([...first, ...Array(4096 - first.length).fill(0x90), ...Array.from({ length: 60 }, () => loop(400)).flat(), 0xcc], 'on', 0, new CodeBudget(shares, 1, 5000));
+    const isTranslated = (): boolean => cpu.view.getUint16(cpu.blocks.known(codeAt + 5, false), true) === SPECIAL.translated;
+    expect([cpu.run(), isTranslated()]).toEqual([EXIT.softwareInterrupt, true]);
+    cpu.rip = CODE_VA + 4096n;
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    expect(cpu.counters()['jit_evicted']).toBeGreaterThan(5);
+    expect([isTranslated(), shares[1]! < 7000]).toEqual([true, true]);
   });
 
   test('attention ends a translated loop, at an instruction boundary, and it goes on afterwards', () => {

@@ -63,8 +63,8 @@ export interface TranslatorHost {
   readonly budget?: CodeBudget;
 }
 
-/** What one module costs while any of its translations lives. */
-interface Module { readonly bytes: number; live: number }
+/** What one module costs while any of its translations lives: `starts` are the first records of their blocks. */
+interface Module { readonly bytes: number; readonly starts: Set<number> }
 interface Live { readonly number: number; readonly size: Size; readonly frames: readonly number[]; readonly module: Module }
 
 export class Translator implements Translations {
@@ -177,16 +177,14 @@ export class Translator implements Translations {
       reason = `module: ${e.message}`;
     }
     if (reason) { for (const _ of outcome.made) this.refuse(reason); return; }
-    const code: Module = { bytes, live: 1 };
+    const code: Module = { bytes, starts: new Set() };
     this.hold(bytes);
     for (const made of outcome.made) this.install(made, asked.time, code);
-    this.letGo(code);
+    if (code.starts.size === 0) this.hold(-bytes);
     this.counts.modules++;
     this.counts.bytes += bytes;
   }
   private hold(bytes: number): void { this.bytesHeld += bytes; this.budget.hold(bytes); }
-  /** One translation less. */
-  private letGo(code: Module): void { if (--code.live === 0) this.hold(-code.bytes); }
   /** Its function is in the table already. */
   private install({ start, number, instructions, frames, size }: Made, time: number, module: Module): void {
     const { view } = this.host, now = view.getUint16(start + R.handler, true), before = this.living.get(start);
@@ -199,7 +197,7 @@ export class Translator implements Translations {
     }
     if (before) this.forget(start, before);
     this.living.set(start, { number, size, frames, module });
-    module.live++;
+    module.starts.add(start);
     for (const frame of frames) { const set = this.byFrame.get(frame); if (set) set.add(start); else this.byFrame.set(frame, new Set([start])); }
     view.setInt32(start + R.imm, size === 'small' ? this.thresholds.large : this.thresholds.wide, true);
     view.setUint16(start + R.handler, SPECIAL.translated, true);
@@ -240,13 +238,27 @@ export class Translator implements Translations {
     view.setUint16(start + R.handler, SPECIAL.count, true);
     view.setInt32(start + R.imm, this.threshold, true);
   }
-  /** Makes room: the small translations that have run least go, half of them; all goes where large ones are most of it. Only between blocks. */
+  /**
+   * Makes room: modules whose translations were entered least for their size go, half of what is held; for those that stay, what was
+   * entered counts half from now on. Only between blocks.
+   */
   private makeRoom(): void {
-    const { view } = this.host, left = (start: number): number => view.getInt32(start + R.imm, true);
-    const small = [...this.living].filter(([, { size }]) => size === 'small').map(([start]) => start).sort((a, b) => left(b) - left(a));
-    const cold = 2 * small.length > this.living.size ? small.slice(0, Math.ceil(small.length / 2)) : [...this.living.keys()];
-    for (const start of cold) this.drop(start);
-    this.counts.evicted += cold.length;
+    const { view } = this.host, { large, wide } = this.thresholds, left = (start: number): number => view.getInt32(start + R.imm, true);
+    // More than a threshold is left where it was reached and led to nothing.
+    const of = (start: number, threshold: number): number => left(start) > threshold ? threshold : threshold - left(start);
+    const entered: Readonly<Record<Size, (start: number) => number>> = { small: start => of(start, large), large: start => large + of(start, wide), wide: () => large + wide };
+    const modules = [...new Set([...this.living.values()].map(live => live.module))].map(module => {
+      let sum = 0;
+      for (const start of module.starts) sum += entered[this.living.get(start)!.size](start);
+      return { starts: [...module.starts], heat: sum / module.bytes };
+    }).sort((a, b) => a.heat - b.heat);
+    const enough = this.bytesHeld / 2, before = this.living.size;
+    for (const { starts } of modules) { if (this.bytesHeld <= enough) break; for (const start of starts) this.drop(start); }
+    for (const [start, { size }] of this.living) {
+      const threshold = size === 'small' ? large : wide;
+      if (size !== 'wide' && left(start) <= threshold) view.setInt32(start + R.imm, threshold - (of(start, threshold) >> 1), true);
+    }
+    this.counts.evicted += before - this.living.size;
   }
   private end(start: number): boolean {
     const live = this.living.get(start);
@@ -262,7 +274,8 @@ export class Translator implements Translations {
       set?.delete(start);
       if (set?.size === 0) this.byFrame.delete(frame);
     }
-    this.letGo(module);
+    module.starts.delete(start);
+    if (module.starts.size === 0) this.hold(-module.bytes);
     this.counts.dropped++;
   }
   emptied(): void {

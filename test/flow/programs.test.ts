@@ -160,11 +160,15 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
 describe.skipIf(!can)('a program that misbehaves', { timeout: 120_000 }, () => {
   const section = (id: number, ...body: number[]): number[] => [id, body.length, ...body];
   const bytes = (...sections: number[][]): Buffer => Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, ...sections.flat()]);
+  const name = (text: string): number[] => [text.length, ...Buffer.from(text)];
   const MEMORY = section(5, 1, 0, 1), TYPE = section(1, 1, 0x60, 0, 0);
   const modules: Record<string, [Buffer, RegExp]> = {
     cut: [bytes([1, 40, 1]), /cannot be loaded: the module ends in the middle/],
     nonsense: [bytes(section(1, 1, 0x60, 0, 0), section(3, 1, 0), MEMORY, section(10, 1, 3, 0, 0x6a, 0x0b)), /is not valid: /],
     imports: [bytes(TYPE, section(2, 1, 1, 0x78, 1, 0x79, 0, 0), MEMORY), /imports x\.y, which is not there/],
+    // What every JavaScript object has: Object.prototype.toString.constructor makes functions from text.
+    inherited: [bytes(TYPE, section(2, 1, ...name('toString'), ...name('constructor'), 0, 0), MEMORY), /imports toString\.constructor, which is not there/],
+    prototype: [bytes(TYPE, section(2, 1, ...name('__proto__'), ...name('get'), 0, 0), MEMORY), /imports __proto__\.get, which is not there/],
     greedy: [bytes(section(5, 1, 0, 0x80, 0x40)), /wants 512 MiB of memory/],
     reaching: [bytes(MEMORY, section(11, 1, 0, 0x41, 0x70, 0x0b, 1, 1)), /cannot be loaded|not valid|trapped/],
     empty: [bytes(MEMORY), /has no _start/],

@@ -12,6 +12,7 @@ import '../hypercall/table.ts';
 import { isOwned, isShareable } from '../mm/frame-table.ts';
 import { spaceOf } from '../mm/flush.ts';
 import { ModuleError } from '../cpu/program/bytes.ts';
+import { newHeadroom } from '../cpu/program/headroom.ts';
 import { ProgramProcessor } from '../cpu/program/processor.ts';
 import { isPrepared, type PreparedModule, prepareModule } from '../cpu/program/prepared.ts';
 import { ADDED_IMPORTS } from '../cpu/program/rewrite.ts';
@@ -75,6 +76,7 @@ class ProgramThread implements ProgramVcpu {
   readonly #first: number;
   readonly #attention: number; readonly #bell: number;
   readonly #trap: () => never;
+  readonly #headroom = newHeadroom();
   readonly #counters = { hypercalls: 0, attentions: 0, upcalls: 0, blocks: 0 };
   readonly #prepared: readonly PreparedModule[];
   #upcall: (() => void) | undefined;
@@ -165,7 +167,7 @@ class ProgramThread implements ProgramVcpu {
     for (const { module: from, name } of WebAssembly.Module.imports(prepared.module)) {
       const own = from === ADDED_IMPORTS, call = own ? added[name] : imports(from, name);
       if (!call && !own) throw new ModuleError(`it imports ${from}.${name}, which is not there`);
-      (given[from] ??= Object.create(null) as WebAssembly.ModuleImports)[name] = call ? call : this.#v.memory.memory;
+      (given[from] ??= Object.create(null) as WebAssembly.ModuleImports)[name] = call ? (...args: (number | bigint)[]) => { this.#headroom(); return call(...args); } : this.#v.memory.memory;
     }
     return new WebAssembly.Instance(prepared.module, given);
   }

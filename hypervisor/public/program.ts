@@ -45,7 +45,7 @@ export interface ProgramVcpu {
   crash(reason: string): never;
 }
 
-/** A function that a program may import. */
+/** A function that a program may import. Begun only where the stack has room for all that it may call. */
 export type ProgramImport = (...args: (number | bigint)[]) => number | bigint | void;
 /** What there is by a name of the module's choice, or undefined: a lookup, not an object, which would have names of its own (constructor, ...). */
 export type ProgramImports = (from: string, name: string) => ProgramImport | undefined;

@@ -161,6 +161,7 @@ describe.skipIf(!can)('a program that misbehaves', { timeout: 120_000 }, () => {
   const section = (id: number, ...body: number[]): number[] => [id, body.length, ...body];
   const bytes = (...sections: number[][]): Buffer => Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, ...sections.flat()]);
   const name = (text: string): number[] => [text.length, ...Buffer.from(text)];
+  const MILLION = [0x80, 0x80, 0x40];
   const MEMORY = section(5, 1, 0, 1), TYPE = section(1, 1, 0x60, 0, 0);
   const modules: Record<string, [Buffer, RegExp]> = {
     cut: [bytes([1, 40, 1]), /cannot be loaded: the module ends in the middle/],
@@ -171,9 +172,20 @@ describe.skipIf(!can)('a program that misbehaves', { timeout: 120_000 }, () => {
     prototype: [bytes(TYPE, section(2, 1, ...name('__proto__'), ...name('get'), 0, 0), MEMORY), /imports __proto__\.get, which is not there/],
     greedy: [bytes(section(5, 1, 0, 0x80, 0x40)), /wants 512 MiB of memory/],
     reaching: [bytes(MEMORY, section(11, 1, 0, 0x41, 0x70, 0x0b, 1, 1)), /cannot be loaded|not valid|trapped/],
+    tables: [bytes(section(4, 2, 0x70, 0, ...MILLION, 0x70, 0, 1), MEMORY), /a table of 1048576 entries; there is room for 524288/],
     empty: [bytes(MEMORY), /has no _start/],
     memories: [bytes(section(5, 2, 0, 1, 0, 1)), /several memories/],
   };
+  const EXNREF = 0x69, START = section(7, 1, ...name('_start'), 0, 0);
+  /** An exception that holds the one before, over and over: loop (block (try_table (catch_ref 0) (throw 0 (local.get 0)))) */
+  const chain = [1, 1, EXNREF, 0x03, 0x40, 0x02, 2, 0x1f, 0x40, 1, 1, 0, 0, 0x20, 0, 0x08, 0, 0x0b, 0, 0x0b, 0x21, 0, 0x1a, 0x0c, 0, 0x0b, 0x0b];
+  test('one that uses up its thread\'s heap ends, the host goes on', () => {
+    const path = join(dir, 'heap.wasm');
+    writeFileSync(path, bytes(section(1, 3, 0x60, 0, 0, 0x60, 1, EXNREF, 0, 0x60, 0, 2, EXNREF, EXNREF), section(3, 1, 0), MEMORY, section(13, 1, 0, 1), START, section(10, 1, chain.length, ...chain)));
+    run('heap', path, '');
+    expect(dmesg()).toMatch(/thread failed: .*memory/);
+    expect(text(run('after', probe, 'show'))).toContain('slept enough');
+  });
   test.each(Object.entries(modules))('module: %s', (name, [module, reason]) => {
     const path = join(dir, `${name}.bad`);
     writeFileSync(path, module);

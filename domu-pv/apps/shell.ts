@@ -79,7 +79,7 @@ class Shell {
   #intoFile(command: Command, args: readonly string[], path: string, append: boolean): void {
     const { events } = this.#kernel, file = events.critical(() => this.#file(path, true));
     if (!append) events.critical(() => file.resize(0));
-    command.run(args, text => { events.critical(() => file.write(file.size, typeof text === 'string' ? new TextEncoder().encode(text) : text)); });
+    command.run(args, text => { events.critical(() => writeAll(file, file.size, typeof text === 'string' ? new TextEncoder().encode(text) : text)); });
   }
 
   // ---- files
@@ -133,7 +133,7 @@ class Shell {
       const seconds = Number(clock.systemNs() - start) / 1e9;
       out(`${what} ${mib} MiB in ${seconds.toFixed(3)} s, ${(mib * MIB / 1e6 / seconds).toFixed(1)} MB/s\n`);
     };
-    timed('wrote', () => { for (let n = 0; n < mib; n++) { data[0] = n; file.write(n * MIB, data); } file.sync(); });
+    timed('wrote', () => { for (let n = 0; n < mib; n++) { data[0] = n; writeAll(file, n * MIB, data); } file.sync(); });
     let wrong = 0;
     const words32 = (bytes: Uint8Array): Uint32Array => new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4), expected = words32(data), found = words32(back);
     timed('read and compared', () => {
@@ -214,4 +214,6 @@ const REASONS: Readonly<Record<number, string>> = {
   [ERRNO.NOENT]: 'no such file or directory', [ERRNO.ISDIR]: 'it is a directory', [ERRNO.NOTDIR]: 'it is not a directory', [ERRNO.EXIST]: 'it exists', [ERRNO.NOTEMPTY]: 'it is not empty',
   [ERRNO.ROFS]: 'there is no file system that can be written', [ERRNO.NOSPC]: 'the disk is full', [ERRNO.IO]: 'input/output error', [ERRNO.INVAL]: 'that makes no sense here',
 };
+/** @throws FsError where it does not fit */
+function writeAll(file: FileNode, position: number, data: Uint8Array): void { for (let done = 0; done < data.length;) done += file.write(position + done, data.subarray(done)); }
 const reasonOf = (error: FsError): string => REASONS[error.errno] ?? `error ${error.errno}`;

@@ -49,10 +49,12 @@ export class Descriptors {
     this.#open.delete(fd);
     node.closed();
   }
+  /** Both are open: a number is not the program's to invent. */
   renumber(from: number, to: number): void {
     const d = this.get(from);
+    this.get(to);
     if (from === to) return;
-    if (this.#open.has(to)) this.close(to);
+    this.close(to);
     this.#open.delete(from);
     this.#open.set(to, d);
   }

@@ -89,6 +89,15 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
       expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
     }
   });
+  test.each(['1024', '4096'])('leaves a sound file system at the edges: odd offsets, a full disk, what is gone but open (blocks of %s)', blockBytes => {
+    const image = join(dir, 'edges.img');
+    writeFileSync(image, '');
+    truncateSync(image, 8 << 20);
+    expect(spawnSync('mkfs.ext2', ['-q', '-F', '-b', blockBytes, image]).status).toBe(0);
+    expect(text(run('edges', compile(dir, 'edges'), 'mount=/data:xvda', `memory = 32\ndisk = [ '${image},raw,xvda,rw' ]`))).toContain('edges done, 0 failures');
+    const check = spawnSync('fsck.ext2', ['-fn', image], { encoding: 'utf8' });
+    expect([check.status, check.stdout]).toEqual([0, expect.anything()]);
+  });
   test.skipIf(shelf === undefined)('from Rust keeps files by its standard library, reads its console, and ends by a panic with a reason', async () => {
     const image = join(dir, 'shelf.img'), disk = `memory = 32\ndisk = [ '${image},raw,xvda,rw' ]`, of = (what: string): string => text(run('shelf', shelf!, `WHO=me mount=/data:xvda -- /data/shelf ${what}`, disk));
     writeFileSync(image, '');

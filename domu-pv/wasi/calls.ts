@@ -25,6 +25,8 @@ const VERSIONS = {
 } as const;
 export type WasiVersion = keyof typeof VERSIONS;
 export const WASI_VERSIONS = Object.keys(VERSIONS) as WasiVersion[];
+/** System times are 63 bits wide for the hypervisor's timers: one beyond would be over already. */
+const FOREVER = 2n ** 63n - 1n;
 const RANDOM_STEP = 65536, SUBSCRIPTIONS_MAX = 1024, HANGUP = 1, ABSTIME = 1, FOLLOW = 1, ALL_RIGHTS = (1n << 30n) - 1n;
 
 /** Calls that may wait for the console, the network or for ever, or do not come back; sock_* too. */
@@ -275,7 +277,9 @@ class Calls {
       const at = i * subscriptionBytes, tag = list.getUint8(at + 8), absolute = (list.getUint16(at + clockFlags, true) & ABSTIME) !== 0;
       const fd = list.getUint32(at + 16, true), timeout = list.getBigUint64(at + timeoutAt, true);
       const wait = tag !== EVENT.clock ? 0n : absolute ? timeout - this.#now(list.getUint32(at + clockId, true)) : timeout;
-      return { userdata: list.getBigUint64(at, true), tag, fd, deadline: clock.systemNs() + wait };
+      const deadline = clock.systemNs() + wait;
+      if (tag > EVENT.write) throw new FsError(ERRNO.INVAL);
+      return { userdata: list.getBigUint64(at, true), tag, fd, deadline: deadline < FOREVER ? deadline : FOREVER };
     });
     const isReady = ({ tag, fd, deadline }: typeof asked[number]): boolean => {
       if (tag === EVENT.clock) return clock.systemNs() >= deadline;

@@ -145,6 +145,14 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
     await store('PUT', node, 'halt');
     await expect.poll(() => xl('list')).not.toContain('asked');
   });
+  test('sleeps for as long as can be said, and uses no processor meanwhile', async () => {
+    xl('create', config('forever', probe, 'forever'));
+    await consoleHas('forever', /asleep/);
+    const time = async () => (await client().domains()).find(d => d.name === 'forever')!.cpuTimeSec, before = await time();
+    await new Promise(resolve => { setTimeout(resolve, 1000); });
+    expect(await time() - before).toBeLessThan(0.2);
+    xl('destroy', 'forever');
+  });
   test('is paused, billed, shut down and destroyed while it spins or waits', async () => {
     for (const what of ['spin', 'wait']) {
       xl('create', config(what, probe, what));

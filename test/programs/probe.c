@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 extern char **environ;
+__attribute__((import_module("wasi_snapshot_preview1"), import_name("poll_oneoff"))) int poll_oneoff(const void *, void *, int, void *);
 
 static volatile int depth;
 /* On the machine's stack alone: the one in memory is not used. */
@@ -20,6 +21,13 @@ static __attribute__((noinline)) int deep(int n) {
   if (yields_from && n > yields_from) sched_yield();
   if (!yields_from && n % 256 == 0) say_depth(n);
   return n < 0 ? n : deep(n + 1) * 3 + depth;
+}
+
+/* As long as a timeout can be. */
+static int sleep_forever(void) {
+  unsigned long long subscription[6] = { 1, 0, 1, ~0ull, 0, 0 }, event[4], count;
+  puts("asleep");
+  return poll_oneoff(subscription, event, 1, &count);
 }
 
 static int show(int argc, char **argv) {
@@ -54,6 +62,7 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "flood")) for (;;) puts("0123456789012345678901234567890123456789012345678901234567890123456789");
   if (!strcmp(what, "recurse")) return recurse(0);
   if (!strcmp(what, "deep")) { yields_from = argc > 2 ? atoi(argv[2]) : 0; for (int n = 0; n < 200; n++) if (yields_from) sched_yield(); return deep(0); }
+  if (!strcmp(what, "forever")) return sleep_forever();
   if (!strcmp(what, "trap")) __builtin_trap();
   if (!strcmp(what, "outside")) return *(volatile char *)0xfffffff0u;
   if (!strcmp(what, "grow")) { long n = 0; for (volatile char *p; (p = malloc(1 << 20)); n++) p[4096] = 1; printf("grown by %ld MiB\n", n); return n > 0 && n < 64 ? 0 : 1; }

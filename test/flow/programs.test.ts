@@ -126,6 +126,35 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
     xl('shutdown', '-w', 'net');
     expect(xl('list')).not.toContain('net');
   });
+  test('of the guest kernel is a shell that one can type at: keys, ctrl-C, wrong words', async () => {
+    const shell = join(dir, 'keys.wasm'), image = join(dir, 'keys.img');
+    writeFileSync(shell, appModule('shell'));
+    writeFileSync(image, '');
+    truncateSync(image, 4 << 20);
+    xl('create', config('keys', shell, '', `memory = 16\nvif = [ '' ]\ndisk = [ '${image},raw,xvda,rw' ]`));
+    const stream = await client().console('keys');
+    let seen = '';
+    stream.on('data', data => { seen += String(data); });
+    const type = async (input: string, wanted: RegExp): Promise<void> => { await expect.poll(() => seen, { timeout: 30_000 }).toMatch(/# $/); seen = ''; stream.write(input); await expect.poll(() => seen, { timeout: 30_000 }).toMatch(wanted); };
+    await type('mkfs\r', /# $/);
+    await type('half a line\x03', /\^C\r\n# $/);
+    await type('\x1b[A\x7f\x7f\x7f', /\^\[\[A\x08 \x08\x08 \x08\x08 \x08\x08 \x08$/);
+    stream.write('echo é\x7f.\r');
+    await expect.poll(() => seen).toMatch(/\r\n\.\r\n# $/);
+    await type('echo x > f; mv f; mv f .; ls\r', /give two names[^]*that makes no sense here[^]* f\r\n/);
+    await type('disk-test -5\r', /give a number of MiB/);
+    await type('disk-test 100\r', /the disk is full/);
+    await type('ls\r', /^ls\r\n[^]* f\r\n(?![^]*disk-test)[^]*# $/);
+    await type('serve abc\r', /there is no such port/);
+    await type('serve 80; echo not this\r', /waiting at port 80/);
+    stream.write('\x03');
+    await expect.poll(() => seen).toMatch(/serve: interrupted\r\n# $/);
+    await type('ping 10.0.2.2 100000\r', /seq=3/);
+    stream.write('\x03');
+    await expect.poll(() => seen).toMatch(/ping: interrupted\r\n# $/);
+    xl('shutdown', '-w', 'keys');
+    expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
+  });
   test('grows into the memory of its domain and no further', () => {
     expect(text(run('grow', probe, 'grow', 'memory = 24'))).toMatch(/grown by (1\d|2[0-3]) MiB/);
   });

@@ -155,6 +155,22 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
     xl('shutdown', '-w', 'keys');
     expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
   });
+  test('whose disk is taken from it hears of errors, and ends when it is asked to', async () => {
+    const shell = join(dir, 'taken.wasm'), image = join(dir, 'taken.img');
+    writeFileSync(shell, appModule('shell'));
+    writeFileSync(image, '');
+    truncateSync(image, 4 << 20);
+    xl('create', config('taken', shell, '', `memory = 16\ndisk = [ '${image},raw,xvda,rw' ]`));
+    const type = await consoleHas('taken', /# $/), mounted = consoleHas('taken', /kept\r\n# $/);
+    type('mkfs; echo kept > f; cat f\r');
+    await mounted;
+    xl('block-detach', 'taken', 'xvda');
+    const said = consoleHas('taken', /input\/output error/);
+    type('echo more > g; sync\r');
+    await said;
+    xl('shutdown', '-w', 'taken');
+    expect(xl('list')).not.toContain('taken');
+  });
   test('grows into the memory of its domain and no further', () => {
     expect(text(run('grow', probe, 'grow', 'memory = 24'))).toMatch(/grown by (1\d|2[0-3]) MiB/);
   });

@@ -3,7 +3,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { FileNode, FsError, type NodeKind } from '../fs/node.ts';
 import { follow, type Found, type Place } from '../fs/mounts.ts';
 import { HypercallError } from '../kernel/hypercalls.ts';
-import { Descriptors, Terminal, type Descriptor } from './descriptors.ts';
+import { ALL_RIGHTS, Descriptors, RIGHT, Terminal, type Descriptor } from './descriptors.ts';
 import { ERRNO } from './errno.ts';
 import { byteLengthOf, GuestMemory } from './guest-memory.ts';
 import type { Stack } from '../net/stack.ts';
@@ -27,7 +27,7 @@ export type WasiVersion = keyof typeof VERSIONS;
 export const WASI_VERSIONS = Object.keys(VERSIONS) as WasiVersion[];
 /** System times are 63 bits wide for the hypervisor's timers: one beyond would be over already. */
 const FOREVER = 2n ** 63n - 1n;
-const RANDOM_STEP = 65536, SUBSCRIPTIONS_MAX = 1024, HANGUP = 1, ABSTIME = 1, FOLLOW = 1, ALL_RIGHTS = (1n << 30n) - 1n;
+const RANDOM_STEP = 65536, SUBSCRIPTIONS_MAX = 1024, HANGUP = 1, ABSTIME = 1, FOLLOW = 1;
 
 /** Calls that may wait for the console, the network or for ever, or do not come back; sock_* too. */
 const WAITING_CALLS: ReadonlySet<string> = new Set(['fd_read', 'fd_write', 'fd_pread', 'fd_pwrite', 'poll_oneoff', 'sched_yield', 'proc_exit']);
@@ -112,8 +112,8 @@ class Calls {
         this.#absent(to);
         to.directory.node.link(to.name, node);
       },
-      path_open: (fd: number, flags: number, path: number, bytes: number, oflags: number, _rights: bigint, _inheriting: bigint, fdflags: number, out: number) =>
-        m.u32(out, this.#open(this.#find(fd, path, bytes, (flags & FOLLOW) !== 0), oflags, fdflags)),
+      path_open: (fd: number, flags: number, path: number, bytes: number, oflags: number, rights: bigint, _inheriting: bigint, fdflags: number, out: number) =>
+        m.u32(out, this.#open(this.#find(fd, path, bytes, (flags & FOLLOW) !== 0), oflags, fdflags, rights)),
       path_readlink: (fd: number, path: number, bytes: number, buffer: number, room: number, out: number) => {
         const data = new TextEncoder().encode(present(this.#find(fd, path, bytes, false)).target()).subarray(0, room >>> 0);
         m.at(buffer, data.length).set(data);
@@ -171,7 +171,7 @@ class Calls {
     return follow(place, this.#memory.string(path, bytes), followLast);
   }
   #absent(found: Found): void { if (found.node || found.name === '') throw new FsError(ERRNO.EXIST); }
-  #open(found: Found, oflags: number, fdflags: number): number {
+  #open(found: Found, oflags: number, fdflags: number, rights: bigint): number {
     let { node } = found;
     if (node && oflags & OFLAGS.creat && oflags & OFLAGS.excl) throw new FsError(ERRNO.EXIST);
     if (!node) {
@@ -181,12 +181,14 @@ class Calls {
     }
     if (node.kind === 'symlink') throw new FsError(ERRNO.LOOP);
     if (oflags & OFLAGS.directory && node.kind !== 'directory') throw new FsError(ERRNO.NOTDIR);
+    if (node.kind === 'directory' && !(oflags & OFLAGS.directory) && rights & RIGHT.write) throw new FsError(ERRNO.ISDIR);
     if (oflags & OFLAGS.trunc) { if (node.kind !== 'file') throw new FsError(ERRNO.ISDIR); node.resize(0); }
     const place = node.kind !== 'directory' ? undefined : found.name === '' ? found.directory : { node, above: found.directory };
-    return this.#fds.add(node, place, fdflags);
+    return this.#fds.add(node, place, fdflags, undefined, rights);
   }
   #read(d: Descriptor, vectors: number, count: number, position: number, out: number): number {
     if (d.node.kind === 'directory') throw new FsError(ERRNO.ISDIR);
+    if (!(d.rights & RIGHT.read)) throw new FsError(ERRNO.BADF);
     let total = 0;
     for (const into of this.#memory.vectors(vectors, count)) {
       if (into.length === 0) continue;
@@ -198,7 +200,7 @@ class Calls {
     return total;
   }
   #write(d: Descriptor, vectors: number, count: number, position: number, out: number): number {
-    if (d.node.kind === 'directory') throw new FsError(ERRNO.BADF);
+    if (d.node.kind === 'directory' || !(d.rights & RIGHT.write)) throw new FsError(ERRNO.BADF);
     let total = 0;
     for (const data of this.#memory.vectors(vectors, count)) {
       if (data.length === 0) continue;
@@ -228,7 +230,7 @@ class Calls {
     v.setUint32(0, filetypeOf(d.node), true);
     v.setUint16(2, d.flags, true);
     // Seek and tell are what tells a terminal from a file.
-    v.setBigUint64(8, d.node.kind === 'device' || d.node.kind === 'socket' ? ALL_RIGHTS & ~0x24n : ALL_RIGHTS, true);
+    v.setBigUint64(8, d.node.kind === 'device' || d.node.kind === 'socket' ? d.rights & ~0x24n : d.rights, true);
     v.setBigUint64(16, ALL_RIGHTS, true);
   }
   #filestat(node: FileNode, out: number): void {

@@ -44,6 +44,16 @@ static void removed(void) {
   CHECK(renameat(AT_FDCWD, "/data/offsets", fd, "z") < 0 && errno == ENOENT);
   CHECK(close(fd) == 0);
 }
+/* A file is read and written by whoever opened it for that. */
+static void modes(void) {
+  int in = open("/data/offsets", O_RDONLY), out = open("/data/offsets", O_WRONLY);
+  CHECK(write(in, page, 1) < 0 && errno == EBADF);
+  CHECK(read(out, page, 1) < 0 && errno == EBADF);
+  CHECK(read(in, page, 1) == 1 && write(out, page, 1) == 1);
+  CHECK((fcntl(in, F_GETFL) & (O_RDONLY | O_WRONLY)) == O_RDONLY && (fcntl(out, F_GETFL) & (O_RDONLY | O_WRONLY)) == O_WRONLY);
+  CHECK(open("/data", O_WRONLY) < 0 && errno == EISDIR);
+  CHECK(close(in) == 0 && close(out) == 0);
+}
 /* What fits is written; what does not is refused, and the file is as long as what was written. */
 static void full(void) {
   int fd = open("/data/full", O_CREAT | O_RDWR, 0644), n;
@@ -62,6 +72,7 @@ int main(void) {
   setvbuf(stdout, 0, _IOLBF, 0);
   offsets();
   removed();
+  modes();
   full();
   /* Still open at the end: its room is free again. */
   int fd = open("/data/left", O_CREAT | O_RDWR, 0644);

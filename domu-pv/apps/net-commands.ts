@@ -6,14 +6,18 @@ import type { Stack } from '../net/stack.ts';
 import type { TcpSocket } from '../net/tcp-socket.ts';
 import type { Command } from './shell.ts';
 
-const IDLE_NS = 30_000_000_000n, PIECE_BYTES = 65_536, HEADER_MAX = 16_384, HTTP_PORT = 80;
+const IDLE_NS = 30_000_000_000n, PIECE_BYTES = 65_536, HEADER_MAX = 16_384, HTTP_PORT = 80, PORT_MAX = 65_535;
 const encoder = new TextEncoder(), decoder = new TextDecoder();
 type Out = (data: string | Uint8Array) => void;
 
-/** @param network connected, with an address @param readFile a file's contents; both throw what the shell says */
-export function netCommands(network: () => Stack, kernel: Kernel, readFile: (path: string) => Uint8Array): Record<string, Command> {
+/** @param network connected, with an address @param readFile a file's contents; both throw what the shell says @param interrupted whether to wait no longer */
+export function netCommands(network: () => Stack, kernel: Kernel, readFile: (path: string) => Uint8Array, interrupted: () => boolean): Record<string, Command> {
   const { events, clock } = kernel;
-  const wait = (isReady: () => boolean): void => { if (!events.waitFor(isReady, clock.systemNs() + IDLE_NS)) throw new SocketError('timedOut'); };
+  const until = (isReady: () => boolean, deadlineNs?: bigint): void => {
+    if (!events.waitFor(() => interrupted() || isReady(), deadlineNs)) throw new SocketError('timedOut');
+    if (interrupted()) throw new SocketError('interrupted');
+  };
+  const wait = (isReady: () => boolean): void => until(isReady, clock.systemNs() + IDLE_NS);
   const call = (host: string, port: number): TcpSocket => {
     const net = network(), socket = net.tcp.connect(net.lookUp(host)[0]!, port, 0);
     wait(() => socket.connected || socket.destroyed);
@@ -21,10 +25,11 @@ export function netCommands(network: () => Stack, kernel: Kernel, readFile: (pat
     return socket;
   };
   const answer = (port: number): TcpSocket => {
+    if (!(Number.isInteger(port) && port > 0 && port <= PORT_MAX)) throw new SocketError('noPort');
     const listener = network().tcp.listen(port, 1);
     kernel.console.print(`waiting at port ${port}\n`);
     try {
-      events.waitFor(() => listener.hasConnection);
+      until(() => listener.hasConnection);
       return listener.accept()!;
     } finally { listener.close(); }
   };

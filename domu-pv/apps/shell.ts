@@ -17,7 +17,7 @@ import { ERRNO } from '../wasi/errno.ts';
 import { netCommands } from './net-commands.ts';
 import { words } from '../wasi/command-line.ts';
 
-const NS = 1_000_000_000n, MIB = 1 << 20, LINE_MAX = 4096, TEST_MIB = 16, PING_BYTES = 56, PING_MS = 2000, HEAD_BYTES = 65536;
+const PROMPT = '# ', NS = 1_000_000_000n, MIB = 1 << 20, LINE_MAX = 4096, TEST_MIB = 16, PING_BYTES = 56, PING_MS = 2000, HEAD_BYTES = 65536;
 class Failure extends Error {}
 export interface Command { readonly summary: string; run(args: readonly string[], out: (text: string | Uint8Array) => void): void }
 
@@ -26,8 +26,7 @@ export function shell(kernel: Kernel, args: readonly string[]): void {
   if (args[0] === '-c') { sh.line(args.slice(1).join(' ')); return; }
   kernel.console.print(`\nA small shell of the domain's own kernel. "help" lists what it can do.\n`);
   while (!sh.done) {
-    kernel.console.print('# ');
-    const line = kernel.console.readLine(LINE_MAX);
+    const line = sh.read();
     if (line.length === 0) break;
     sh.line(new TextDecoder().decode(line));
   }
@@ -35,6 +34,9 @@ export function shell(kernel: Kernel, args: readonly string[]): void {
 
 class Shell {
   done = false;
+  /** Ctrl-C, since the command began. */
+  #interrupted = false;
+  #isReading = false;
   readonly #kernel: Kernel;
   #disk: Blkfront | undefined;
   #fs: Ext2 | undefined;
@@ -45,6 +47,7 @@ class Shell {
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
     this.#commands = this.#table();
+    kernel.console.onInterrupt = () => { this.#interrupted = true; if (this.#isReading) kernel.console.print(PROMPT); };
     const path = findDisk(kernel, 'xvda');
     if (path === undefined) return;
     this.#disk = new Blkfront(kernel, path);
@@ -60,15 +63,21 @@ class Shell {
     this.#place = { node: new Ext2Nodes(this.#fs).root, above: undefined };
   }
 
+  read(): Uint8Array {
+    this.#isReading = true;
+    this.#kernel.console.print(PROMPT);
+    try { return this.#kernel.console.readLine(LINE_MAX); } finally { this.#isReading = false; }
+  }
   line(text: string): void {
-    for (const part of text.split(';')) if (part.trim() !== '') this.#command(words(part.trim()));
+    this.#interrupted = false;
+    for (const part of text.split(';')) if (part.trim() !== '' && !this.#interrupted) this.#command(words(part.trim()));
   }
   #command(all: readonly string[]): void {
     const { console, events } = this.#kernel, redirect = all.findIndex(w => w === '>' || w === '>>'), [name = '', ...args] = redirect < 0 ? all : all.slice(0, redirect);
     const command = Object.hasOwn(this.#commands, name) ? this.#commands[name] : undefined;
     try {
       if (!command) throw new Failure('no such command; "help" lists them');
-      if (redirect < 0) command.run(args, text => { if (typeof text === 'string') console.print(text); else console.write(text); });
+      if (redirect < 0) command.run(args, text => { this.#goOn(); if (typeof text === 'string') console.print(text); else console.write(text); });
       else this.#intoFile(command, args, all[redirect + 1] ?? '', all[redirect] === '>>');
     } catch (error) {
       if (!(error instanceof Failure || error instanceof FsError || error instanceof StoreError || error instanceof SocketError)) throw error;
@@ -76,10 +85,11 @@ class Shell {
     }
     events.runDeferred();
   }
+  #goOn(): void { if (this.#interrupted) throw new Failure('interrupted'); }
   #intoFile(command: Command, args: readonly string[], path: string, append: boolean): void {
     const { events } = this.#kernel, file = events.critical(() => this.#file(path, true));
     if (!append) events.critical(() => file.resize(0));
-    command.run(args, text => { events.critical(() => file.write(file.size, typeof text === 'string' ? new TextEncoder().encode(text) : text)); });
+    command.run(args, text => { this.#goOn(); events.critical(() => writeAll(file, file.size, typeof text === 'string' ? new TextEncoder().encode(text) : text)); });
   }
 
   // ---- files
@@ -125,6 +135,7 @@ class Shell {
   }
   /** Writes and reads a file, and compares: what `dd` is used for. */
   #diskTest(mib: number, out: (text: string) => void): void {
+    if (!(mib > 0)) throw new Failure('give a number of MiB');
     const { clock, vcpu, events } = this.#kernel, file = this.#file('disk-test.tmp', true), data = new Uint8Array(MIB), back = new Uint8Array(MIB);
     vcpu.randomBytes(data);
     const timed = (what: string, work: () => void): void => {
@@ -133,19 +144,20 @@ class Shell {
       const seconds = Number(clock.systemNs() - start) / 1e9;
       out(`${what} ${mib} MiB in ${seconds.toFixed(3)} s, ${(mib * MIB / 1e6 / seconds).toFixed(1)} MB/s\n`);
     };
-    timed('wrote', () => { for (let n = 0; n < mib; n++) { data[0] = n; file.write(n * MIB, data); } file.sync(); });
-    let wrong = 0;
-    const words32 = (bytes: Uint8Array): Uint32Array => new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4), expected = words32(data), found = words32(back);
-    timed('read and compared', () => {
-      for (let n = 0; n < mib; n++) {
-        data[0] = n;
-        let same = file.read(n * MIB, back) === MIB;
-        for (let i = 0; same && i < expected.length; i++) same = expected[i] === found[i];
-        if (!same) wrong++;
-      }
-    });
-    out(wrong === 0 ? 'all as written\n' : `${wrong} MiB differ\n`);
-    events.critical(() => this.#place.node.unlink('disk-test.tmp'));
+    try {
+      timed('wrote', () => { for (let n = 0; n < mib; n++) { data[0] = n; writeAll(file, n * MIB, data); } file.sync(); });
+      let wrong = 0;
+      const words32 = (bytes: Uint8Array): Uint32Array => new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4), expected = words32(data), found = words32(back);
+      timed('read and compared', () => {
+        for (let n = 0; n < mib; n++) {
+          data[0] = n;
+          let same = file.read(n * MIB, back) === MIB;
+          for (let i = 0; same && i < expected.length; i++) same = expected[i] === found[i];
+          if (!same) wrong++;
+        }
+      });
+      out(wrong === 0 ? 'all as written\n' : `${wrong} MiB differ\n`);
+    } finally { events.critical(() => this.#place.node.unlink('disk-test.tmp')); }
   }
 
   // ---- the network
@@ -189,15 +201,15 @@ class Shell {
       }),
       mkdir: command('NAME... new directories', args => this.#change(args, (f, name) => { if (f.node) throw new FsError(ERRNO.EXIST); f.directory.node.create(name, 'directory'); })),
       rm: command('NAME... files or empty directories go', args => this.#change(args, (f, name) => { if (!f.node) throw new FsError(ERRNO.NOENT); if (f.node.kind === 'directory') f.directory.node.removeDirectory(name); else f.directory.node.unlink(name); })),
-      mv: command('FROM TO another name', args => this.#kernel.events.critical(() => { const from = this.#find(one(args)), to = this.#find(args[1] ?? ''); from.directory.node.rename(from.name, to.directory.node, to.name); })),
+      mv: command('FROM TO another name', args => { if (args.length !== 2) throw new Failure('give two names'); this.#kernel.events.critical(() => { const from = this.#find(one(args)), to = this.#find(args[1] ?? ''); if (from.name === '' || to.name === '') throw new FsError(ERRNO.INVAL); from.directory.node.rename(from.name, to.directory.node, to.name); }); }),
       sync: command('everything onto the disk', () => kernel.events.critical(() => this.#place.node.sync())),
       mkfs: command('[-f] a file system on xvda', args => this.#mkfs(one(args) === '-f')),
-      'disk-test': command('[MIB] writes a file, reads it, compares', (args, out) => this.#diskTest(Number(args[0] ?? TEST_MIB) || TEST_MIB, out)),
+      'disk-test': command('[MIB] writes a file, reads it, compares', (args, out) => this.#diskTest(Math.floor(Number(args[0] ?? TEST_MIB)), out)),
       'xenstore-ls': command('[PATH] what xenstore says', (args, out) => this.#storeTree(one(args) || `/local/domain/${kernel.domid}`, '', out)),
       'xenstore-read': command('PATH one value', (args, out) => out(`${kernel.store.read(one(args))}\n`)),
       'xenstore-write': command('PATH VALUE', args => kernel.store.write(one(args), args.slice(1).join(' '))),
       ifconfig: command('the address that the network gave', (_, out) => { const { lease } = this.#network(); if (lease) out(`address ${textOf(lease.address)} mask ${textOf(lease.mask)} router ${textOf(lease.router)} resolvers ${lease.resolvers.map(textOf).join(' ')}\n`); }),
-      ...netCommands(() => this.#network(), kernel, path => this.#read(path)),
+      ...netCommands(() => this.#network(), kernel, path => this.#read(path), () => this.#interrupted),
       ping: command('HOST [COUNT] echo requests', (args, out) => this.#ping(one(args), Number(args[1] ?? 3) || 3, out)),
       free: command('memory and grants', (_, out) => out(`domain ${kernel.start.pageCount * 4} KiB, kernel frames free ${kernel.heap.freeCount}, grants in use ${kernel.grants.inUse}${this.#disk ? `, disk ${this.#disk.sectors * SECTOR_BYTES / MIB} MiB` : ''}\n`)),
       date: command('the time of day', (_, out) => out(`${new Date(Number(kernel.clock.realNs() / 1_000_000n)).toUTCString()}\n`)),
@@ -214,4 +226,6 @@ const REASONS: Readonly<Record<number, string>> = {
   [ERRNO.NOENT]: 'no such file or directory', [ERRNO.ISDIR]: 'it is a directory', [ERRNO.NOTDIR]: 'it is not a directory', [ERRNO.EXIST]: 'it exists', [ERRNO.NOTEMPTY]: 'it is not empty',
   [ERRNO.ROFS]: 'there is no file system that can be written', [ERRNO.NOSPC]: 'the disk is full', [ERRNO.IO]: 'input/output error', [ERRNO.INVAL]: 'that makes no sense here',
 };
+/** @throws FsError where it does not fit */
+function writeAll(file: FileNode, position: number, data: Uint8Array): void { for (let done = 0; done < data.length;) done += file.write(position + done, data.subarray(done)); }
 const reasonOf = (error: FsError): string => REASONS[error.errno] ?? `error ${error.errno}`;

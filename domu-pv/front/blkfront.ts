@@ -24,6 +24,9 @@ const RING_ORDER_MAX = 2;
 /** Buffer frames of a disk: what one indirect request can carry, twice, or less in a small domain. */
 const BUFFERS_MAX = 512, BUFFERS_MIN = 8, HEAP_SHARE = 4;
 
+/** How long a backend may say nothing before we look whether there still is one. */
+const SILENCE_NS = 2_000_000_000n;
+
 export interface Segment { readonly gref: number; readonly first: number; readonly last: number }
 /** One disk request. Sectors of 512 bytes. */
 export interface BlkTransfer { readonly write: boolean; readonly sector: number; readonly segments: readonly Segment[] }
@@ -40,6 +43,8 @@ export class Blkfront {
   readonly #free: Buffer[] = [];
   readonly #pending = new Map<number, { done: Done; pages: readonly Buffer[] }>();
   #nextId = 0;
+  /** The disk was taken from us: nothing is answered any more, what is asked for fails. */
+  #isGone = false;
   /** In 512-byte units. */
   sectors = 0;
   readOnly = false;
@@ -154,7 +159,22 @@ export class Blkfront {
   }
   push(): void { if (this.#ring.push()) this.#kernel.events.notify(this.#port); }
   #newId(): number { return this.#nextId = this.#nextId + 1 & 0x3fff_ffff; }
-  #awaitRoom(isThere: () => boolean): void { if (!isThere()) { this.push(); this.#kernel.events.waitFor(isThere); } }
+  /** @throws FsError where the disk is gone */
+  #awaitRoom(isThere: () => boolean): void {
+    if (!isThere()) { this.push(); this.#await(isThere); }
+    if (this.#isGone) throw new FsError(ERRNO.IO);
+  }
+  /** Waits for answers. A backend that closes serves those who still use it; one that has closed does not. */
+  #await(isThere: () => boolean): void {
+    const { events, clock } = this.#kernel;
+    while (!events.waitFor(() => this.#isGone || isThere(), clock.systemNs() + SILENCE_NS)) {
+      const state = this.#feature('state');
+      if (state === XenbusStateConnected || state === XenbusStateClosing) continue;
+      this.#isGone = true;
+      for (const { done } of this.#pending.values()) done(false);
+      this.#pending.clear();
+    }
+  }
 
   // ---- whole transfers, through buffers
   /** @throws FsError */
@@ -185,7 +205,7 @@ export class Blkfront {
         at += part.length;
       }
       this.push();
-      this.#kernel.events.waitFor(() => under === 0);
+      this.#await(() => under === 0);
       if (failed) throw new FsError(ERRNO.IO);
     });
   }
@@ -208,7 +228,7 @@ export class Blkfront {
       this.#pending.set(id, { pages: [], done: ok => { result = ok; } });
       this.#ring.put(request);
       this.push();
-      this.#kernel.events.waitFor(() => result !== undefined);
+      this.#await(() => result !== undefined);
       if (!result) throw new FsError(ERRNO.IO);
     });
   }

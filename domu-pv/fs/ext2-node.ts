@@ -26,6 +26,11 @@ export class Ext2Nodes {
     return node;
   }
   forget(inode: number): void { this.#nodes.delete(inode); }
+  /** What is gone but still open goes: nobody reads it any more. */
+  unmount(): void {
+    for (const ref of [...this.#nodes.values()]) ref.deref()?.abandon();
+    this.fs.unmount();
+  }
 }
 
 interface Place { readonly block: number; readonly at: number; readonly before: number; readonly inode: number; readonly length: number; readonly name: string; readonly type: number }
@@ -52,6 +57,8 @@ export class Ext2Node extends FileNode {
   override sync(): void { this.#fs.sync(); }
   override opened(): void { this.#users++; }
   override closed(): void { this.#users--; this.#dropIfGone(); }
+  /** Its users have ended, without closing it. */
+  abandon(): void { if (this.#users > 0) { this.#users = 0; this.#dropIfGone(); } }
   #mustWrite(): void { if (this.#fs.readOnly) throw new FsError(ERRNO.ROFS); }
   #touch(...fields: number[]): void { const now = this.#fs.nowSec(); for (const f of fields) this.#fs.set(this.inode, f, now); }
 
@@ -77,26 +84,38 @@ export class Ext2Node extends FileNode {
   override write(position: number, data: Uint8Array): number {
     this.#mustWrite();
     if (this.kind !== 'file') throw new FsError(ERRNO.ISDIR);
-    const fs = this.#fs, { blockBytes } = fs, oldBlocks = Math.ceil(this.size / blockBytes);
-    for (let done = 0; done < data.length;) {
-      const at = position + done, n = Math.floor(at / blockBytes), within = at % blockBytes, count = Math.min(blockBytes - within, data.length - done);
-      const hadBlock = n < oldBlocks && fs.blockOf(this.inode, n, false) !== 0;
-      const block = fs.blockOf(this.inode, n, true);
-      if (within === 0 && data.length - done >= 4 * blockBytes) {
-        let run = 1;
-        while ((run + 1) * blockBytes <= data.length - done && fs.blockOf(this.inode, n + run, true) === block + run) run++;
-        fs.cache.writeRun(block, data.subarray(done, done + run * blockBytes));
-        done += run * blockBytes;
-        continue;
-      }
-      const bytes = hadBlock && count < blockBytes ? fs.cache.block(block) : fs.cache.fresh(block);
-      bytes.set(data.subarray(done, done + count), within);
-      fs.cache.dirty(block);
-      done += count;
+    const fs = this.#fs, oldBlocks = Math.ceil(this.size / fs.blockBytes);
+    let done = 0;
+    const grown = (): void => { if (done > 0 && position + done > this.size) fs.setSize(this.inode, position + done); };
+    try {
+      while (done < data.length) done += this.#put(position + done, data.subarray(done), oldBlocks);
+      grown();
+    } catch (error) {
+      // The file is as long as what fitted; blocks taken for the rest are free again.
+      grown();
+      fs.truncateBlocks(this.inode, Math.ceil(this.size / fs.blockBytes));
+      if (done === 0 || !(error instanceof FsError && error.errno === ERRNO.NOSPC)) throw error;
     }
-    if (position + data.length > this.size) fs.setSize(this.inode, position + data.length);
     this.#touch(INODE.modified, INODE.changed);
-    return data.length;
+    return done;
+  }
+  /** Writes up to the end of a block, or blocks that lie behind each other. @param oldBlocks that the file had before: others hold nothing yet @returns bytes written @throws FsError(NOSPC) */
+  #put(position: number, data: Uint8Array, oldBlocks: number): number {
+    const fs = this.#fs, { blockBytes } = fs, n = Math.floor(position / blockBytes), within = position % blockBytes, count = Math.min(blockBytes - within, data.length);
+    const hadBlock = n < oldBlocks && fs.blockOf(this.inode, n, false) !== 0, block = fs.blockOf(this.inode, n, true);
+    if (within === 0 && data.length >= 4 * blockBytes) {
+      let run = 1;
+      while ((run + 1) * blockBytes <= data.length && this.#blockIfRoom(n + run) === block + run) run++;
+      fs.cache.writeRun(block, data.subarray(0, run * blockBytes));
+      return run * blockBytes;
+    }
+    const bytes = hadBlock && count < blockBytes ? fs.cache.block(block) : fs.cache.fresh(block);
+    bytes.set(data.subarray(0, count), within);
+    fs.cache.dirty(block);
+    return count;
+  }
+  #blockIfRoom(n: number): number {
+    try { return this.#fs.blockOf(this.inode, n, true); } catch (error) { if (error instanceof FsError && error.errno === ERRNO.NOSPC) return 0; throw error; }
   }
   override resize(size: number): void {
     this.#mustWrite();
@@ -155,6 +174,8 @@ export class Ext2Node extends FileNode {
   #add(name: string, inode: number, kind: NodeKind): void {
     const fs = this.#fs, text = encoder.encode(name), wanted = entryBytes(text.length);
     if (text.length > NAME_MAX) throw new FsError(ERRNO.NAMETOOLONG);
+    // Removed, but open.
+    if (this.links() === 0) throw new FsError(ERRNO.NOENT);
     const put = (block: number, at: number, length: number): void => {
       const v = fs.cache.view(block);
       v.setUint32(at + ENTRY.inode, inode, true);

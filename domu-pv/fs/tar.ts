@@ -1,4 +1,4 @@
-// A file system in an initrd: a ustar or GNU tar archive, read only, where it lies in memory.
+// A file system in an initrd: a tar archive (ustar, GNU, pax or older), read only, where it lies in memory.
 import { ERRNO } from '../wasi/errno.ts';
 import { FileNode, FsError, type Entry, type NodeKind, type Times } from './node.ts';
 
@@ -7,7 +7,15 @@ const text = (bytes: Uint8Array, at: number, length: number): string => {
   const field = bytes.slice(at, at + length), end = field.indexOf(0);
   return new TextDecoder().decode(end < 0 ? field : field.subarray(0, end));
 };
-const octal = (bytes: Uint8Array, at: number, length: number): number => parseInt(text(bytes, at, length).trim() || '0', 8);
+/** Octal digits or, behind a byte of 128, a binary number; NaN for anything else. */
+function numberOf(bytes: Uint8Array, at: number, length: number): number {
+  if (bytes[at] === 0x80) return bytes.subarray(at + 1, at + length).reduce((sum, b) => sum * 256 + b, 0);
+  const digits = text(bytes, at, length).trim();
+  return /^[0-7]*$/.test(digits) ? parseInt(digits || '0', 8) : NaN;
+}
+const CHECKSUM_AT = 148, CHECKSUM_BYTES = 8, SPACE = 0x20;
+/** The sum of a header's bytes, those of the sum itself taken as spaces. */
+const isHeader = (h: Uint8Array): boolean => h.reduce((sum, b, i) => sum + (i >= CHECKSUM_AT && i < CHECKSUM_AT + CHECKSUM_BYTES ? SPACE : b), 0) === numberOf(h, CHECKSUM_AT, CHECKSUM_BYTES);
 
 class TarNode extends FileNode {
   readonly kind: NodeKind; readonly id: bigint;
@@ -30,7 +38,7 @@ class TarNode extends FileNode {
   override list(): Entry[] { return this.kind === 'directory' ? [...this.children].map(([name, { id, kind }]) => ({ name, id, kind })) : super.list(); }
 }
 
-/** @returns the root; what does not look like an archive ends it */
+/** @returns the root @throws Error with a sentence where it is no archive, or not a whole one */
 export function openTar(archive: Uint8Array): FileNode {
   const root = new TarNode('directory', 1);
   let next = 2, longName: string | undefined, longTarget: string | undefined;
@@ -40,17 +48,24 @@ export function openTar(archive: Uint8Array): FileNode {
     return child;
   }, root);
   for (let at = 0; at + BLOCK <= archive.length;) {
-    const header = archive.subarray(at, at + BLOCK), size = octal(header, 124, 12), type = String.fromCharCode(header[156]!);
-    if (header[0] === 0 || text(header, 257, 5) !== 'ustar') break;
-    const data = archive.subarray(at + BLOCK, Math.min(at + BLOCK + size, archive.length));
+    const header = archive.subarray(at, at + BLOCK), size = numberOf(header, 124, 12), type = String.fromCharCode(header[156]!);
+    if (header.every(b => b === 0)) break;
+    if (!isHeader(header)) throw new Error(at === 0 ? 'the initrd is not a tar archive' : `the initrd is a tar archive that is broken at byte ${at}`);
+    if (!(at + BLOCK + size <= archive.length)) throw new Error(`the initrd is a tar archive that ends in the middle of ${text(header, 0, 100)}`);
+    const data = archive.subarray(at + BLOCK, at + BLOCK + size);
     at += BLOCK + Math.ceil(size / BLOCK) * BLOCK;
     if (type === 'L') { longName = text(data, 0, size); continue; }
     if (type === 'K') { longTarget = text(data, 0, size); continue; }
-    if (type === 'x' || type === 'g') { const path = /\d+ path=([^\n]*)\n/.exec(text(data, 0, size)); if (type === 'x' && path) longName = path[1]; continue; }
-    const prefix = header[263] === 0x20 ? '' : text(header, 345, 155), name = longName ?? (prefix ? `${prefix}/${text(header, 0, 100)}` : text(header, 0, 100));
-    const target = longTarget ?? text(header, 157, 100), modified = BigInt(octal(header, 136, 12)) * NS;
+    if (type === 'x' || type === 'g') {
+      const said = (key: string): string | undefined => new RegExp(`\\d+ ${key}=([^\\n]*)\\n`).exec(text(data, 0, size))?.[1];
+      if (type === 'x') { longName = said('path') ?? longName; longTarget = said('linkpath') ?? longTarget; }
+      continue;
+    }
+    const prefix = header[263] === SPACE || text(header, 257, 5) !== 'ustar' ? '' : text(header, 345, 155), name = longName ?? (prefix ? `${prefix}/${text(header, 0, 100)}` : text(header, 0, 100));
+    const target = longTarget ?? text(header, 157, 100), modified = BigInt(numberOf(header, 136, 12) || 0) * NS;
     longName = longTarget = undefined;
     const parts = name.split('/').filter(p => p !== '' && p !== '.'), last = parts.at(-1);
+    if (type === 'S') throw new Error(`the initrd has ${name} as a sparse file: make it without --sparse`);
     if (last === undefined || parts.includes('..')) continue;
     if (type === '5') folder(parts);
     else if (type === '0' || type === '\0') folder(parts.slice(0, -1)).children.set(last, new TarNode('file', next++, data, modified));

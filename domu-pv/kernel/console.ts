@@ -2,7 +2,9 @@
 import { XENCONS_IN_SIZE, XENCONS_OUT_SIZE, xencons_interface as ring } from '../../hypervisor/public/io/console.ts';
 import type { Events } from './events.ts';
 
-const CR = 13, LF = 10, BACKSPACE = 8, DELETE = 127, CTRL_C = 3, CTRL_D = 4, CTRL_U = 21, LINE_MAX = 4096;
+const CR = 13, LF = 10, BACKSPACE = 8, DELETE = 127, CTRL_C = 3, CTRL_D = 4, CTRL_U = 21, TAB = 9, SPACE = 32, LINE_MAX = 4096;
+/** Shown as a letter behind ^: a key like an arrow must not move the terminal's cursor. */
+const isControl = (b: number): boolean => b < SPACE && b !== TAB;
 
 export class Console {
   readonly #page: Uint8Array<SharedArrayBuffer>; readonly #words: Int32Array<SharedArrayBuffer>;
@@ -10,7 +12,7 @@ export class Console {
   #line: number[] = [];
   /** Lines that are complete, each to be read on its own; an empty one is the end of input. */
   readonly #ready: Uint8Array[] = [];
-  /** What ctrl-C does while the program runs. */
+  /** What ctrl-C does besides emptying the line. */
   onInterrupt: () => void = () => {};
 
   constructor(page: Uint8Array<SharedArrayBuffer>, events: Events, port: number) {
@@ -66,12 +68,19 @@ export class Console {
   #key(b: number): void {
     switch (b) {
       case CR: case LF: this.#line.push(LF); this.print('\n'); this.#endLine(); return;
-      case BACKSPACE: case DELETE: if (this.#line.pop() !== undefined) this.print('\b \b'); return;
-      case CTRL_U: this.print('\b \b'.repeat(this.#line.length)); this.#line = []; return;
+      case BACKSPACE: case DELETE: this.#erase(); return;
+      case CTRL_U: while (this.#line.length > 0) this.#erase(); return;
       case CTRL_C: this.#line = []; this.print('^C\n'); this.onInterrupt(); return;
       case CTRL_D: this.#endLine(); return;
-      default: if (this.#line.length < LINE_MAX) { this.#line.push(b); this.write(Uint8Array.of(b)); }
+      default: if (this.#line.length < LINE_MAX) { this.#line.push(b); if (isControl(b)) this.print(`^${String.fromCharCode(b + 0x40)}`); else this.write(Uint8Array.of(b)); }
     }
+  }
+  /** The last character goes, with all its bytes. */
+  #erase(): void {
+    let b = this.#line.pop();
+    if (b === undefined) return;
+    while (b !== undefined && (b & 0xc0) === 0x80) b = this.#line.pop();
+    this.print(b !== undefined && isControl(b) ? '\b \b\b \b' : '\b \b');
   }
   #endLine(): void { this.#ready.push(Uint8Array.from(this.#line)); this.#line = []; }
 

@@ -54,8 +54,15 @@ export class Kernel {
   atEnd(work: () => void): void { this.#atEnd.push(work); }
   /** @param reason SHUTDOWN_* */
   end(reason: number): never {
-    if (reason !== SHUTDOWN_crash) for (const work of this.#atEnd.splice(0)) work();
+    if (reason !== SHUTDOWN_crash) for (const work of this.#atEnd.splice(0)) this.#tryLast(work);
     return this.hypercalls.shutdown(reason);
+  }
+  /** What cannot be brought in order (its disk is gone) does not keep the rest, nor the end. */
+  #tryLast(work: () => void): void {
+    try { work(); } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) throw error;
+      this.log(`at the end: ${(error as Error).message}`);
+    }
   }
   log(line: string): void { this.hypercalls.emergency(line); }
 }

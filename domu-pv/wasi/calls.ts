@@ -3,7 +3,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { FileNode, FsError, type NodeKind } from '../fs/node.ts';
 import { follow, type Found, type Place } from '../fs/mounts.ts';
 import { HypercallError } from '../kernel/hypercalls.ts';
-import { Descriptors, Terminal, type Descriptor } from './descriptors.ts';
+import { ALL_RIGHTS, Descriptors, RIGHT, Terminal, type Descriptor } from './descriptors.ts';
 import { ERRNO } from './errno.ts';
 import { byteLengthOf, GuestMemory } from './guest-memory.ts';
 import type { Stack } from '../net/stack.ts';
@@ -25,7 +25,9 @@ const VERSIONS = {
 } as const;
 export type WasiVersion = keyof typeof VERSIONS;
 export const WASI_VERSIONS = Object.keys(VERSIONS) as WasiVersion[];
-const SUBSCRIPTIONS_MAX = 1024, HANGUP = 1, ABSTIME = 1, FOLLOW = 1, ALL_RIGHTS = (1n << 30n) - 1n;
+/** System times are 63 bits wide for the hypervisor's timers: one beyond would be over already. */
+const FOREVER = 2n ** 63n - 1n;
+const RANDOM_STEP = 65536, SUBSCRIPTIONS_MAX = 1024, HANGUP = 1, ABSTIME = 1, FOLLOW = 1;
 
 /** Calls that may wait for the console, the network or for ever, or do not come back; sock_* too. */
 const WAITING_CALLS: ReadonlySet<string> = new Set(['fd_read', 'fd_write', 'fd_pread', 'fd_pwrite', 'poll_oneoff', 'sched_yield', 'proc_exit']);
@@ -81,7 +83,7 @@ class Calls {
       poll_oneoff: (subscriptions: number, events: number, count: number, out: number) => this.#poll(subscriptions, events, count, out),
 
       fd_advise: (fd: number) => { fds.get(fd); },
-      fd_allocate: (fd: number, at: bigint, count: bigint) => { const { node } = fds.get(fd); if (Number(at + count) > node.size) node.resize(Number(at + count)); },
+      fd_allocate: (fd: number, at: bigint, count: bigint) => { const { node } = fds.get(fd), end = sizeOf(at) + sizeOf(count); if (end > node.size) node.resize(end); },
       fd_close: (fd: number) => fds.close(fd),
       fd_datasync: (fd: number) => fds.get(fd).node.sync(),
       fd_sync: (fd: number) => fds.get(fd).node.sync(),
@@ -89,12 +91,12 @@ class Calls {
       fd_fdstat_set_flags: (fd: number, flags: number) => { const d = fds.get(fd); d.flags = flags; if (d.node instanceof SocketNode) d.node.nonBlocking = (flags & FDFLAGS.nonblock) !== 0; },
       fd_fdstat_set_rights: (fd: number) => { fds.get(fd); },
       fd_filestat_get: (fd: number, out: number) => this.#filestat(fds.get(fd).node, out),
-      fd_filestat_set_size: (fd: number, size: bigint) => fds.get(fd).node.resize(Number(size)),
+      fd_filestat_set_size: (fd: number, size: bigint) => fds.get(fd).node.resize(sizeOf(size)),
       fd_filestat_set_times: (fd: number, accessed: bigint, modified: bigint, flags: number) => this.#setTimes(fds.get(fd).node, accessed, modified, flags),
       fd_read: (fd: number, vectors: number, count: number, out: number) => { const d = fds.get(fd); d.position += this.#read(d, vectors, count, d.position, out); },
-      fd_pread: (fd: number, vectors: number, count: number, at: bigint, out: number) => { this.#read(fds.get(fd), vectors, count, Number(at), out); },
+      fd_pread: (fd: number, vectors: number, count: number, at: bigint, out: number) => { this.#read(fds.get(fd), vectors, count, offsetOf(at), out); },
       fd_write: (fd: number, vectors: number, count: number, out: number) => { const d = fds.get(fd); if (d.flags & FDFLAGS.append) d.position = d.node.size; d.position += this.#write(d, vectors, count, d.position, out); },
-      fd_pwrite: (fd: number, vectors: number, count: number, at: bigint, out: number) => { this.#write(fds.get(fd), vectors, count, Number(at), out); },
+      fd_pwrite: (fd: number, vectors: number, count: number, at: bigint, out: number) => { this.#write(fds.get(fd), vectors, count, offsetOf(at), out); },
       fd_prestat_get: (fd: number, out: number) => { const { preopened } = fds.get(fd), v = m.view(out, PRESTAT_BYTES); if (preopened === undefined) return ERRNO.BADF; v.setUint32(0, 0, true); v.setUint32(4, preopened.length, true); return 0; },
       fd_prestat_dir_name: (fd: number, out: number, bytes: number) => { const { preopened } = fds.get(fd); if (preopened === undefined) return ERRNO.BADF; m.at(out, bytes).set(new TextEncoder().encode(preopened).subarray(0, bytes)); return 0; },
       fd_readdir: (fd: number, buffer: number, bytes: number, cookie: bigint, out: number) => this.#readDirectory(fds.get(fd), buffer, bytes, Number(cookie), out),
@@ -110,8 +112,8 @@ class Calls {
         this.#absent(to);
         to.directory.node.link(to.name, node);
       },
-      path_open: (fd: number, flags: number, path: number, bytes: number, oflags: number, _rights: bigint, _inheriting: bigint, fdflags: number, out: number) =>
-        m.u32(out, this.#open(this.#find(fd, path, bytes, (flags & FOLLOW) !== 0), oflags, fdflags)),
+      path_open: (fd: number, flags: number, path: number, bytes: number, oflags: number, rights: bigint, _inheriting: bigint, fdflags: number, out: number) =>
+        m.u32(out, this.#open(this.#find(fd, path, bytes, (flags & FOLLOW) !== 0), oflags, fdflags, rights)),
       path_readlink: (fd: number, path: number, bytes: number, buffer: number, room: number, out: number) => {
         const data = new TextEncoder().encode(present(this.#find(fd, path, bytes, false)).target()).subarray(0, room >>> 0);
         m.at(buffer, data.length).set(data);
@@ -155,9 +157,11 @@ class Calls {
     return id === CLOCK.monotonic ? this.#kernel.clock.systemNs() : this.#kernel.clock.uptimeNs();
   }
   #random(at: number, count: number): void {
-    const data = new Uint8Array(count >>> 0), into = this.#memory.at(at, count);
-    this.#kernel.vcpu.randomBytes(data);
-    into.set(data);
+    const into = this.#memory.at(at, count), part = new Uint8Array(Math.min(into.length, RANDOM_STEP));
+    for (let done = 0; done < into.length; done += part.length) {
+      this.#kernel.vcpu.randomBytes(part);
+      into.set(part.subarray(0, into.length - done), done);
+    }
   }
 
   // ---- files
@@ -167,7 +171,7 @@ class Calls {
     return follow(place, this.#memory.string(path, bytes), followLast);
   }
   #absent(found: Found): void { if (found.node || found.name === '') throw new FsError(ERRNO.EXIST); }
-  #open(found: Found, oflags: number, fdflags: number): number {
+  #open(found: Found, oflags: number, fdflags: number, rights: bigint): number {
     let { node } = found;
     if (node && oflags & OFLAGS.creat && oflags & OFLAGS.excl) throw new FsError(ERRNO.EXIST);
     if (!node) {
@@ -177,12 +181,14 @@ class Calls {
     }
     if (node.kind === 'symlink') throw new FsError(ERRNO.LOOP);
     if (oflags & OFLAGS.directory && node.kind !== 'directory') throw new FsError(ERRNO.NOTDIR);
+    if (node.kind === 'directory' && !(oflags & OFLAGS.directory) && rights & RIGHT.write) throw new FsError(ERRNO.ISDIR);
     if (oflags & OFLAGS.trunc) { if (node.kind !== 'file') throw new FsError(ERRNO.ISDIR); node.resize(0); }
     const place = node.kind !== 'directory' ? undefined : found.name === '' ? found.directory : { node, above: found.directory };
-    return this.#fds.add(node, place, fdflags);
+    return this.#fds.add(node, place, fdflags, undefined, rights);
   }
   #read(d: Descriptor, vectors: number, count: number, position: number, out: number): number {
     if (d.node.kind === 'directory') throw new FsError(ERRNO.ISDIR);
+    if (!(d.rights & RIGHT.read)) throw new FsError(ERRNO.BADF);
     let total = 0;
     for (const into of this.#memory.vectors(vectors, count)) {
       if (into.length === 0) continue;
@@ -194,9 +200,20 @@ class Calls {
     return total;
   }
   #write(d: Descriptor, vectors: number, count: number, position: number, out: number): number {
-    if (d.node.kind === 'directory') throw new FsError(ERRNO.BADF);
+    if (d.node.kind === 'directory' || !(d.rights & RIGHT.write)) throw new FsError(ERRNO.BADF);
     let total = 0;
-    for (const data of this.#memory.vectors(vectors, count)) if (data.length > 0) total += this.#transfer(d, () => d.node.write(position + total, data));
+    for (const data of this.#memory.vectors(vectors, count)) {
+      if (data.length === 0) continue;
+      try {
+        const n = this.#transfer(d, () => d.node.write(position + total, data));
+        total += n;
+        if (n < data.length) break;
+      } catch (error) {
+        // What went is said; whoever asks again hears why it was not more.
+        if (total > 0 && error instanceof FsError) break;
+        throw error;
+      }
+    }
     if (d.flags & (FDFLAGS.sync | FDFLAGS.dsync)) this.#transfer(d, () => d.node.sync());
     this.#memory.u32(out, total);
     return total;
@@ -213,7 +230,7 @@ class Calls {
     v.setUint32(0, filetypeOf(d.node), true);
     v.setUint16(2, d.flags, true);
     // Seek and tell are what tells a terminal from a file.
-    v.setBigUint64(8, d.node.kind === 'device' || d.node.kind === 'socket' ? ALL_RIGHTS & ~0x24n : ALL_RIGHTS, true);
+    v.setBigUint64(8, d.node.kind === 'device' || d.node.kind === 'socket' ? d.rights & ~0x24n : d.rights, true);
     v.setBigUint64(16, ALL_RIGHTS, true);
   }
   #filestat(node: FileNode, out: number): void {
@@ -262,7 +279,9 @@ class Calls {
       const at = i * subscriptionBytes, tag = list.getUint8(at + 8), absolute = (list.getUint16(at + clockFlags, true) & ABSTIME) !== 0;
       const fd = list.getUint32(at + 16, true), timeout = list.getBigUint64(at + timeoutAt, true);
       const wait = tag !== EVENT.clock ? 0n : absolute ? timeout - this.#now(list.getUint32(at + clockId, true)) : timeout;
-      return { userdata: list.getBigUint64(at, true), tag, fd, deadline: clock.systemNs() + wait };
+      const deadline = clock.systemNs() + wait;
+      if (tag > EVENT.write) throw new FsError(ERRNO.INVAL);
+      return { userdata: list.getBigUint64(at, true), tag, fd, deadline: deadline < FOREVER ? deadline : FOREVER };
     });
     const isReady = ({ tag, fd, deadline }: typeof asked[number]): boolean => {
       if (tag === EVENT.clock) return clock.systemNs() >= deadline;
@@ -290,6 +309,13 @@ class Calls {
 }
 
 const filetypeOf = (node: FileNode): number => node instanceof SocketNode && node.type === 'datagram' ? DATAGRAM_FILETYPE : FILETYPE[node.kind];
+/** Where to read or write: what the engine gives as a signed number. @throws FsError(INVAL) */
+function offsetOf(at: bigint): number {
+  if (at < 0n || at > BigInt(Number.MAX_SAFE_INTEGER)) throw new FsError(ERRNO.INVAL);
+  return Number(at);
+}
+/** Of a file; one too large is refused by whoever holds the file. */
+const sizeOf = (size: bigint): number => Number(BigInt.asUintN(64, size));
 function present(found: Found): FileNode {
   if (!found.node) throw new FsError(ERRNO.NOENT);
   return found.node;

@@ -19,7 +19,7 @@ export interface CommandLine {
   readonly arguments: readonly string[];
 }
 
-/** Words, with '...' and "..." as a shell has them. */
+/** Words, with '...' and "..." as a shell has them; a quote that is never closed is none. */
 export function words(text: string): string[] {
   const found: string[] = [];
   for (const match of text.matchAll(/(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])+/g)) {
@@ -38,20 +38,28 @@ function leaseOf(text: string): Lease {
   if (address === undefined || !(bits >= 0 && bits <= 32) || [router ?? 0, ...resolvers].length !== Math.max(1, more.length) || more.some(m => addressOf(m) === undefined)) throw new Error(`ip=${text}: give ADDRESS/BITS,ROUTER,RESOLVER`);
   return { address, mask: maskOf(bits), router: router ?? 0, resolvers: resolvers.filter(r => r !== undefined), mtu: 1500 };
 }
+/** @throws Error with a sentence */
+function mountOf(text: string): { name: string; device: string } {
+  const [, name, from] = /^\/([^/:]+):(.+)$/.exec(text) ?? [];
+  if (name === undefined || name === '.' || name === '..') throw new Error(`mount=${text}: give /NAME:DISK, one name deep`);
+  return { name, device: device(from!) };
+}
 const device = (name: string): string => name.replace(/^\/dev\//, '');
 
+/** @throws Error with a sentence */
 export function parseCommandLine(text: string): CommandLine {
   const all = words(text), end = all.indexOf('--'), before = end < 0 ? all : all.slice(0, end), args = end < 0 ? [] : all.slice(end + 1);
   const mounts: { name: string; device: string }[] = [], environment: string[] = [];
   const listen: number[] = [];
   let root: string | undefined, trapMissing = false, lease: Lease | undefined;
   for (const word of before) {
-    const m = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s.exec(word), mount = /^mount=\/([^/:]+):(.+)$/.exec(word);
+    const m = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s.exec(word);
     if (m?.[1] === 'root') root = device(m[2]!);
     else if (word === 'missing-imports=trap') trapMissing = true;
+    else if (word.startsWith('missing-imports=')) throw new Error(`${word}: give missing-imports=trap, or leave it out`);
     else if (m?.[1] === 'tcplisten') listen.push(portOf(m[2]!));
     else if (m?.[1] === 'ip') lease = leaseOf(m[2]!);
-    else if (mount) mounts.push({ name: mount[1]!, device: device(mount[2]!) });
+    else if (m?.[1] === 'mount') mounts.push(mountOf(m[2]!));
     else if (end < 0) args.push(word);
     else if (m) environment.push(word);
   }

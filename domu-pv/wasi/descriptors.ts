@@ -5,6 +5,7 @@ import type { Place } from '../fs/mounts.ts';
 import { ERRNO } from './errno.ts';
 
 const DESCRIPTORS_MAX = 1024;
+export const ALL_RIGHTS = (1n << 30n) - 1n, RIGHT = { read: 1n << 1n, write: 1n << 6n } as const;
 
 /** The console as a file: lines in, anything out. */
 export class Terminal extends FileNode {
@@ -21,6 +22,8 @@ export interface Descriptor {
   readonly place: Place | undefined;
   /** Of one that the program was given. */
   readonly preopened: string | undefined;
+  /** RIGHT: what it was opened for. */
+  readonly rights: bigint;
   position: number;
   flags: number;
   /** A directory's entries, as they were when reading began. */
@@ -30,12 +33,12 @@ export interface Descriptor {
 export class Descriptors {
   readonly #open = new Map<number, Descriptor>();
 
-  add(node: FileNode, place?: Place, flags = 0, preopened?: string): number {
+  add(node: FileNode, place?: Place, flags = 0, preopened?: string, rights = ALL_RIGHTS): number {
     let fd = 0;
     while (this.#open.has(fd)) fd++;
     if (fd >= DESCRIPTORS_MAX) throw new FsError(ERRNO.MFILE);
     node.opened();
-    this.#open.set(fd, { node, place, preopened, position: 0, flags, entries: undefined });
+    this.#open.set(fd, { node, place, preopened, rights, position: 0, flags, entries: undefined });
     return fd;
   }
   get(fd: number): Descriptor {
@@ -49,10 +52,12 @@ export class Descriptors {
     this.#open.delete(fd);
     node.closed();
   }
+  /** Both are open: a number is not the program's to invent. */
   renumber(from: number, to: number): void {
     const d = this.get(from);
+    this.get(to);
     if (from === to) return;
-    if (this.#open.has(to)) this.close(to);
+    this.close(to);
     this.#open.delete(from);
     this.#open.set(to, d);
   }

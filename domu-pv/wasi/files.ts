@@ -15,9 +15,9 @@ export class Files {
   /** @throws Error with a sentence: a disk that is not there, or has no file system */
   constructor(kernel: Kernel, line: CommandLine, initrd: FileNode | undefined) {
     const mount = (device: string): FileNode => {
-      const fs = openDisk(kernel, device);
-      kernel.atEnd(() => fs.unmount());
-      return new Ext2Nodes(fs).root;
+      const nodes = new Ext2Nodes(openDisk(kernel, device));
+      kernel.atEnd(() => nodes.unmount());
+      return nodes.root;
     };
     const top = line.root === undefined ? initrd : mount(line.root), mounts = new Map<string, FileNode>();
     for (const { name, device } of line.mounts) mounts.set(name, mount(device));

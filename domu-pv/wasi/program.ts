@@ -1,4 +1,5 @@
 // From the module's image to its end: files are put together, the program starts, its exit is the domain's.
+import type { ProgramImport } from '../../hypervisor/public/program.ts';
 import { SHUTDOWN_poweroff } from '../../hypervisor/public/sched.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { appOf } from '../apps/index.ts';
@@ -30,8 +31,9 @@ export function runProgram(kernel: Kernel): never {
   const network = networkOf(kernel, line.lease), settings = { arguments: ['program', ...line.arguments], environment: line.environment, root: files.isEmpty && line.listen.length > 0 ? undefined : files.root, network, sockets: line.listen.map(port => listening(kernel, network, port)), exit };
   // From here on its place in memory is the program's.
   kernel.memory.release(start.image.at, start.initrd.byteCount > 0 ? start.initrd.at : start.heapPfn * 4096);
-  const imports: WebAssembly.Imports = Object.fromEntries(WASI_VERSIONS.map(name => [name, wasiCalls(kernel, settings, name) as WebAssembly.ModuleImports]));
-  const instance = vcpu.instantiate(image, line.trapMissing ? trapping(imports, name => vcpu.crash(`its program called ${name}, which is not there`)) : imports, kernel.memory);
+  const calls = new Map<string, ProgramImport>(WASI_VERSIONS.flatMap(version => Object.entries(wasiCalls(kernel, settings, version)).map(([name, call]) => [`${version}.${name}`, call as ProgramImport] as const)));
+  const missing = (name: string) => line.trapMissing ? () => vcpu.crash(`its program called ${name}, which is not there`) : undefined;
+  const instance = vcpu.instantiate(image, (from, name) => calls.get(`${from}.${name}`) ?? missing(`${from}.${name}`), kernel.memory);
   const { _start: main, _initialize: reactor } = instance.exports as Record<string, (() => void) | undefined>;
   if (typeof main === 'function') main();
   else if (typeof reactor === 'function') reactor();
@@ -64,9 +66,4 @@ function networkOf(kernel: Kernel, fixed: Lease | undefined): () => Stack {
     if (!stack.configure(fixed)) throw new FsError(ERRNO.NETDOWN);
     return stack;
   };
-}
-
-/** The same imports, and for any other name a function that ends the program. */
-function trapping(imports: WebAssembly.Imports, end: (name: string) => never): WebAssembly.Imports {
-  return new Proxy(imports, { get: (all, from: string) => new Proxy(all[from] ?? {}, { get: (some, name: string) => some[name] ?? (() => end(`${from}.${name}`)) }) });
 }

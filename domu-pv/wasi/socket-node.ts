@@ -13,7 +13,7 @@ export interface SocketAddress { readonly address: number; readonly port: number
 export interface Received extends Partial<SocketAddress> { readonly data: Uint8Array; readonly isCut: boolean }
 const ERRNO_OF: Readonly<Record<SocketFailure, number>> = {
   refused: ERRNO.CONNREFUSED, reset: ERRNO.CONNRESET, timedOut: ERRNO.TIMEDOUT, unreachable: ERRNO.HOSTUNREACH, inUse: ERRNO.ADDRINUSE, full: ERRNO.NFILE, tooLong: ERRNO.MSGSIZE,
-  notConnected: ERRNO.NOTCONN, closed: ERRNO.PIPE, noName: ERRNO.NOENT,
+  notConnected: ERRNO.NOTCONN, closed: ERRNO.PIPE, noName: ERRNO.NOENT, noPort: ERRNO.INVAL, interrupted: ERRNO.INTR,
 };
 /** Runs what a socket does; its refusals become error numbers. */
 export function asErrno<T>(work: () => T): T {

@@ -1,6 +1,6 @@
 // Starts the hypervisor: shared state, the ticker, Dom0's thread, and a thread per vCPU as Dom0 and guests ask for
 // them. Keeps every domain's memory, so that a Dom0 started again finds them. Cleans up after threads that ended.
-import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import { MessageChannel, Worker, type MessagePort, type ResourceLimits } from 'node:worker_threads';
 import { compileInterpreter } from '../cpu/interpreter.ts';
 import { BUDGET_SHARES } from '../cpu/jit/budget.ts';
 import type { JitMode } from '../cpu/jit/mode.ts';
@@ -59,6 +59,8 @@ export async function startHypervisor(o: HypervisorOptions): Promise<RunningHype
 
 /** The domain that has just started goes first. */
 const SPARE_DELAY_MS = 100;
+/** Exceptions that a program keeps and what its kernel notes lie on its thread's heap: it ends where that is used up, and the host does not. */
+const PROGRAM_LIMITS: ResourceLimits = { maxOldGenerationSizeMb: 256 };
 
 interface VcpuThread { readonly slot: number; readonly domid: number; readonly vcpu: number; readonly worker: Worker }
 
@@ -102,10 +104,10 @@ class Machine {
     if (!m) this.modules.set(vcpu, m = compileInterpreter(vcpu));
     return m;
   }
-  private spawn(module: URL, name: string, extra: Record<string, unknown>, ports: MessagePort[] = []): Worker {
+  private spawn(module: URL, name: string, extra: Record<string, unknown>, ports: MessagePort[] = [], resourceLimits: ResourceLimits = {}): Worker {
     const { port1, port2 } = new MessageChannel();
     for (const message of this.memories.values()) port1.postMessage(message);
-    const worker = new Worker(module, { name, workerData: { buffer: this.hv.state.buffer, memoryPort: port2, ...extra }, transferList: [port2, ...ports] });
+    const worker = new Worker(module, { name, workerData: { buffer: this.hv.state.buffer, memoryPort: port2, ...extra }, transferList: [port2, ...ports], resourceLimits });
     const thread = worker.threadId;
     this.ports.set(worker, port1);
     port1.unref();
@@ -207,11 +209,11 @@ class Machine {
     this.spare = undefined;
     setTimeout(() => {
       if (this.spare || this.stopping) return;
-      const next = this.spare = this.spawn(module, 'spare', {});
+      const next = this.spare = this.spawn(module, 'spare', {}, [], PROGRAM_LIMITS);
       next.once('exit', () => { if (this.spare === next) this.spare = undefined; });
       next.on('error', () => {});
     }, SPARE_DELAY_MS).unref();
-    if (!spare) return this.spawn(module, name, assignment);
+    if (!spare) return this.spawn(module, name, assignment, [], PROGRAM_LIMITS);
     spare.postMessage(assignment);
     return spare;
   }

@@ -12,12 +12,13 @@ import '../hypercall/table.ts';
 import { isOwned, isShareable } from '../mm/frame-table.ts';
 import { spaceOf } from '../mm/flush.ts';
 import { ModuleError } from '../cpu/program/bytes.ts';
+import { newHeadroom } from '../cpu/program/headroom.ts';
 import { ProgramProcessor } from '../cpu/program/processor.ts';
 import { isPrepared, type PreparedModule, prepareModule } from '../cpu/program/prepared.ts';
 import { ADDED_IMPORTS } from '../cpu/program/rewrite.ts';
 import type { ProgramContext } from '../public/dom0-hypercalls.ts';
 import { ENOSYS } from '../public/errno.ts';
-import type { ProgramKernel, ProgramMemory, ProgramVcpu } from '../public/program.ts';
+import type { ProgramImport, ProgramImports, ProgramKernel, ProgramMemory, ProgramVcpu } from '../public/program.ts';
 import { mfnIndex, mfnOf, mfnSlot, type Mfn } from '../public/types.ts';
 import { RUNSTATE_blocked, RUNSTATE_offline, RUNSTATE_runnable, RUNSTATE_running } from '../public/vcpu.ts';
 import { VIRQ_TIMER, __HYPERVISOR_console_io, __HYPERVISOR_event_channel_op, __HYPERVISOR_grant_table_op, __HYPERVISOR_memory_op, __HYPERVISOR_sched_op, __HYPERVISOR_set_timer_op, __HYPERVISOR_vcpu_op, __HYPERVISOR_xen_version } from '../public/xen.ts';
@@ -75,6 +76,7 @@ class ProgramThread implements ProgramVcpu {
   readonly #first: number;
   readonly #attention: number; readonly #bell: number;
   readonly #trap: () => never;
+  readonly #headroom = newHeadroom();
   readonly #counters = { hypercalls: 0, attentions: 0, upcalls: 0, blocks: 0 };
   readonly #prepared: readonly PreparedModule[];
   #upcall: (() => void) | undefined;
@@ -155,21 +157,17 @@ class ProgramThread implements ProgramVcpu {
     this.#v.crash(reason);
     return this.#trap();
   }
-  instantiate(module: Uint8Array, imports: WebAssembly.Imports, memory: ProgramMemory): WebAssembly.Instance {
+  instantiate(module: Uint8Array, imports: ProgramImports, memory: ProgramMemory): WebAssembly.Instance {
     const base = this.#first * PAGE_BYTES, known = this.#prepared.find(p => isPrepared(p, module, base)), prepared = known ?? prepareModule(module, base);
     memory.begin(prepared.minPages, prepared.maxPages);
     if (!known) parentPort?.postMessage({ xenolith: 'prepared', prepared } satisfies ThreadRequest);
-    const added: WebAssembly.ModuleImports = {
-      attention: () => { this.#counters.attentions++; this.#settle(); },
-      size: () => memory.pages(), grow: (by: number) => memory.grow(by >>> 0), memory: this.#v.memory.memory,
-    };
-    // Each import is looked up once, here: what the kernel gives need not be a plain object.
-    const given: Record<string, WebAssembly.ModuleImports> = { [ADDED_IMPORTS]: added };
+    const added: Record<string, ProgramImport> = { attention: () => { this.#counters.attentions++; this.#settle(); }, size: () => memory.pages(), grow: by => memory.grow(Number(by) >>> 0) };
+    // Without prototypes: a name that the module chooses leads to nothing that was not put there.
+    const given = Object.create(null) as Record<string, WebAssembly.ModuleImports>;
     for (const { module: from, name } of WebAssembly.Module.imports(prepared.module)) {
-      if (from === ADDED_IMPORTS) continue;
-      const value = imports[from]?.[name];
-      if (value === undefined) throw new ModuleError(`it imports ${from}.${name}, which is not there`);
-      (given[from] ??= {})[name] = value;
+      const own = from === ADDED_IMPORTS, call = own ? added[name] : imports(from, name);
+      if (!call && !own) throw new ModuleError(`it imports ${from}.${name}, which is not there`);
+      (given[from] ??= Object.create(null) as WebAssembly.ModuleImports)[name] = call ? (...args: (number | bigint)[]) => { this.#headroom(); return call(...args); } : this.#v.memory.memory;
     }
     return new WebAssembly.Instance(prepared.module, given);
   }

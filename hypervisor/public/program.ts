@@ -38,12 +38,17 @@ export interface ProgramVcpu {
    * @param memory what memory.size and memory.grow answer
    * @throws Error with a sentence: not valid, imports what is not there, wants too much memory
    */
-  instantiate(module: Uint8Array, imports: WebAssembly.Imports, memory: ProgramMemory): WebAssembly.Instance;
+  instantiate(module: Uint8Array, imports: ProgramImports, memory: ProgramMemory): WebAssembly.Instance;
   /** Leaves the program, whatever it would like to catch. */
   leave(): never;
   /** Ends the domain with a reason in the console ring. */
   crash(reason: string): never;
 }
+
+/** A function that a program may import. Begun only where the stack has room for all that it may call. */
+export type ProgramImport = (...args: (number | bigint)[]) => number | bigint | void;
+/** What there is by a name of the module's choice, or undefined: a lookup, not an object, which would have names of its own (constructor, ...). */
+export type ProgramImports = (from: string, name: string) => ProgramImport | undefined;
 
 /** The program's memory, in pages of 64 KiB. */
 export interface ProgramMemory {

@@ -89,6 +89,15 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
       expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
     }
   });
+  test.each(['1024', '4096'])('leaves a sound file system at the edges: odd offsets, a full disk, what is gone but open (blocks of %s)', blockBytes => {
+    const image = join(dir, 'edges.img');
+    writeFileSync(image, '');
+    truncateSync(image, 8 << 20);
+    expect(spawnSync('mkfs.ext2', ['-q', '-F', '-b', blockBytes, image]).status).toBe(0);
+    expect(text(run('edges', compile(dir, 'edges'), 'mount=/data:xvda', `memory = 32\ndisk = [ '${image},raw,xvda,rw' ]`))).toContain('edges done, 0 failures');
+    const check = spawnSync('fsck.ext2', ['-fn', image], { encoding: 'utf8' });
+    expect([check.status, check.stdout]).toEqual([0, expect.anything()]);
+  });
   test.skipIf(shelf === undefined)('from Rust keeps files by its standard library, reads its console, and ends by a panic with a reason', async () => {
     const image = join(dir, 'shelf.img'), disk = `memory = 32\ndisk = [ '${image},raw,xvda,rw' ]`, of = (what: string): string => text(run('shelf', shelf!, `WHO=me mount=/data:xvda -- /data/shelf ${what}`, disk));
     writeFileSync(image, '');
@@ -117,6 +126,51 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
     xl('shutdown', '-w', 'net');
     expect(xl('list')).not.toContain('net');
   });
+  test('of the guest kernel is a shell that one can type at: keys, ctrl-C, wrong words', async () => {
+    const shell = join(dir, 'keys.wasm'), image = join(dir, 'keys.img');
+    writeFileSync(shell, appModule('shell'));
+    writeFileSync(image, '');
+    truncateSync(image, 4 << 20);
+    xl('create', config('keys', shell, '', `memory = 16\nvif = [ '' ]\ndisk = [ '${image},raw,xvda,rw' ]`));
+    const stream = await client().console('keys');
+    let seen = '';
+    stream.on('data', data => { seen += String(data); });
+    const type = async (input: string, wanted: RegExp): Promise<void> => { await expect.poll(() => seen, { timeout: 30_000 }).toMatch(/# $/); seen = ''; stream.write(input); await expect.poll(() => seen, { timeout: 30_000 }).toMatch(wanted); };
+    await type('mkfs\r', /# $/);
+    await type('half a line\x03', /\^C\r\n# $/);
+    await type('\x1b[A\x7f\x7f\x7f', /\^\[\[A\x08 \x08\x08 \x08\x08 \x08\x08 \x08$/);
+    stream.write('echo é\x7f.\r');
+    await expect.poll(() => seen).toMatch(/\r\n\.\r\n# $/);
+    await type('echo x > f; mv f; mv f .; ls\r', /give two names[^]*that makes no sense here[^]* f\r\n/);
+    await type('disk-test -5\r', /give a number of MiB/);
+    await type('disk-test 100\r', /the disk is full/);
+    await type('ls\r', /^ls\r\n[^]* f\r\n(?![^]*disk-test)[^]*# $/);
+    await type('serve abc\r', /there is no such port/);
+    await type('serve 80; echo not this\r', /waiting at port 80/);
+    stream.write('\x03');
+    await expect.poll(() => seen).toMatch(/serve: interrupted\r\n# $/);
+    await type('ping 10.0.2.2 100000\r', /seq=3/);
+    stream.write('\x03');
+    await expect.poll(() => seen).toMatch(/ping: interrupted\r\n# $/);
+    xl('shutdown', '-w', 'keys');
+    expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
+  });
+  test('whose disk is taken from it hears of errors, and ends when it is asked to', async () => {
+    const shell = join(dir, 'taken.wasm'), image = join(dir, 'taken.img');
+    writeFileSync(shell, appModule('shell'));
+    writeFileSync(image, '');
+    truncateSync(image, 4 << 20);
+    xl('create', config('taken', shell, '', `memory = 16\ndisk = [ '${image},raw,xvda,rw' ]`));
+    const type = await consoleHas('taken', /# $/), mounted = consoleHas('taken', /kept\r\n# $/);
+    type('mkfs; echo kept > f; cat f\r');
+    await mounted;
+    xl('block-detach', 'taken', 'xvda');
+    const said = consoleHas('taken', /input\/output error/);
+    type('echo more > g; sync\r');
+    await said;
+    xl('shutdown', '-w', 'taken');
+    expect(xl('list')).not.toContain('taken');
+  });
   test('grows into the memory of its domain and no further', () => {
     expect(text(run('grow', probe, 'grow', 'memory = 24'))).toMatch(/grown by (1\d|2[0-3]) MiB/);
   });
@@ -135,6 +189,14 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
     expect(JSON.parse(await store('GET', node))).toMatchObject({ value: '' });
     await store('PUT', node, 'halt');
     await expect.poll(() => xl('list')).not.toContain('asked');
+  });
+  test('sleeps for as long as can be said, and uses no processor meanwhile', async () => {
+    xl('create', config('forever', probe, 'forever'));
+    await consoleHas('forever', /asleep/);
+    const time = async () => (await client().domains()).find(d => d.name === 'forever')!.cpuTimeSec, before = await time();
+    await new Promise(resolve => { setTimeout(resolve, 1000); });
+    expect(await time() - before).toBeLessThan(0.2);
+    xl('destroy', 'forever');
   });
   test('is paused, billed, shut down and destroyed while it spins or waits', async () => {
     for (const what of ['spin', 'wait']) {
@@ -160,16 +222,32 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
 describe.skipIf(!can)('a program that misbehaves', { timeout: 120_000 }, () => {
   const section = (id: number, ...body: number[]): number[] => [id, body.length, ...body];
   const bytes = (...sections: number[][]): Buffer => Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, ...sections.flat()]);
+  const name = (text: string): number[] => [text.length, ...Buffer.from(text)];
+  const MILLION = [0x80, 0x80, 0x40];
   const MEMORY = section(5, 1, 0, 1), TYPE = section(1, 1, 0x60, 0, 0);
   const modules: Record<string, [Buffer, RegExp]> = {
     cut: [bytes([1, 40, 1]), /cannot be loaded: the module ends in the middle/],
     nonsense: [bytes(section(1, 1, 0x60, 0, 0), section(3, 1, 0), MEMORY, section(10, 1, 3, 0, 0x6a, 0x0b)), /is not valid: /],
     imports: [bytes(TYPE, section(2, 1, 1, 0x78, 1, 0x79, 0, 0), MEMORY), /imports x\.y, which is not there/],
+    // What every JavaScript object has: Object.prototype.toString.constructor makes functions from text.
+    inherited: [bytes(TYPE, section(2, 1, ...name('toString'), ...name('constructor'), 0, 0), MEMORY), /imports toString\.constructor, which is not there/],
+    prototype: [bytes(TYPE, section(2, 1, ...name('__proto__'), ...name('get'), 0, 0), MEMORY), /imports __proto__\.get, which is not there/],
     greedy: [bytes(section(5, 1, 0, 0x80, 0x40)), /wants 512 MiB of memory/],
     reaching: [bytes(MEMORY, section(11, 1, 0, 0x41, 0x70, 0x0b, 1, 1)), /cannot be loaded|not valid|trapped/],
+    tables: [bytes(section(4, 2, 0x70, 0, ...MILLION, 0x70, 0, 1), MEMORY), /a table of 1048576 entries; there is room for 524288/],
     empty: [bytes(MEMORY), /has no _start/],
     memories: [bytes(section(5, 2, 0, 1, 0, 1)), /several memories/],
   };
+  const EXNREF = 0x69, START = section(7, 1, ...name('_start'), 0, 0);
+  /** An exception that holds the one before, over and over: loop (block (try_table (catch_ref 0) (throw 0 (local.get 0)))) */
+  const chain = [1, 1, EXNREF, 0x03, 0x40, 0x02, 2, 0x1f, 0x40, 1, 1, 0, 0, 0x20, 0, 0x08, 0, 0x0b, 0, 0x0b, 0x21, 0, 0x1a, 0x0c, 0, 0x0b, 0x0b];
+  test('one that uses up its thread\'s heap ends, the host goes on', () => {
+    const path = join(dir, 'heap.wasm');
+    writeFileSync(path, bytes(section(1, 3, 0x60, 0, 0, 0x60, 1, EXNREF, 0, 0x60, 0, 2, EXNREF, EXNREF), section(3, 1, 0), MEMORY, section(13, 1, 0, 1), START, section(10, 1, chain.length, ...chain)));
+    run('heap', path, '');
+    expect(dmesg()).toMatch(/thread failed: .*memory/);
+    expect(text(run('after', probe, 'show'))).toContain('slept enough');
+  });
   test.each(Object.entries(modules))('module: %s', (name, [module, reason]) => {
     const path = join(dir, `${name}.bad`);
     writeFileSync(path, module);

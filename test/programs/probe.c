@@ -1,5 +1,6 @@
 /* What a program can see of its domain, and ways to misbehave. The first argument says which. */
 #include <dirent.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +8,27 @@
 #include <unistd.h>
 
 extern char **environ;
+__attribute__((import_module("wasi_snapshot_preview1"), import_name("poll_oneoff"))) int poll_oneoff(const void *, void *, int, void *);
 
 static volatile int depth;
 /* On the machine's stack alone: the one in memory is not used. */
 static __attribute__((noinline)) int recurse(int n) { return n < 0 ? n : recurse(depth++ & 0x7fffffff) * 3 + n; }
+
+/* Says how deep it is, or where it begins to leave and enter the hypervisor at every depth: up to the end of the stack. */
+static int yields_from;
+static __attribute__((noinline)) void say_depth(int n) { printf("%d deep\n", n); }
+static __attribute__((noinline)) int deep(int n) {
+  if (yields_from && n > yields_from) sched_yield();
+  if (!yields_from && n % 256 == 0) say_depth(n);
+  return n < 0 ? n : deep(n + 1) * 3 + depth;
+}
+
+/* As long as a timeout can be. */
+static int sleep_forever(void) {
+  unsigned long long subscription[6] = { 1, 0, 1, ~0ull, 0, 0 }, event[4], count;
+  puts("asleep");
+  return poll_oneoff(subscription, event, 1, &count);
+}
 
 static int show(int argc, char **argv) {
   for (int i = 1; i < argc; i++) printf("argument %s\n", argv[i]);
@@ -43,6 +61,8 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "spin")) { puts("spinning"); for (volatile long n = 0;; n++); }
   if (!strcmp(what, "flood")) for (;;) puts("0123456789012345678901234567890123456789012345678901234567890123456789");
   if (!strcmp(what, "recurse")) return recurse(0);
+  if (!strcmp(what, "deep")) { yields_from = argc > 2 ? atoi(argv[2]) : 0; for (int n = 0; n < 200; n++) if (yields_from) sched_yield(); return deep(0); }
+  if (!strcmp(what, "forever")) return sleep_forever();
   if (!strcmp(what, "trap")) __builtin_trap();
   if (!strcmp(what, "outside")) return *(volatile char *)0xfffffff0u;
   if (!strcmp(what, "grow")) { long n = 0; for (volatile char *p; (p = malloc(1 << 20)); n++) p[4096] = 1; printf("grown by %ld MiB\n", n); return n > 0 && n < 64 ? 0 : 1; }

@@ -10,6 +10,8 @@ const SECTION = { custom: 0, type: 1, import: 2, function: 3, table: 4, memory: 
 const ORDER = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11] as const;
 const MAX_PAGES = 65536, WASM_PAGE = 65536;
 const I32 = 0x7f;
+/** Entries of all tables together: they lie in the host's memory, not in the domain's. */
+const TABLE_ENTRIES = 1 << 20;
 
 /** Where the imports that are added come from. A module may not ask for it. */
 export const ADDED_IMPORTS = 'xenolith:vcpu';
@@ -72,8 +74,9 @@ class ModuleRewriter {
     };
     parts.set(SECTION.type, types.writer);
     parts.set(SECTION.import, imports);
-    for (const id of [SECTION.table, SECTION.tag, SECTION.dataCount] as const) this.#asItIs(id, parts);
-    this.#each(SECTION.table, r => { if (r.byte() === 0x40) throw new ModuleError('tables with an initial value are not supported'); r.at--; valueType(r); skipLimits(r); });
+    for (const id of [SECTION.tag, SECTION.dataCount] as const) this.#asItIs(id, parts);
+    const share = Math.floor(TABLE_ENTRIES / Math.max(1, this.#entries(SECTION.table)));
+    this.#rewritten(SECTION.table, parts, (r, out) => tableOf(r, out, share));
     this.#rewritten(SECTION.global, parts, (r, out) => { const from = r.at; valueType(r); r.skip(1); out.copy(r, from); rewriteExpression(r, out, w); });
     this.#rewritten(SECTION.export, parts, (r, out) => {
       const from = r.at;
@@ -109,12 +112,7 @@ class ModuleRewriter {
     out.bytes(r.bytes.subarray(r.at, r.end));
     parts.set(id, out);
   }
-  #each(id: number, entry: (r: Reader) => void): void {
-    const section = this.#sections.get(id);
-    if (!section) return;
-    const r = new Reader(section.bytes, section.at, section.end);
-    for (let n = r.u32(); n > 0; n--) entry(r);
-  }
+  #entries(id: number): number { const r = this.#sections.get(id); return r ? new Reader(r.bytes, r.at, r.end).u32() : 0; }
   #rewritten(id: number, parts: Map<number, Writer>, entry: (r: Reader, out: Writer) => void): void {
     const r = this.#sections.get(id);
     if (!r) return;
@@ -299,6 +297,21 @@ function dataSegment(r: Reader, out: Writer, w: Rewriting): void {
   out.bytes(part.bytes.subarray(part.at, part.end));
 }
 
+/** A table grows to its share of what all may have, whatever it declares. */
+function tableOf(r: Reader, out: Writer, share: number): void {
+  const from = r.at;
+  if (r.byte() === 0x40) throw new ModuleError('tables with an initial value are not supported');
+  r.at--;
+  valueType(r);
+  out.copy(r, from);
+  const flags = r.u32();
+  if (flags & ~1) throw new ModuleError('a table with unknown flags');
+  const min = r.u32(), max = flags & 1 ? r.u32() : share;
+  if (min > share) throw new ModuleError(`a table of ${min} entries; there is room for ${share} in each of its tables`);
+  out.byte(1);
+  out.u32(min);
+  out.u32(max < min ? max : Math.min(max, share));
+}
 function skipLimits(r: Reader): void {
   const flags = r.u32();
   r.skipNumber();

@@ -191,6 +191,7 @@ describe('two guests on a bridge', () => {
     if (why) ctx.skip();
     const kernel = join(dir, 'shell.wasm'), { client } = host!;
     writeFileSync(kernel, appModule('shell'));
+    await a.run('while [ -e /sys/class/net/eth1 ]; do usleep 20000; done');
     await client.attachVif('a', { trusted: true, bridge: 'world' });
     await a.run('until [ -e /sys/class/net/eth1 ]; do usleep 100000; done; ip link set eth1 up; udhcpc -i eth1 -s /etc/xenolith/udhcpc -q -n -t 10 -T 1 2>&1');
     const { domid } = await client.create(parseDomainConfig(`name="program"\nkernel="${kernel}"\nmemory=16\nvif=["bridge=world"]\n`, 'program', { pcpus: 1 }).config, false);

@@ -138,7 +138,7 @@ describe('translations', () => {
     expect(m.gpr[0]).toBe(BigInt([...Array(100).keys()].reduce((s, n) => s + ((n + 1) << 24 >> 24), 0)));
   });
 
-  test('dropped code is not run again, and its handler number is used again', () => {
+  test('dropped code is not run again, however often it is translated anew', () => {
     const { cpu, codeAt } = machine([0xb8, 1, 0, 0, 0, 0xcc], 'force');
     for (let n = 0; n < 50; n++) {
       cpu.bytes[codeAt + 1] = n;

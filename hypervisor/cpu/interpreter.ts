@@ -5,11 +5,13 @@ import { EXIT } from './processor-api.ts';
 import { SPECIAL, SPECIAL_COUNT } from './decode.ts';
 import { allForms as forms } from './fusion.ts';
 import { type Form, Insn, type Runtime } from './insn.ts';
+import { access, accessFunction, accessSignature } from './jit/access.ts';
 import { settleFunction, SETTLE } from './jit/flag-state.ts';
 import { CARRIED, DESTINATIONS, wayOut, wayOutFunction, wayOutSignature } from './jit/ways-out.ts';
 import { CLOCK, CODE_WRITE, COMMIT, FETCH, FOLLOW, FOREIGN, LOOKUP, REACH, TRANSLATE, commitFunction, fetchFunction, followFunction, jumpToFunction, lookupFunction, reachFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
 import { R } from './record.ts';
 import { SWITCH_ROOT, switchRootFunction } from './root-switch.ts';
+import { VCPU_STRIDE } from './layout.ts';
 import { definitionOf } from './semantics/index.ts';
 import { INTERNAL, S, SLOT, TLB_BYTES, areaOf } from './state.ts';
 import { Fn, type FuncRef, type I64, ModuleBuilder, type Signature, i32, ld16u, ld32, ld64 } from './wasm/builder.ts';
@@ -72,7 +74,7 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
 
 /** The module's bytes for one vCPU number. */
 export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
-  const area = areaOf(vcpu), m = new ModuleBuilder(), handlerType = m.typeIndex(HANDLER);
+  const area = areaOf(vcpu), m = new ModuleBuilder(area + VCPU_STRIDE), handlerType = m.typeIndex(HANDLER);
   const foreign = m.importFunction('foreign', FOREIGN), codeWrite = m.importFunction('codeWrite', CODE_WRITE), helper = m.importFunction('helper', HELPER_CALL), watched = m.importFunction('watched', WATCHED), now = m.importFunction('now', CLOCK);
   const walk = m.declare(TRANSLATE, 'walk'), translate = m.declare(TRANSLATE, 'translate'), commit = m.declare(COMMIT, 'commit'), lookup = m.declare(LOOKUP, 'lookup'), clock = m.declare(CLOCK, 'clock');
   const imports = { foreign, codeWrite, walk, watched }, rt: Runtime = { handlerType, translate, commit, lookup, helper, clock };
@@ -92,6 +94,7 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   m.define(settle, settleFunction(area));
   m.define(reach, reachFunction(area, translate));
   for (const to of DESTINATIONS) for (const carried of CARRIED) m.define(m.declare(wayOutSignature(to, carried), wayOut(to, carried)), wayOutFunction(area, to, carried, { handlerType, jumpTo, follow, settle }));
+  for (const write of [false, true]) for (const carried of CARRIED) m.define(m.declare(accessSignature(carried), access(write, carried)), accessFunction(area, write, carried, { reach, settle }));
 
   const fill = new Fn(FILL), fillRef = m.declare(FILL, 'fill');
   fill.memoryFillValue(fill.param(0, 'i32').get(), fill.param(1, 'i32').get(), fill.param(2, 'i32').get());

@@ -192,7 +192,7 @@ export function lookupFunction(area: number, im: MmuImports): Fn {
     f.set(rec, word.and(-2));
     f.st64(cached, marked);
     f.st32(cached, rec.get(), 8);
-    f.st32(cached, i32(SPECIAL.dispatch), 12);
+    f.st32(cached, select(ld16u(rec.get()).eq(SPECIAL.translated), ld32(rec.get(), R.number), i32(SPECIAL.dispatch)), 12);
     f.st8(ld32(area, S.activeView).mul(JUMP_PAGES).add(rip.shrU(12).wrap().and(JUMP_PAGES - 1)).add(area), i32(1), S.jumpPages);
     f.if(rip.shrS(BIT_IS_LOWER).eqz(), () => f.st8(ld32(area, S.activeView).add(area), i32(1), S.jumpLower));
   });

@@ -6,9 +6,10 @@
 //   0x4000  mail from siblings
 //   0x10000 TLBs: [view][kind] of 1024 entries {i64 tag, i32 addend, pad}
 //   0x38000 pages in jump caches: [view] of 4096 bytes, by the low bits of the page number
-//   0x40000 jump caches: [view] of 8192 entries {i64 rip ^ tag, i32 record, pad}
+//   0x40000 jump caches: [view] of 16384 entries {i64 rip ^ tag, i32 record, i32 number}
 //   0x100000 block table: 256 Ki entries {u32 physical address, u32 record | mode}
-//   0x300000 .. VCPU_STRIDE: records
+//   0x300000 by blocks' numbers: how often their translations may still be entered before larger ones are made, i32
+//   0x700000 .. VCPU_STRIDE: records
 import { ATTENTION, VCPU_AREA, VCPU_STRIDE } from './layout.ts';
 
 export const S = {
@@ -97,7 +98,8 @@ export const S = {
   /** u8: not zero where the view's jump cache may have an address in a page with these low 12 bits of page number. */
   jumpPages: 0x38000,
   blocks: 0x100000,
-  records: 0x300000,
+  counters: 0x300000,
+  records: 0x700000,
 } as const;
 
 /** Bit maps behind S.mail, by frame number modulo their size. */
@@ -116,12 +118,14 @@ export const VIEW_BYTES = 4 * TLB_BYTES;
 export const TLB_EMPTY = { byte: 0x80, minus: -0x7f7f7f7f_7f7f7f80n, own: [1015, 1016], other: 0x40404040_40404040n } as const;
 /** What stands in the n-th entry when it is empty. */
 export const emptyTag = (n: number): bigint => n === TLB_EMPTY.own[0] || n === TLB_EMPTY.own[1] ? TLB_EMPTY.other : TLB_EMPTY.minus;
-export const JUMP_ENTRIES = 8192;
+export const JUMP_ENTRIES = 16384;
 export const JUMP_BYTES = JUMP_ENTRIES * 16;
 export const JUMP_PAGES = 4096;
 /** An address shifted right (signed) by so many bits is 0 in the lower half alone. */
 export const BIT_IS_LOWER = 47;
 export const BLOCK_ENTRIES = 0x40000;
+/** Blocks that may have a number: its end, that of the table of translations. */
+export const NUMBERS_MAX = 1 << 20;
 export const RECORDS_BYTES = VCPU_STRIDE - S.records;
 
 /** Register slots: byte offsets from S.regs that fit a record's 8-bit fields. High bytes are slot + 1. */

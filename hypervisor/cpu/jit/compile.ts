@@ -30,8 +30,8 @@ export class Compiler {
   private block = 0;
   private at!: RegionInstruction;
 
-  constructor(area: number, view: DataView, im: Imports, entryRecord: number, region: Region, code: Numbers, compat: boolean, size: Size, hotLoop: number) {
-    this.t = new Translation(area, view, im, entryRecord, code, compat, size, hotLoop);
+  constructor(area: number, view: DataView, im: Imports, entryRecord: number, entryNumber: number, region: Region, code: Numbers, compat: boolean, size: Size, hotLoop: number) {
+    this.t = new Translation(area, view, im, entryRecord, entryNumber, code, compat, size, hotLoop);
     this.region = region;
     this.compat = compat;
     const successors = region.blocks.map((_, b) => [...region.successors(b)]);

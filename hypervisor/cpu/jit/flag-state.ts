@@ -110,6 +110,16 @@ export const stepWords = (f: Fn, s: StepState, carry: I64): { result: I64; aux: 
 export function directCondition(s: FlagState, code: number): I32 | undefined {
   if (s.kind === 'sub' && s.plain) {
     const { a, b, r, bits } = s;
+    // Of 32 bits compared as such: the baseline compiler makes a branch of that at once.
+    if (bits === 32) switch (code) {
+      case 2: return a.wrap().ltU(b.wrap());
+      case 4: return a.wrap().eq(b.wrap());
+      case 6: return a.wrap().leU(b.wrap());
+      case 8: return r.wrap().ltS(0);
+      case 12: return a.wrap().ltS(b.wrap());
+      case 14: return a.wrap().leS(b.wrap());
+      default: return undefined;
+    }
     switch (code) {
       case 2: return a.ltU(b);
       case 4: return a.eq(b);
@@ -121,10 +131,10 @@ export function directCondition(s: FlagState, code: number): I32 | undefined {
     }
   }
   if (s.kind === 'memory' || s.kind === 'locals' || s.kind === 'words') return undefined;
-  const zero = s.r.eqz(), sign = sx(s.r, s.bits).ltS(0n);
+  const word = s.bits === 32, zero = word ? s.r.wrap().eqz() : s.r.eqz(), sign = word ? s.r.wrap().ltS(0) : sx(s.r, s.bits).ltS(0n);
   if (code === 4) return zero;
   if (code === 8) return sign;
-  if (s.kind === 'logic') return code === 0 || code === 2 ? i32(0) : code === 6 ? zero : code === 12 ? sign : code === 14 ? sx(s.r, s.bits).leS(0n) : undefined;
+  if (s.kind === 'logic') return code === 0 || code === 2 ? i32(0) : code === 6 ? zero : code === 12 ? sign : code === 14 ? word ? s.r.wrap().leS(0) : sx(s.r, s.bits).leS(0n) : undefined;
   if (s.kind === 'add' && s.plain) return code === 2 ? s.r.ltU(s.a) : code === 6 ? s.r.ltU(s.a).or(zero) : undefined;
   if (s.kind === 'shift') return code === 2 ? s.cf.wrap() : code === 6 ? s.cf.wrap().or(zero) : undefined;
   if (s.kind === 'step') {

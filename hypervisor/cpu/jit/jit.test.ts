@@ -6,6 +6,7 @@ import { compileInterpreter } from '../interpreter.ts';
 import { layoutMemory } from '../layout.ts';
 import { createProcessor, type SoftwareProcessor } from '../processor.ts';
 import { EXIT } from '../processor-api.ts';
+import { R } from '../record.ts';
 import { S } from '../state.ts';
 import { CodeBudget } from './budget.ts';
 import type { JitMode } from './mode.ts';
@@ -72,6 +73,16 @@ describe('translations', () => {
     expect(cpu.run()).toBe(EXIT.softwareInterrupt);
     expect(cpu.gpr[0]).toBe(5_000_050_000n & 0xffffffffn);
     expect(translations(cpu)).toBe(2);
+  });
+
+  test('a block that a translation leads to has a number before it is hot', () => {
+    // again: inc eax; test al, 15; jz rare; back: dec ecx; jnz again; int3; rare: inc ebx; jmp back
+    const { cpu, codeAt } = machine([0xb9, ...le32(700), 0xff, 0xc0, 0xa8, 0x0f, 0x74, 0x05, 0xff, 0xc9, 0x75, 0xf6, 0xcc, 0xff, 0xc3, 0xeb, 0xf7], 'on');
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+    expect([cpu.gpr[0], cpu.gpr[3], translations(cpu)]).toEqual([700n, 43n, 1]);
+    const rare = cpu.blocks.known(codeAt + 16, false);
+    expect(cpu.view.getUint16(rare + R.handler, true)).toBe(SPECIAL.count);
+    expect(cpu.view.getUint32(rare + R.number, true)).toBeGreaterThan(0);
   });
 
   test('nested loops, forward branches, high bytes, partial registers and every flag at the end', () => {

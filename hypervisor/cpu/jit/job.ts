@@ -2,11 +2,12 @@
 // domain's memory alone, so that any thread can do it; the guest may run on meanwhile, and the vCPU that takes the
 // result checks that what it was made from still holds.
 import { SPECIAL } from '../decode.ts';
-import { PAGE_BYTES } from '../layout.ts';
+import { PAGE_BYTES, VCPU_STRIDE } from '../layout.ts';
 import { blockHash, CLOCK, REACH } from '../mmu.ts';
 import { R } from '../record.ts';
 import { RECORDS_BYTES, S } from '../state.ts';
 import { type Fn, type FuncRef, ModuleBuilder, type Signature } from '../wasm/builder.ts';
+import { access, accessSignature } from './access.ts';
 import { Compiler } from './compile.ts';
 import { SETTLE } from './flag-state.ts';
 import { type CodeFinder, Region } from './region.ts';
@@ -44,7 +45,22 @@ export interface Outcome {
   readonly refused: readonly { readonly start: number; readonly reason: string }[];
   /** Why translations ended before an instruction. */
   readonly left: readonly string[];
+  /** Numbers that blocks without one were given, by their first records; the rest of the spare ones. */
+  readonly numbers: readonly (readonly [start: number, number: number])[]; readonly spare: readonly number[];
   readonly bytes: Uint8Array<ArrayBuffer> | undefined;
+}
+
+/** Numbers for blocks that translations lead to and that have none yet. */
+class SpareNumbers {
+  readonly given = new Map<number, number>();
+  readonly spare: number[];
+  constructor(spare: readonly number[]) { this.spare = spare.slice(); }
+  /** The block's with this first record; 0 when there are no more. */
+  of(record: number): number {
+    const known = this.given.get(record) ?? this.spare.pop();
+    if (known) this.given.set(record, known);
+    return known ?? 0;
+  }
 }
 
 /** The blocks of one vCPU, through its block table, seen from one page. */
@@ -55,9 +71,10 @@ class Blocks implements CodeFinder, Numbers {
   private readonly pages = new Map<number, number | undefined>();
   private readonly warm: number;
   private readonly alone: boolean;
-  constructor(site: Site, job: Job) {
+  private readonly numbers: SpareNumbers;
+  constructor(site: Site, job: Job, numbers: SpareNumbers) {
     const { small } = site.thresholds;
-    this.view = site.view; this.site = site; this.job = job;
+    this.view = site.view; this.site = site; this.job = job; this.numbers = numbers;
     this.alone = job.size === 'small' && small > 1;
     this.warm = small === 1 ? 0 : small * SIZES[job.size].warm;
   }
@@ -71,7 +88,7 @@ class Blocks implements CodeFinder, Numbers {
   numbered(phys: number): { readonly number: number; readonly record: number } | undefined {
     const { view } = this, record = this.at(phys), handler = record && view.getUint16(record + R.handler, true);
     if (handler !== SPECIAL.count && handler !== SPECIAL.translated) return undefined;
-    const number = view.getUint32(record + R.number, true);
+    const number = view.getUint32(record + R.number, true) || this.numbers.of(record);
     return number ? { number, record } : undefined;
   }
   block(phys: number): number {
@@ -83,8 +100,9 @@ class Blocks implements CodeFinder, Numbers {
     return !counts || this.weight(record) >= this.warm ? record : 0;
   }
   weight(record: number): number {
-    const { view, site: { thresholds: { small, large, wide } } } = this, left = view.getInt32(record + R.imm, true);
-    if (view.getUint16(record + R.handler, true) === SPECIAL.count) return small - left;
+    const { view, site: { area, thresholds: { small, large, wide } } } = this;
+    if (view.getUint16(record + R.handler, true) === SPECIAL.count) return small - view.getInt32(record + R.imm, true);
+    const left = view.getInt32(area + S.counters + 4 * view.getUint32(record + R.number, true), true);
     return small + large - left + (left > large ? wide : 0);
   }
   distanceOf(va: bigint): number { return Number(BigInt.asIntN(64, (va & ~0xfffn) - this.job.page)); }
@@ -107,9 +125,9 @@ class Blocks implements CodeFinder, Numbers {
   }
 }
 
-/** Translates blocks into one module. Throws nothing for what a guest can do. */
-export function translateJobs(site: Site, jobs: readonly Job[]): Outcome {
-  const m = new ModuleBuilder(), { view, area } = site;
+/** Translates blocks into one module. @param spare numbers for blocks that have none. Throws nothing for what a guest can do. */
+export function translateJobs(site: Site, jobs: readonly Job[], spare: readonly number[]): Outcome {
+  const { view, area } = site, m = new ModuleBuilder(area + VCPU_STRIDE);
   // What is called is imported, and no more: instances are made often.
   const imported = new Map<string, FuncRef>(), take = (name: string, signature: Signature): FuncRef => {
     let ref = imported.get(name);
@@ -118,18 +136,19 @@ export function translateJobs(site: Site, jobs: readonly Job[]): Outcome {
   };
   const im: Imports = {
     handlerType: m.typeIndex({ params: ['i32'], results: [] }), reach: () => take('reach', REACH), settle: () => take('settle', SETTLE), clock: () => take('clock', CLOCK),
+    access: (write, carried) => take(access(write, carried), accessSignature(carried)),
     wayOut: (to, carried) => take(wayOut(to, carried), wayOutSignature(to, carried)),
   };
   const compiled: { readonly number: number; readonly fn: Fn }[] = [];
-  const made: Made[] = [], refused: { start: number; reason: string }[] = [], left: string[] = [];
+  const numbers = new SpareNumbers(spare), made: Made[] = [], refused: { start: number; reason: string }[] = [], left: string[] = [];
   for (const job of jobs) {
     const { start, number, compat, size } = job, { instructions: room, calls } = SIZES[size], refuse = (reason: string): void => { refused.push({ start, reason }); };
     if (view.getUint16(start + R.handler, true) === SPECIAL.stale) { refuse('dropped meanwhile'); continue; }
     try {
-      const code = new Blocks(site, job), region = new Region(code, start, view.getUint32(start + R.disp, true), compat, room, calls);
+      const code = new Blocks(site, job, numbers), region = new Region(code, start, view.getUint32(start + R.disp, true), compat, room, calls);
       if (region.entry < 0) { refuse('nothing to translate'); continue; }
       if (size === 'wide' && !region.follows) { refuse('nothing to follow'); continue; }
-      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, region, code, compat, size, site.thresholds.small - site.thresholds.large).compile();
+      const { fn, instructions, untranslatable } = new Compiler(area, view, im, start, number, region, code, compat, size, site.thresholds.small - site.thresholds.large).compile();
       left.push(...untranslatable);
       if (!instructions) { refuse('nothing to translate'); continue; }
       compiled.push({ number, fn });
@@ -141,5 +160,5 @@ export function translateJobs(site: Site, jobs: readonly Job[]): Outcome {
     m.define(ref, fn);
     m.extendTable(number, ref);
   }
-  return { made, refused, left, bytes: made.length ? m.build() : undefined };
+  return { made, refused, left, numbers: [...numbers.given], spare: numbers.spare, bytes: made.length ? m.build() : undefined };
 }

@@ -5,6 +5,7 @@ import { S, SLOT, TLB_BYTES } from '../state.ts';
 import { FROM_STACK } from '../mmu.ts';
 import { R } from '../record.ts';
 import { type FuncRef, type I32, type I64, type Local, type V128, i32, i64, ld32, ld64 } from '../wasm/builder.ts';
+import { ALONE } from './access.ts';
 import { directCondition, type FlagState } from './flag-state.ts';
 import { bitOf, type Translation } from './translation.ts';
 
@@ -117,6 +118,7 @@ export class StaticInsn extends Insn {
   // ---- memory
   override translate(va: I64, write: boolean, bytes: number, onFault?: () => void, stack = false): I32 {
     const { t } = this;
+    if (t.small) return t.access(va, write, bytes, stack ? FROM_STACK : 0, this.at, onFault);
     return this.look(va, write, bytes, (p, a) => t.reach(p, a, (write ? 1 : 0) | bytes << 8 | (stack ? FROM_STACK : 0), this.rec, onFault));
   }
   /** Physical address of what lies in one page, or what `otherwise` sets it to. */
@@ -142,14 +144,18 @@ export class StaticInsn extends Insn {
     t.addresses.add(look);
     return p.get();
   }
+  /** Where the page is not at hand, the interpreter goes on. */
+  private lookAlone(va: I64, write: boolean, bytes: number): I32 {
+    return this.t.small ? this.t.access(va, write, bytes, ALONE, this.at) : this.look(va, write, bytes, () => this.interpret());
+  }
   /** Several pushes at once, this one the first, or all of them left to the interpreter. @param registers slots, as pushed */
   pushAll(registers: readonly number[]): void {
-    const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4)).sub(bytes)), p = this.look(low, true, bytes, () => this.interpret());
+    const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4)).sub(bytes)), p = this.lookAlone(low, true, bytes);
     registers.forEach((slot, n) => f.st64(p, t.readSlot(slot), bytes - 8 * (n + 1)));
     this.setSlot(SLOT.gpr(4), low);
   }
   popAll(registers: readonly number[]): void {
-    const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4))), p = this.look(low, false, bytes, () => this.interpret());
+    const { f, t } = this, bytes = 8 * registers.length, low = f.let(this.slot(SLOT.gpr(4))), p = this.lookAlone(low, false, bytes);
     registers.forEach((slot, n) => { t.writeSlot(slot, ld64(p, 8 * n)); t.widen(slot); });
     this.setSlot(SLOT.gpr(4), low.add(bytes));
   }

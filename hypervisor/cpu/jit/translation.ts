@@ -5,7 +5,8 @@ import { PAGE_BYTES } from '../layout.ts';
 import { R } from '../record.ts';
 import { jumpHashCode } from '../mmu.ts';
 import { FX, INTERNAL, S, SLOT, TLB_BYTES } from '../state.ts';
-import { Fn, type FuncRef, type I32, type I64, Local, type Type, type Signature, type V128, i32, ld128, ld32, ld64 } from '../wasm/builder.ts';
+import { Fn, type FuncRef, type I32, type I64, type Label, Local, type Type, type Signature, type V128, i32, i64, ld128, ld32, ld64, uleb } from '../wasm/builder.ts';
+import { whatOf } from './access.ts';
 import { Addresses, both, type KnownAddresses } from './addresses.ts';
 import { directCondition, type FlagLocals, type FlagState, flushFlags, localsOf, settleArguments, stepWords, wordsOf } from './flag-state.ts';
 import type { Size } from './job.ts';
@@ -34,6 +35,12 @@ export class PooledFn extends Fn {
     for (const t of this.taken) if (keep.has(t.index)) kept.push(t); else this.free[t.type].push(t.index);
     this.taken = kept;
   }
+  /** A tail call. @param forget what temporaries hold: the baseline compiler would store it first */
+  leave(to: FuncRef, forget: boolean, ...args: (I32 | I64)[]): void {
+    let code = '';
+    if (forget) for (const { index, type } of this.temporaries) if (type === 'i32' || type === 'i64') code += (type === 'i32' ? i32(0) : i64(0)).code + '\x21' + uleb(index);
+    this.tailCallAfter(to, code, args);
+  }
   /** Goes on where just these temporaries are in use. */
   adopt(keep: ReadonlySet<number>): void {
     for (const list of Object.values(this.free)) list.length = 0;
@@ -47,6 +54,8 @@ export interface Imports {
   readonly handlerType: number;
   /** The slow way of a memory access (mmu.ts, REACH). */
   readonly reach: () => FuncRef;
+  /** The whole of it in a small translation (access.ts). */
+  readonly access: (write: boolean, carried: Carried) => FuncRef;
   readonly settle: () => FuncRef;
   readonly clock: () => FuncRef;
   readonly wayOut: (to: Destination, carried: Carried) => FuncRef;
@@ -84,8 +93,9 @@ export class Translation {
   readonly area: number;
   readonly view: DataView;
   readonly im: Imports;
-  /** The record whose handler is this translation. */
+  /** The first record of the block that this is a translation of, and its number. */
   readonly entryRecord: number;
+  private readonly entryNumber: number;
   /**
    * A small translation leaves registers and flags in memory, where the baseline compiler is at its best, and counts down
    * where its block did, for a large one to take its place.
@@ -114,16 +124,20 @@ export class Translation {
   level = 0;
   private readonly registers = new Map<number, Local<'i64'>>();
   private readonly vectors = new Map<number, Local<'v128'>>();
-  private readonly tlb: Local<'i32'>;
+  /** Address of the TLBs; a small translation looks where it is when it wants to know. */
+  private readonly tlb: Local<'i32'> | undefined;
+  /** Where a small translation is left to the record in S.leaveTo, flags being in memory. */
+  private failed: Label | undefined;
 
-  constructor(area: number, view: DataView, im: Imports, entryRecord: number, code: Numbers, compat: boolean, size: Size, hotLoop: number) {
+  constructor(area: number, view: DataView, im: Imports, entryRecord: number, entryNumber: number, code: Numbers, compat: boolean, size: Size, hotLoop: number) {
     const { f } = this, small = size === 'small';
     this.code = code; this.compat = compat; this.size = size; this.small = small; this.hotLoop = hotLoop;
-    this.area = area; this.view = view; this.im = im; this.entryRecord = entryRecord;
-    if (!small) this.flagLocals = { kind: f.lasting('i32'), a: f.lasting('i64'), b: f.lasting('i64'), r: f.lasting('i64'), step: f.lasting('i32'), stepped: f.lasting('i64') };
+    this.area = area; this.view = view; this.im = im; this.entryRecord = entryRecord; this.entryNumber = entryNumber;
+    if (small) return;
+    this.flagLocals = { kind: f.lasting('i32'), a: f.lasting('i64'), b: f.lasting('i64'), r: f.lasting('i64'), step: f.lasting('i32'), stepped: f.lasting('i64') };
     this.tlb = f.lasting('i32');
   }
-  get tlbBase(): I32 { return this.tlb.get(); }
+  get tlbBase(): I32 { return this.tlb ? this.tlb.get() : ld32(this.area, S.tlb); }
 
   /** The local of a register slot. */
   private register(slot: number): Local<'i64'> {
@@ -259,7 +273,7 @@ export class Translation {
   private out(to: Destination, ...where: (I32 | I64)[]): void {
     this.save();
     const [carried, ...flags] = this.carriedFlags();
-    this.f.tailCall(this.im.wayOut(to, carried), ...where, ...flags);
+    this.f.leave(this.im.wayOut(to, carried), this.small, ...where, ...flags);
   }
   private carriedFlags(): [Carried, ...(I32 | I64)[]] {
     const { f, flags: s, flagLocals: l } = this;
@@ -273,6 +287,16 @@ export class Translation {
   }
   /** Leaves to a record of the interpreter. */
   leaveTo(record: I32): void { this.out('record', record); }
+  /** Physical address for an access of a small translation, or out. @param more bits of the request (access.ts) */
+  access(va: I64, write: boolean, bytes: number, more: number, record: number, undo?: () => void): I32 {
+    const { f, flags: { kind } } = this, p = f.local('i32'), what = whatOf(record, write, bytes, more);
+    // What takes long to say is said on the way out.
+    const costly = kind === 'shift' || kind === 'step', [carried, ...flags] = costly ? ['kept'] as const : this.carriedFlags();
+    f.set(p, f.callValue<I32>(this.im.access(write, carried), va, what, ...flags));
+    if (!costly && !undo) f.brIf(this.failed!, p.get().eqz(), false);
+    else f.if(p.get().eqz(), () => { undo?.(); this.leaveTo(ld32(this.area, S.leaveTo)); }, undefined, false);
+    return p.get();
+  }
   /** Physical address by the slow way, or out. */
   reach(p: Local<'i32'>, va: I64, what: number, record: I32, undo?: () => void): void {
     const { f } = this;
@@ -304,29 +328,39 @@ export class Translation {
   leaveToRip(rip: I64): void { this.out('jump', rip); }
   /** Counts a block's run: its neighbours' larger translations are made by that. */
   count(counter: number | undefined): void {
-    if (this.small && counter !== undefined) this.f.st32(i32(counter), ld32(i32(counter), R.imm).sub(1), R.imm);
+    if (!this.small || counter === undefined) return;
+    const at = this.counterOf(counter);
+    this.f.st32(at, ld32(at).sub(1));
   }
   /** Whether a loop may go round once more: nobody wants attention, and it is not worth a larger translation. */
   mayRepeat(counter: number | undefined): I32 {
     const calm = ld64(this.area, S.attention).eqz();
-    return this.small && counter !== undefined ? calm.and(ld32(i32(counter), R.imm).gtS(this.hotLoop)) : calm;
+    return this.small && counter !== undefined ? calm.and(ld32(this.counterOf(counter)).gtS(this.hotLoop)) : calm;
   }
+  /** Where the runs are counted of a block with this first record: the entry's apart, as its record is not looked at otherwise. */
+  private counterOf(record: number): I32 { return record === this.entryRecord ? i32(this.area + S.counters + 4 * this.entryNumber) : i32(record + R.imm); }
   /** Wraps what `body` emits into a function: registers are loaded when it is entered. */
   build(body: () => void): Fn {
     const { f, area } = this;
-    body();
+    if (this.small) {
+      this.failed = f.begin('block');
+      body();
+      f.unreachable();
+      f.end();
+      f.tailCall(this.im.wayOut('record', 'kept'), ld32(area, S.leaveTo));
+    } else body();
     f.unreachable();
     const start = new Fn(HANDLER);
     if (this.size !== 'wide') {
-      const counter = start.let(ld32(i32(this.entryRecord), R.imm));
-      // A small one counts its blocks, a large one how often it is entered.
-      if (!this.small) start.st32(i32(this.entryRecord), counter.sub(1), R.imm);
-      start.if(counter.ltS(1), () => {
+      const at = this.counterOf(this.entryRecord), left = ld32(at);
+      start.if(left.ltS(1), () => {
         for (const [word, v] of [[S.hot, this.entryRecord], [S.current, this.entryRecord], [S.exit, INTERNAL.hot]] as const) start.st32(area, v, word);
         start.ret();
       }, undefined, false);
+      // A small one counts its blocks, a large one how often it is entered.
+      if (!this.small) start.st32(at, left.sub(1));
     }
-    start.set(this.tlb, ld32(area, S.tlb));
+    if (this.tlb) start.set(this.tlb, ld32(area, S.tlb));
     for (const [slot, local] of this.registers) start.set(local, ld64(area, S.regs + slot));
     for (const [n, local] of this.vectors) start.set(local, ld128(area, xmmOffset(n)));
     f.prepend(start);

@@ -1,7 +1,7 @@
 // The second tier: turns hot blocks of the decode cache into WebAssembly functions of their own, in the interpreter's table.
 //
-// Invariants: a block that has been hot has a place in the table of its own, whose number stands in its first record, for as
-// long as there is that record. There is its translation, whichever is its latest, and SPECIAL.dispatch while it has none. So
+// Invariants: a block that has been hot, or that a translation leads to, has a place in the table of its own, whose number
+// stands in its first record, for as long as there is that record. There is its translation, whichever is its latest, and SPECIAL.dispatch while it has none. So
 // whoever knows number and record may go there at any time, whatever has become of the block: its record says. Numbers
 // begin anew only when every record is forgotten, and everything that knows one.
 //
@@ -11,7 +11,7 @@ import { SPECIAL, SPECIAL_COUNT } from '../decode.ts';
 import type { BlockCache, Translations } from '../blocks.ts';
 import { allForms } from '../fusion.ts';
 import { R } from '../record.ts';
-import { S, SLOT } from '../state.ts';
+import { NUMBERS_MAX, S, SLOT } from '../state.ts';
 import { CodeBudget } from './budget.ts';
 import type { JitMode } from './mode.ts';
 import { type Job, type Made, type Outcome, type Site, type Size, type Thresholds, translateJobs } from './job.ts';
@@ -19,8 +19,9 @@ import { type Job, type Made, type Outcome, type Site, type Size, type Threshold
 /** How often a block runs before it is translated, a small translation before a large one takes its place, and that before a wide one does. */
 export const thresholdsOf = (mode: 'on' | 'force'): Thresholds => mode === 'force' ? { small: 1, large: 3, wide: 9 } : { small: 300, large: 4000, wide: 40_000 };
 
-/** The table's end: before it, everything is forgotten. */
-const NUMBERS_MAX = 1 << 20, TABLE_STEP = 4096;
+const TABLE_STEP = 4096;
+/** Numbers that come along with each block asked for: those that it leads to may have none. */
+const SPARE = 4;
 /** By the compiler they are for. */
 type Kind = 'small' | 'optimised';
 const kindOf = (size: Size): Kind => size === 'small' ? 'small' : 'optimised';
@@ -39,7 +40,7 @@ const DROPS_MAX = 8;
 const FIRST_NUMBER = SPECIAL_COUNT + allForms.length;
 
 /** What goes to the helper and comes back. */
-export interface Request { readonly id: number; readonly jobs: readonly Job[] }
+export interface Request { readonly id: number; readonly jobs: readonly Job[]; readonly spare: readonly number[] }
 export interface Response { readonly id: number; readonly outcome: Omit<Outcome, 'bytes'>; readonly module: WebAssembly.Module | undefined; readonly bytes: number; readonly error?: string }
 
 /** The way to the helper and back. */
@@ -80,6 +81,8 @@ export class Translator implements Translations {
   private bytesHeld = 0;
   private readonly byFrame = new Map<number, Set<number>>();
   private nextNumber = FIRST_NUMBER;
+  /** Numbers of nobody. */
+  private spare: number[] = [];
   /** What stands where there is no translation. */
   private readonly dispatch: unknown;
   /** Hot blocks that wait for others, by first record. */
@@ -116,13 +119,14 @@ export class Translator implements Translations {
     // A loop within another block's translation may have made it very hot before it has its own.
     const now = this.living.get(start)?.size, size = now ? now === 'small' ? 'large' : 'wide' : view.getInt32(start + R.imm, true) <= this.thresholds.small - this.thresholds.large ? 'large' : 'small';
     if (view.getUint16(start + R.handler, true) === SPECIAL.stale) return;
-    const again = (runs: number): void => view.setInt32(start + R.imm, runs, true);
+    const again = (runs: number): void => this.setLeft(start, runs);
     if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); again(NEVER); return; }
     // A block waits or is being made, never both.
     const kind = kindOf(size), waits = this.unwait(start);
     if (!waits && (this.pending.has(start) || this.askedFor[kind] >= ASKED_MAX[kind])) { this.counts.later++; again(LATER); return; }
     if (this.budget.exceeded) { again(AGAIN); this.makeRoom(); return; }
-    if (this.nextNumber === NUMBERS_MAX) { this.host.blocks.empty(); return; }
+    // Before the table's end.
+    if (this.nextNumber + SPARE * (this.waiting.small.size + this.waiting.optimised.size + 1) >= NUMBERS_MAX) { this.host.blocks.empty(); return; }
     const number = this.numberOf(start);
     const root = view.getInt32(area + S.roots + 4 * view.getInt32(area + S.activeView, true), true), waiting = this.waiting[kind];
     waiting.set(start, { start, number, compat, size, page: view.getBigUint64(area + S.regs + SLOT.pageBase, true), root });
@@ -141,12 +145,14 @@ export class Translator implements Translations {
   private translateWaiting(kind: Kind): void {
     const jobs = [...this.waiting[kind].values()], id = this.nextId++;
     this.waiting[kind].clear();
+    const spare = this.spare.splice(-SPARE * jobs.length);
+    while (spare.length < SPARE * jobs.length) spare.push(this.newNumber());
     this.asked.set(id, { jobs, time: this.time });
     for (const { start } of jobs) this.pending.add(start);
     this.askedFor[kind] += jobs.length;
-    if (this.host.helper) { this.host.helper.post({ id, jobs }); return; }
+    if (this.host.helper) { this.host.helper.post({ id, jobs, spare }); return; }
     const begin = performance.now();
-    this.take(translated(this.site, { id, jobs }));
+    this.take(translated(this.site, { id, jobs, spare }));
     this.counts.compileMs += performance.now() - begin;
   }
   /** Takes what the helper has done. Only between blocks. */
@@ -166,9 +172,12 @@ export class Translator implements Translations {
     this.asked.delete(id);
     for (const { start, size } of asked.jobs) { this.pending.delete(start); this.askedFor[kindOf(size)]--; }
     for (const reason of outcome.left) this.note(reason);
+    this.spare.push(...outcome.spare);
+    // A block may have got another one meanwhile: this one then leads to it by way of its record.
+    for (const [start, number] of outcome.numbers) if (this.isStart(start) && !this.host.view.getUint32(start + R.number, true)) this.host.view.setUint32(start + R.number, number, true);
     for (const { start, reason } of outcome.refused) {
       this.refuse(reason);
-      this.host.view.setInt32(start + R.imm, NEVER, true);
+      this.setLeft(start, NEVER);
     }
     let reason = error;
     if (module) try { new WebAssembly.Instance(module, this.imports); } catch (e) {
@@ -199,7 +208,7 @@ export class Translator implements Translations {
     this.living.set(start, { number, size, frames, module });
     module.starts.add(start);
     for (const frame of frames) { const set = this.byFrame.get(frame); if (set) set.add(start); else this.byFrame.set(frame, new Set([start])); }
-    view.setInt32(start + R.imm, size === 'small' ? this.thresholds.large : this.thresholds.wide, true);
+    this.setLeft(start, size === 'small' ? this.thresholds.large : this.thresholds.wide);
     view.setUint16(start + R.handler, SPECIAL.translated, true);
     this.counts[size]++;
     this.counts.translations++;
@@ -212,10 +221,25 @@ export class Translator implements Translations {
   private numberOf(start: number): number {
     const { view } = this.host, known = view.getUint32(start + R.number, true);
     if (known) return known;
+    const number = this.newNumber();
+    view.setUint32(start + R.number, number, true);
+    return number;
+  }
+  private newNumber(): number {
     if (this.nextNumber >= this.table.length) this.table.grow(TABLE_STEP, this.dispatch);
-    view.setUint32(start + R.number, this.nextNumber, true);
     return this.nextNumber++;
   }
+  /** Whether a block starts with this record, still. */
+  private isStart(record: number): boolean {
+    const handler = this.host.view.getUint16(record + R.handler, true);
+    return handler === SPECIAL.count || handler === SPECIAL.translated;
+  }
+  /** Where is counted how often a block may still run before it is hot: with its translation, or in its record. */
+  private counterOf(start: number): number {
+    const live = this.living.get(start);
+    return live ? this.host.area + S.counters + 4 * live.number : start + R.imm;
+  }
+  private setLeft(start: number, runs: number): void { this.host.view.setInt32(this.counterOf(start), runs, true); }
   private vacate(number: number): void { this.table.set(number, this.dispatch); }
 
   guestWrites(on: boolean): void { this.guest = on; }
@@ -243,7 +267,7 @@ export class Translator implements Translations {
    * entered counts half from now on. Only between blocks.
    */
   private makeRoom(): void {
-    const { view } = this.host, { large, wide } = this.thresholds, left = (start: number): number => view.getInt32(start + R.imm, true);
+    const { view } = this.host, { large, wide } = this.thresholds, left = (start: number): number => view.getInt32(this.counterOf(start), true);
     // More than a threshold is left where it was reached and led to nothing.
     const of = (start: number, threshold: number): number => left(start) > threshold ? threshold : threshold - left(start);
     const entered: Readonly<Record<Size, (start: number) => number>> = { small: start => of(start, large), large: start => large + of(start, wide), wide: () => large + wide };
@@ -256,7 +280,7 @@ export class Translator implements Translations {
     for (const { starts } of modules) { if (this.bytesHeld <= enough) break; for (const start of starts) this.drop(start); }
     for (const [start, { size }] of this.living) {
       const threshold = size === 'small' ? large : wide;
-      if (size !== 'wide' && left(start) <= threshold) view.setInt32(start + R.imm, threshold - (of(start, threshold) >> 1), true);
+      if (size !== 'wide' && left(start) <= threshold) this.setLeft(start, threshold - (of(start, threshold) >> 1));
     }
     this.counts.evicted += before - this.living.size;
   }
@@ -281,6 +305,7 @@ export class Translator implements Translations {
   emptied(): void {
     for (let n = FIRST_NUMBER; n < this.nextNumber; n++) this.vacate(n);
     this.nextNumber = FIRST_NUMBER;
+    this.spare = [];
     this.counts.dropped += this.living.size;
     this.hold(-this.bytesHeld);
     for (const map of [this.living, this.byFrame, ...Object.values(this.waiting), this.asked, this.pending, this.drops, this.droppedAt]) map.clear();
@@ -298,8 +323,8 @@ export class Translator implements Translations {
 }
 
 /** Does what a request asks for. */
-export function translated(site: Site, { id, jobs }: Request, compile = compileHere): Response {
-  const { bytes, ...outcome } = translateJobs(site, jobs);
+export function translated(site: Site, { id, jobs, spare }: Request, compile = compileHere): Response {
+  const { bytes, ...outcome } = translateJobs(site, jobs, spare);
   if (!bytes) return { id, outcome, module: undefined, bytes: 0 };
   try { return { id, outcome, module: compile(bytes, jobs.some(j => j.size !== 'small')), bytes: bytes.length }; } catch (error) {
     return { id, outcome, module: undefined, bytes: 0, error: `module: ${error instanceof Error ? error.message : String(error)}` };

@@ -16,19 +16,24 @@ export const CARRIED = ['kept', 'words', ...FLAG_SIZES.flatMap(bits => [`add${bi
 export type Carried = typeof CARRIED[number];
 
 export const wayOut = (to: Destination, carried: Carried): string => `${to}-${carried}`;
-const flagTypes = (carried: Carried): readonly Type[] => carried === 'kept' ? [] : carried === 'words' ? ['i64', 'i64'] : carried === 'any' ? SETTLE.params : ['i64', 'i64', 'i64'];
+export const flagTypes = (carried: Carried): readonly Type[] => carried === 'kept' ? [] : carried === 'words' ? ['i64', 'i64'] : carried === 'any' ? SETTLE.params : ['i64', 'i64', 'i64'];
 export const wayOutSignature = (to: Destination, carried: Carried): Signature => ({ params: [...WHERE[to], ...flagTypes(carried)], results: [] });
 /** A block's number and its first record. */
 const WHERE: Readonly<Record<Destination, readonly Type[]>> = { record: ['i32'], jump: ['i64'], link: ['i32'], block: ['i32', 'i32'] };
 
-export function wayOutFunction(area: number, to: Destination, carried: Carried, im: { readonly handlerType: number; readonly jumpTo: FuncRef; readonly follow: FuncRef; readonly settle: FuncRef }): Fn {
-  const signature = wayOutSignature(to, carried), f = new Fn(signature);
-  const first = WHERE[to].length, flag = (n: number): I64 => f.param(n + first, 'i64').get();
+/** Puts flags into memory that came along as a function's parameters from `first` on. */
+export function storeFlags(f: Fn, area: number, carried: Carried, first: number, settle: FuncRef): void {
+  const flag = (n: number): I64 => f.param(n + first, 'i64').get();
   const store = (w: { readonly result: I64; readonly aux: I64 }): void => { f.st64(area, w.result, S.flagResult); f.st64(area, w.aux, S.flagAux); };
   const operation = /^(add|sub)(\d+)$/.exec(carried);
   if (operation) store(wordsOf(f, { kind: operation[1] as 'add', a: flag(0), b: flag(1), r: flag(2), bits: Number(operation[2]) as 8, plain: false }));
   else if (carried === 'words') store({ result: flag(0), aux: flag(1) });
-  else if (carried === 'any') f.call(im.settle, ...SETTLE.params.map((type, n) => f.param(n + first, type).get()));
+  else if (carried === 'any') f.call(settle, ...SETTLE.params.map((type, n) => f.param(n + first, type).get()));
+}
+
+export function wayOutFunction(area: number, to: Destination, carried: Carried, im: { readonly handlerType: number; readonly jumpTo: FuncRef; readonly follow: FuncRef; readonly settle: FuncRef }): Fn {
+  const signature = wayOutSignature(to, carried), f = new Fn(signature);
+  storeFlags(f, area, carried, WHERE[to].length, im.settle);
 
   const dispatch = (record: I32): void => f.tailCallIndirect(im.handlerType, ld16u(record), record);
   const calm = (): I32 => ld64(area, S.attention).eqz(), target = f.local('i32');

@@ -51,3 +51,12 @@ describe('branch hints', () => {
     expect(Buffer.from(bytes).includes('metadata.code.branch_hint')).toBe(true);
   });
 });
+
+test('a module says how large its memory is at least', () => {
+  const m = new ModuleBuilder(2 * 65536 + 1), fn = new Fn(SIGNATURE), module = (): WebAssembly.Module => new WebAssembly.Module(m.build());
+  fn.ret(fn.param(0, 'i32').get());
+  m.define(m.declare(SIGNATURE, 'f'), fn);
+  const withPages = (initial: number) => (): WebAssembly.Instance => new WebAssembly.Instance(module(), { e: { mem: new WebAssembly.Memory({ initial, maximum: 65536, shared: true }) } });
+  expect(withPages(2)).toThrow(WebAssembly.LinkError);
+  expect(withPages(3)).not.toThrow();
+});

@@ -90,6 +90,7 @@ export class I32 extends Value {
   ltU(b: I32 | number): I32 { return this.op(0x49, b); }
   gtS(b: I32 | number): I32 { return this.op(0x4a, b); }
   gtU(b: I32 | number): I32 { return this.op(0x4b, b); }
+  leS(b: I32 | number): I32 { return this.op(0x4c, b); }
   leU(b: I32 | number): I32 { return this.op(0x4d, b); }
   geU(b: I32 | number): I32 { return this.op(0x4f, b); }
   clz(): I32 { return this.un(0x67); }
@@ -115,6 +116,7 @@ export class I32 extends Value {
 /** Values of one `of` differ by the difference of what was added. */
 export interface Origin { readonly of: number; readonly plus: number }
 
+const LOW = 0xffffffffn;
 /** 64-bit integer expression. Bigints and numbers are accepted where an operand is expected. */
 export class I64 extends Value {
   readonly type = 'i64';
@@ -128,7 +130,9 @@ export class I64 extends Value {
     const other = i64(b), c = other.constant;
     if (c !== undefined) {
       if (this.constant !== undefined) { const v = folded64(opcode, this.constant, c); if (v !== undefined) return i64(v); }
-      if (neutral64(opcode, c) || opcode === 0x83 && c === 0xffffffffn && this.within <= 32) return this;
+      if (neutral64(opcode, c) || opcode === 0x83 && c === LOW && this.within <= 32) return this;
+      // Cut and extended again: the baseline compiler has no AND with a constant that large.
+      if (opcode === 0x83 && c === LOW) return within(new I64(this.code + '\xa7\xad'), 32);
       if (opcode === 0x83 && c > 0n) return within(new I64(this.code + other.code + BYTE[opcode]!), bitsOf(c));
     }
     return new I64(this.code + other.code + BYTE[opcode]!);
@@ -434,6 +438,8 @@ export class Fn {
   /** A call as a value, evaluated where it is used. */
   callValue<V extends Value = I32>(f: FuncRef, ...args: Value[]): V { return make(f.signature.results[0]!, joined(args) + '\x10' + uleb(f.index)) as unknown as V; }
   tailCall(f: FuncRef, ...args: Value[]): void { this.code += joined(args) + '\x12' + uleb(f.index); }
+  /** The same with code between arguments and call. */
+  protected tailCallAfter(f: FuncRef, code: Code, args: readonly Value[]): void { this.code += joined(args) + code + '\x12' + uleb(f.index); }
   /** return_call_indirect through table 0. */
   tailCallIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code += joined(args) + target.code + '\x13' + uleb(typeIndex) + '\x00'; }
   callIndirect(typeIndex: number, target: I32, ...args: Value[]): void { this.code += joined(args) + target.code + '\x11' + uleb(typeIndex) + '\x00'; }
@@ -461,14 +467,18 @@ export class Fn {
   }
 }
 
+const WASM_PAGE_BYTES = 65536;
 /** A module with one imported shared memory ("e" "mem"), imported functions, one table, and its own functions. */
 export class ModuleBuilder {
+  private readonly memoryPages: number;
   private readonly types: string[] = [];
   private readonly imports: { name: string; type: number }[] = [];
   private readonly fns: { fn: Fn | undefined; type: number; name?: string }[] = [];
   /** Runs of functions in the table, and where each begins. */
   private elements: { at: number; functions: number[] }[] = [];
   private sharedTable = false;
+  /** @param memoryBytes what the memory has at least: the baseline compiler makes an address that is known, and below this, part of the instruction */
+  constructor(memoryBytes = WASM_PAGE_BYTES) { this.memoryPages = Math.ceil(memoryBytes / WASM_PAGE_BYTES); }
 
   typeIndex(s: Signature): number {
     const key = `${s.params.join()}>${s.results.join()}`;
@@ -500,7 +510,7 @@ export class ModuleBuilder {
     const list = (types: string): Code => { const codes = types ? types.split(',').map(t => BYTE[TYPE_CODE[t as Type]]!) : []; return uleb(codes.length) + codes.join(''); };
     const string = (s: string): Code => uleb(s.length) + s;
     section(1, this.types.map(t => { const [p, r] = t.split('>') as [string, string]; return '\x60' + list(p) + list(r); }));
-    section(2, [string('e') + string('mem') + '\x02\x03' + uleb(1) + uleb(65536),
+    section(2, [string('e') + string('mem') + '\x02\x03' + uleb(this.memoryPages) + uleb(65536),
       ...(this.sharedTable ? [string('e') + string('table') + '\x01\x70\x00\x00'] : []), ...this.imports.map(i => string('e') + string(i.name) + '\x00' + uleb(i.type))]);
     section(3, this.fns.map(f => uleb(f.type)));
     if (!this.sharedTable) section(4, ['\x70\x00' + uleb(this.elements.reduce((n, e) => n + e.functions.length, 0))]);

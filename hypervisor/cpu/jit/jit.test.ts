@@ -192,9 +192,9 @@ describe('translations', () => {
   });
 
   test('room is made by dropping what is entered least', () => {
-    // mov ecx, N; again: add eax, ecx; dec ecx; jnz again. Once for long; then, in the next page, sixty times for a little.
+    // mov ecx, N; again: add eax, ecx; dec ecx; jnz again. Once for long; then, in the next page, 120 times for a little.
     const loop = (runs: number): number[] => [0xb9, ...le32(runs), 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xfa], first = [...loop(100_000), 0xcc];
-    const shares = new Int32Array(2), { cpu, codeAt } = machine([...first, ...Array(4096 - first.length).fill(0x90), ...Array.from({ length: 60 }, () => loop(400)).flat(), 0xcc], 'on', 0, new CodeBudget(shares, 1, 5000));
+    const shares = new Int32Array(2), { cpu, codeAt } = machine([...first, ...Array(4096 - first.length).fill(0x90), ...Array.from({ length: 120 }, () => loop(400)).flat(), 0xcc], 'on', 0, new CodeBudget(shares, 1, 5000));
     const isTranslated = (): boolean => cpu.view.getUint16(cpu.blocks.known(codeAt + 5, false), true) === SPECIAL.translated;
     expect([cpu.run(), isTranslated()]).toEqual([EXIT.softwareInterrupt, true]);
     cpu.rip = CODE_VA + 4096n;
@@ -291,10 +291,10 @@ describe('regions', () => {
 
   test('hot blocks gather while another is being made, and go together', () => {
     const requests: Request[] = [], helper: Helper = { post: r => { requests.push(r); }, take: () => undefined };
-    // 40 times: mov ecx, 400; again: dec ecx; jnz again
-    const { cpu } = machine([...Array.from({ length: 40 }, () => [0xb9, ...le32(400), 0xff, 0xc9, 0x75, 0xfc]).flat(), 0xcc], 'on', 0, undefined, undefined, helper);
+    // 70 times: mov ecx, 400; again: dec ecx; jnz again
+    const { cpu } = machine([...Array.from({ length: 70 }, () => [0xb9, ...le32(400), 0xff, 0xc9, 0x75, 0xfc]).flat(), 0xcc], 'on', 0, undefined, undefined, helper);
     expect(cpu.run()).toBe(EXIT.softwareInterrupt);
-    expect(requests.map(r => r.jobs.length)).toEqual([1, 32]);
+    expect(requests.map(r => r.jobs.length)).toEqual([1, 64]);
   });
 
   test('a small translation ends where another begins', () => {

@@ -30,9 +30,9 @@ const KINDS: readonly Kind[] = ['small', 'optimised'];
  * So many blocks share a module while others are being made: it costs more than a function in it, and functions of one
  * share pages and what they load at entry. One that runs AGAIN times more waits no longer.
  */
-const BATCH: Readonly<Record<Kind, number>> = { small: 32, optimised: 16 }, AGAIN = 300;
+const BATCH: Readonly<Record<Kind, number>> = { small: 64, optimised: 32 }, AGAIN = 300;
 /** Blocks that are asked for at one time; further ones come again later. */
-const ASKED_MAX: Readonly<Record<Kind, number>> = { small: 96, optimised: 48 }, LATER = 1000, NEVER = 0x7fffffff;
+const ASKED_MAX: Readonly<Record<Kind, number>> = { small: 192, optimised: 96 }, LATER = 1000, NEVER = 0x7fffffff;
 /** A block that keeps being overwritten stays with the interpreter. */
 const DROPS_MAX = 8;
 

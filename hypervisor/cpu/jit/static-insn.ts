@@ -217,6 +217,11 @@ export class StaticInsn extends Insn {
   // ---- leaving and going on
   override leave(): void { this.f.rarely(); this.t.leave(); }
   override exit(reason: number): void { super.exit(reason); if (!this.conditional) this.fallsThrough = false; }
+  /** Nothing has been done yet: the interpreter meets the same. */
+  override raise(): void {
+    this.interpret();
+    if (!this.conditional) this.fallsThrough = false;
+  }
   override helper(): void { if (!this.conditional) throw new Untranslatable(`helper of ${this.form.mnemonic}`); this.interpret(); }
   override helperJump(): void { throw new Untranslatable(`helper of ${this.form.mnemonic}`); }
   override next(): void { this.ended = true; }

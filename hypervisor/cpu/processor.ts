@@ -17,7 +17,7 @@ import { runHelper } from './helper-table.ts';
 import { Watches } from './watches.ts';
 import { x87StateOf } from './x87-helper.ts';
 import { fxrstor, fxsave } from './x87/index.ts';
-import { areaOf, FLAG, FLAGS_OTHER, FX, INTERNAL, JUMP_BYTES, JUMP_PAGES, S, SLOT, emptyTag, TLB_BYTES, TLB_EMPTY, VIEW_BYTES } from './state.ts';
+import { areaOf, FLAG, FLAGS_OTHER, FX, INTERNAL, JUMP_BYTES, JUMP_PAGES, S, SLOT, emptyTag, TLB_BYTES, TLB_EMPTY, TLB_ENTRIES, VIEW_BYTES } from './state.ts';
 
 export interface ProcessorOptions {
   readonly memory: WebAssembly.Memory;
@@ -402,7 +402,7 @@ export class SoftwareProcessor implements Processor {
     for (const view of [VIEW.kernel, VIEW.user]) this.emptyTlb(view, ACCESS.write);
   }
   flushPage(va: bigint): void {
-    const index = Number(va >> 8n & 0x3ff0n), page = index >> 4 | Number(va >> 22n & 3n) << 10;
+    const page = Number(va >> 12n & BigInt(JUMP_PAGES - 1)), index = (page & TLB_ENTRIES - 1) * 16;
     for (let view: View = VIEW.kernel; ; view = VIEW.user) {
       const at = this.area + S.tlbs + view * VIEW_BYTES + index;
       for (let kind = 0; kind < 3; kind++) this.view.setBigInt64(at + kind * TLB_BYTES, emptyTag(index >> 4), true);

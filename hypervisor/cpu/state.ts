@@ -5,8 +5,8 @@
 //   0x0100  registers: 32 slots of 8 bytes     0x2000  scratch for page-crossing accesses
 //   0x4000  mail from siblings
 //   0x10000 TLBs: [view][kind] of 1024 entries {i64 tag, i32 addend, pad}
-//   0x38000 pages in jump caches: [view] of 4096 bytes, by the low bits of the page number
 //   0x40000 jump caches: [view] of 16384 entries {i64 rip ^ tag, i32 record, i32 number}
+//   0xc0000 pages in jump caches: [view] of 65536 bytes, by the low bits of the page number
 //   0x100000 block table: 256 Ki entries {u32 physical address, u32 record | mode}
 //   0x300000 by blocks' numbers: how often their translations may still be entered before larger ones are made, i32
 //   0x700000 .. VCPU_STRIDE: records
@@ -95,8 +95,8 @@ export const S = {
   drops: 0x4180,
   tlbs: 0x10000,
   jumpCaches: 0x40000,
-  /** u8: not zero where the view's jump cache may have an address in a page with these low 12 bits of page number. */
-  jumpPages: 0x38000,
+  /** u8: not zero where the view's jump cache may have an address in a page with these low 16 bits of page number. */
+  jumpPages: 0xc0000,
   blocks: 0x100000,
   counters: 0x300000,
   records: 0x700000,
@@ -120,7 +120,7 @@ export const TLB_EMPTY = { byte: 0x80, minus: -0x7f7f7f7f_7f7f7f80n, own: [1015,
 export const emptyTag = (n: number): bigint => n === TLB_EMPTY.own[0] || n === TLB_EMPTY.own[1] ? TLB_EMPTY.other : TLB_EMPTY.minus;
 export const JUMP_ENTRIES = 16384;
 export const JUMP_BYTES = JUMP_ENTRIES * 16;
-export const JUMP_PAGES = 4096;
+export const JUMP_PAGES = 65536;
 /** An address shifted right (signed) by so many bits is 0 in the lower half alone. */
 export const BIT_IS_LOWER = 47;
 export const BLOCK_ENTRIES = 0x40000;

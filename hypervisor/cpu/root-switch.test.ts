@@ -64,19 +64,23 @@ test('the end of the address space is no program, whatever was flushed', () => {
   expect(cpu.run()).toBe(EXIT.exception);
   expect(cpu.vector).toBe(14);
 });
-test('a flushed page is forgotten as code too, a flushed data page costs no code its place', () => {
-  const { cpu, map, run, a } = twoSpaces();
+test.each([LOWER, LOWER + 0x7f12_3456_7000n, UPPER])('a flushed page is forgotten as code too, a flushed data page costs no code its place (%s)', code => {
+  const { cpu, map, run, a } = twoSpaces(), far = code ^ 0x123_4000n;
   cpu.setRoot(0, BigInt(a));
-  map(a, DATA);
-  expect(run(LOWER)).toBe(1n);
-  expect(cpu.translate(DATA, ACCESS.read)).toBeGreaterThan(0);
-  const lookups = cpu.counters()['lookups']!;
-  cpu.flushPage(DATA);
-  expect(run(LOWER)).toBe(1n);
-  expect(cpu.counters()['lookups']).toBe(lookups);
-  cpu.bytes.set(program(3), map(a, LOWER));
-  cpu.flushPage(LOWER);
-  expect(run(LOWER)).toBe(3n);
+  cpu.bytes.set(program(1), map(a, code));
+  // Of one of them the lower twelve bits of the page number are those of the code's.
+  for (const data of [DATA, far, code ^ 0x100_0000n]) {
+    map(a, data);
+    expect(run(code)).toBe(1n);
+    expect(cpu.translate(data, ACCESS.read)).toBeGreaterThan(0);
+    const lookups = cpu.counters()['lookups']!;
+    cpu.flushPage(data);
+    expect(run(code)).toBe(1n);
+    expect(cpu.counters()['lookups']).toBe(lookups);
+  }
+  cpu.bytes.set(program(3), map(a, code));
+  cpu.flushPage(code);
+  expect(run(code)).toBe(3n);
 });
 test('translations for writing go alone when asked', () => {
   const { cpu, map, walks, a } = twoSpaces();

@@ -117,12 +117,13 @@ export function checkAccess(api: FastifyInstance, access: Access): void {
   api.server.on('upgrade', request => { if (access.isLocal(request.socket)) access.admitUpgrade(request); });
   api.decorateRequest('caller', null as unknown as Caller);
   api.addHook('onClose', async () => access.close());
-  api.addHook('onRequest', async (request, reply) => {
+  api.addHook('onRequest', (request, reply, done) => {
     try { request.caller = access.admit(request.raw, request.routeOptions.config.scope ?? 'read'); } catch (error) {
       if (error instanceof TooMany) reply.header('retry-after', error.waitSec);
       if (error instanceof BadRequest && error.code === 'unauthorized') reply.header('www-authenticate', 'Bearer');
       throw error;
     }
+    done();
   });
 }
 

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { AuditNote } from '../management/audit-entry.ts';
 import { CONTRACT } from './contract.ts';
-import { onOutcome } from './outcome.ts';
+import { isChange, onOutcome } from './outcome.ts';
 import { linkNext } from './pages.ts';
 import { serve } from './route.ts';
 import type { ApiContext } from './server.ts';
@@ -13,9 +13,10 @@ declare module 'fastify' { interface FastifyRequest { auditSeq: number } }
 /** To be called before any route is added. */
 export function auditChanges(api: FastifyInstance, { management: { audit } }: Pick<ApiContext, 'management'>): void {
   api.decorateRequest('auditSeq', 0);
-  api.addHook('preHandler', async request => {
-    if (request.method === 'GET' || request.method === 'HEAD' || request.routeOptions.url === undefined) return;
-    request.auditSeq = await audit.add({ ...noteOf(request), ...(request.body === undefined ? {} : { body: JSON.stringify(request.body).slice(0, MAX_BODY_CHARS) }) });
+  api.addHook('preHandler', (request, _reply, done) => {
+    if (!isChange(request) || request.routeOptions.url === undefined) { done(); return; }
+    audit.add({ ...noteOf(request), ...(request.body === undefined ? {} : { body: JSON.stringify(request.body).slice(0, MAX_BODY_CHARS) }) })
+      .then(seq => { request.auditSeq = seq; done(); }, done);
   });
   onOutcome(api, (request, reply) => {
     if (request.auditSeq > 0) audit.add({ ...noteOf(request), of: request.auditSeq, status: reply.statusCode }).catch(error => request.log.error(error));

@@ -14,16 +14,25 @@ export interface ApiEvent {
 }
 
 const KEPT_EVENTS = 1024, KEPT_ENDED = 1024;
+/** Readers that are told before others on this thread, the guests' disks first of all, have their turn. */
+const TOLD_TOGETHER = 32;
+
+interface Reader { readonly tell: (events: readonly ApiEvent[]) => void; /** Number of the last event it was told. */ seen: number }
 
 export class EventLog {
   readonly #list: () => Promise<readonly DomainView[]>;
   readonly #epoch: string;
   readonly #events: ApiEvent[] = [];
-  readonly #readers = new Set<(event: ApiEvent) => void>();
+  readonly #readers = new Set<Reader>();
+  /** Those who have not been told all. */
+  readonly #behind = new Set<Reader>();
   readonly #known = new Map<number, { readonly key: string; readonly view: DomainView }>();
   /** Gone lately: what is told late of one of them does not bring it back. Numbers are not used again so soon. */
   readonly #ended = new Set<number>();
   #last = 0;
+  #telling = false;
+  /** What was told last: most readers get the same. */
+  #told: { readonly after: number; readonly last: number; readonly events: readonly ApiEvent[] } | undefined;
   #running: Promise<void> | undefined;
   #again = false;
 
@@ -48,18 +57,38 @@ export class EventLog {
     if (before?.key !== key) this.#add(before ? 'domain-changed' : 'domain-created', view);
   }
 
-  /** @param since the last id seen: what came after it comes first. @returns ends it */
-  subscribe(since: string | undefined, reader: (event: ApiEvent) => void): () => void {
-    for (const event of this.#after(since)) reader(event);
+  /**
+   * @param since the last id seen: what came after it comes first
+   * @param tell gets what came in the same instant at once; readers get the same list
+   * @returns ends it
+   */
+  subscribe(since: string | undefined, tell: Reader['tell']): () => void {
+    const reader: Reader = { tell, seen: this.#last }, match = /^([0-9a-f]{8})-(\d{1,15})$/.exec(since ?? '');
+    if (since !== undefined) {
+      const missed = this.#after(match?.[1] === this.#epoch ? Number(match[2]) : -1);
+      if (missed.length > 0) tell(missed);
+    }
     this.#readers.add(reader);
-    return () => { this.#readers.delete(reader); };
+    return () => { this.#readers.delete(reader); this.#behind.delete(reader); };
   }
 
-  #after(since: string | undefined): readonly ApiEvent[] {
-    if (since === undefined) return [];
-    const match = /^([0-9a-f]{8})-(\d{1,15})$/.exec(since), seen = Number(match?.[2] ?? -1), oldest = this.#last - this.#events.length;
-    if (match?.[1] === this.#epoch && seen >= oldest && seen <= this.#last) return this.#events.slice(seen - oldest);
+  #after(seen: number): readonly ApiEvent[] {
+    const oldest = this.#last - this.#events.length;
+    if (seen >= oldest && seen <= this.#last) return this.#events.slice(seen - oldest);
     return [{ id: `${this.#epoch}-${this.#last}`, type: 'events-lost' }];
+  }
+
+  #tellSome(): void {
+    let left = TOLD_TOGETHER;
+    for (const reader of this.#behind) {
+      if (left-- === 0) break;
+      this.#behind.delete(reader);
+      if (this.#told?.after !== reader.seen || this.#told.last !== this.#last) this.#told = { after: reader.seen, last: this.#last, events: this.#after(reader.seen) };
+      reader.seen = this.#last;
+      reader.tell(this.#told.events);
+    }
+    this.#telling = this.#behind.size > 0;
+    if (this.#telling) setImmediate(() => this.#tellSome());
   }
 
   async #look(): Promise<void> {
@@ -88,7 +117,10 @@ export class EventLog {
     const event: ApiEvent = { id: `${this.#epoch}-${++this.#last}`, type, data };
     this.#events.push(event);
     if (this.#events.length > KEPT_EVENTS) this.#events.shift();
-    for (const reader of this.#readers) reader(event);
+    for (const reader of this.#readers) this.#behind.add(reader);
+    if (this.#telling || this.#behind.size === 0) return;
+    this.#telling = true;
+    setImmediate(() => this.#tellSome());
   }
 }
 

@@ -17,10 +17,10 @@ const LOOK_MS = 500, ALIVE_MS = 15_000;
 const DEVICE_STATE = /\/(?:device|backend)\/(?:vbd|vif)\/[\d/]+\/(?:state|carrier|addresses)$/;
 
 /** Made once for all readers. */
-const frames = new WeakMap<ApiEvent, Buffer>();
-function frame(event: ApiEvent): Buffer {
-  let bytes = frames.get(event);
-  if (!bytes) frames.set(event, bytes = Buffer.from(`id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(event.data ?? {})}\n\n`));
+const frames = new WeakMap<readonly ApiEvent[], Buffer>();
+function frameOf(events: readonly ApiEvent[]): Buffer {
+  let bytes = frames.get(events);
+  if (!bytes) frames.set(events, bytes = Buffer.from(events.map(({ id, type, data }) => `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(data ?? {})}\n\n`).join('')));
   return bytes;
 }
 
@@ -31,7 +31,6 @@ export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, manag
   const open = new Set<ServerResponse>(), keeping = setInterval(() => { for (const raw of open) raw.write(': alive\n\n'); }, ALIVE_MS).unref();
   const unhear = management.onEvent(event => log.publish(event));
   api.addHook('onClose', async () => { clearInterval(looking); clearInterval(keeping); unhear(); });
-  api.addHook('onResponse', async request => { if (request.method !== 'GET') look(); });
   hypercalls?.onDomainEvent(look);
   toolstack.onChange = view => { if (view) void view.then(each => log.changed(each), () => {}); else look(); };
   // States of devices are told by the guests' drivers in xenstore.
@@ -48,10 +47,10 @@ export function eventRoutes(api: FastifyInstance, { toolstack, hypercalls, manag
     raw.removeHeader('transfer-encoding');
     raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', connection: 'close' });
     raw.write(': hello\n\n');
-    const end = log.subscribe(Array.isArray(since) ? since[0] : since, event => {
+    const end = log.subscribe(Array.isArray(since) ? since[0] : since, events => {
       // To the connection itself: the response adds nothing, and its way there costs as much as the write. It has none yet
       // behind another answer that the connection still waits for.
-      (raw.socket ?? raw).write(frame(event));
+      (raw.socket ?? raw).write(frameOf(events));
       if (raw.writableLength > MAX_BACKLOG_BYTES) raw.destroy();
     });
     open.add(raw);

@@ -10,7 +10,7 @@ export const HTTP_OPTIONS = { requireHostHeader: false, shouldUpgradeCallback: (
 
 /** RFC 9110, 7.2: Node would refuse it without a problem document. */
 export function requireHost(api: FastifyInstance): void {
-  api.addHook('onRequest', async ({ raw }) => { if (raw.headers.host === undefined && raw.httpVersionMajor === 1 && raw.httpVersionMinor > 0) throw new BadRequest('bad-request', 'the request has no Host header'); });
+  api.addHook('onRequest', ({ raw }, _reply, done) => { done(raw.headers.host === undefined && raw.httpVersionMajor === 1 && raw.httpVersionMinor > 0 ? new BadRequest('bad-request', 'the request has no Host header') : undefined); });
 }
 /** For what is expected beside 100-continue. */
 export function refuseExpectations(server: Pick<Server, 'on'>): void {

@@ -13,7 +13,6 @@ export function logRequests(api: FastifyInstance, log: Log | undefined): void {
     within({ request: request.id }, done);
   });
   onOutcome(api, (request, reply) => {
-    if (request.method === 'GET' || request.method === 'HEAD') return;
     log?.info({ request: request.id, who: request.caller?.who, method: request.method, url: request.url.slice(0, MAX_URL_CHARS), status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'request');
   });
 }

@@ -65,19 +65,23 @@ export function methodsOf(routes: readonly Route[]): (path: string) => string[] 
   return path => [...new Set(known.filter(r => r.pattern.test(path)).flatMap(r => r.methods))];
 }
 
+function respond(route: Route, reply: FastifyReply, answer: unknown): void {
+  if (reply.sent || reply.raw.headersSent || answer === reply) return;
+  reply.code(statusOf(route));
+  if (route.answer) reply.type(route.media ?? 'application/json; charset=utf-8').send(answer); else reply.send();
+}
+
 export function serve<R extends Route>(api: FastifyInstance, route: R, handler: Handler<R>): void {
   api.route({
     method: route.method, url: route.path.replace(/\{(\w+)\}/g, ':$1'), config: { scope: scopeOf(route) }, exposeHeadRoute: !route.endless,
-    handler: async (request, reply) => {
+    // Answers by itself: of a promise of the reply, fastify would make listeners for every way in which an answer may end.
+    handler: (request, reply) => {
       const params = request.params as ParamsOf<R>;
-      for (const [name, value] of Object.entries(params)) validated(PARAM, value, name);
+      for (const name in params) validated(PARAM, params[name as keyof typeof params], name);
       const query = validated(route.query ?? NONE, request.query, 'query') as QueryOf<R>;
       const body = validated(route.body ?? NONE, request.body ?? {}) as BodyOf<R>;
-      const answer = await handler({ params, query, body, request, reply });
-      if (reply.sent || reply.raw.headersSent || (answer as unknown) === reply) return reply;
-      reply.code(statusOf(route));
-      if (!route.answer) return reply.send();
-      return reply.type(route.media ?? 'application/json; charset=utf-8').send(answer);
+      const answer = handler({ params, query, body, request, reply });
+      if (answer instanceof Promise) answer.then(result => respond(route, reply, result)).catch((error: unknown) => reply.send(error)); else respond(route, reply, answer);
     },
   });
 }

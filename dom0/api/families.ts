@@ -21,6 +21,6 @@ export class Families {
 }
 
 function labelsText(labels: Labels): string {
-  const all = Object.entries(labels).map(([name, value]) => `${name}="${String(value).replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n')}"`);
+  const all = Object.entries(labels).map(([name, value]) => `${name}="${String(value).replace(/[\\"\n]/g, char => char === '\n' ? '\\n' : `\\${char}`)}"`);
   return all.length > 0 ? `{${all.join(',')}}` : '';
 }

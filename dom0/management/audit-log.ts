@@ -2,7 +2,7 @@
 // before, so that a line that was taken out or changed shows. What is awaited is on the disk.
 // A file that is full is set aside under the number of its first entry; the next one begins with an entry that has the
 // hash it follows from, so that the chain goes on, and can be checked when the oldest file has been removed.
-import { closeSync, fsyncSync, ftruncateSync, openSync, renameSync, rmSync, write, fdatasync } from 'node:fs';
+import { closeSync, constants, fsyncSync, ftruncateSync, openSync, renameSync, rmSync, write } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { BEGINS, NONE, parsed, sealed, type AuditEntry, type AuditNote } from './audit-entry.ts';
@@ -12,7 +12,9 @@ import { ManagementError } from './errors.ts';
 export interface AuditLimits { /** When a file is set aside. */ readonly fileBytes: number; /** Older files that are kept. */ readonly keptFiles: number }
 
 const LIMITS: AuditLimits = { fileBytes: 4 << 20, keptFiles: 15 };
-const writing = promisify(write), syncing = promisify(fdatasync);
+/** A write returns when it is on the disk: one way to a thread of the pool and back, where a write and fdatasync are two. */
+const FLAGS = constants.O_CREAT | constants.O_APPEND | constants.O_RDWR | constants.O_DSYNC;
+const writing = promisify(write);
 /** Where every so-many-th entry begins is known, so that a page is found without reading the whole file. */
 const INDEX_EVERY = 256;
 
@@ -37,7 +39,7 @@ export class AuditLog {
     this.#path = path;
     this.#nowMs = nowMs;
     this.#limits = limits;
-    this.#file = openSync(path, 'a+', 0o600);
+    this.#file = openSync(path, FLAGS, 0o600);
     this.#read();
   }
 
@@ -102,7 +104,6 @@ export class AuditLog {
     }
     const bytes = Buffer.from(text);
     for (let done = 0; done < bytes.length;) done += await writing(this.#file, bytes, done, bytes.length - done, null).then(r => r.bytesWritten);
-    await syncing(this.#file);
     starts.forEach((at, i) => this.#remember(first + i, at));
     this.#bytes += bytes.length;
     this.#chain = chain;
@@ -114,7 +115,7 @@ export class AuditLog {
   async #setAside(): Promise<void> {
     const full = this.#file;
     renameSync(this.#path, olderName(this.#path, this.#firstSeq));
-    this.#file = openSync(this.#path, 'a+', 0o600);
+    this.#file = openSync(this.#path, FLAGS, 0o600);
     closeSync(full);
     syncFolder(dirname(this.#path));
     this.#index = new Map();

@@ -1,6 +1,6 @@
 // Definitions of managed domains, as they are kept. What a running host makes of them is managed-domains.ts.
 // Invariant: a definition's UUID never changes; its revision rises with every change.
-import type { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { z } from 'zod';
 import { domainConfig, type DomainConfig } from '../toolstack/config/schema.ts';
 import { transaction } from './database.ts';
@@ -41,12 +41,17 @@ const MAX_DEFINITIONS = 10_000;
 export class Definitions {
   readonly #database: DatabaseSync;
   readonly #nowMs: () => number;
+  readonly #page: StatementSync;
 
-  constructor(database: DatabaseSync, nowMs: () => number) { this.#database = database; this.#nowMs = nowMs; }
+  constructor(database: DatabaseSync, nowMs: () => number) {
+    this.#database = database;
+    this.#nowMs = nowMs;
+    this.#page = database.prepare('SELECT * FROM definitions WHERE name > ? AND instr(name, ?) > 0 ORDER BY name LIMIT ?');
+  }
 
   /** By name. */
   list({ after = '', limit = -1, name = '' }: { readonly after?: string | undefined; readonly limit?: number | undefined; readonly name?: string | undefined } = {}): Definition[] {
-    const rows = this.#database.prepare("SELECT * FROM definitions WHERE name > ? AND instr(name, ?) > 0 ORDER BY name LIMIT ?").all(after, name, limit);
+    const rows = this.#page.all(after, name, limit);
     return (rows as unknown as Row[]).map(definitionOf);
   }
   /** @param ref name or UUID */

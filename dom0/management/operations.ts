@@ -1,7 +1,7 @@
 // Long work as objects: what it is, how far it is, how it ended. Each is stored before it begins and when it ends, so that
 // its result outlives the client that asked, and a host that was killed says which ones it left half-done.
 import { randomUUID } from 'node:crypto';
-import type { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { z } from 'zod';
 import { within } from '../log-context.ts';
 import { messageOf, ToolstackError } from '../toolstack/errors.ts';
@@ -42,9 +42,16 @@ const KEPT = 1000, MAX_RUNNING = 256;
 
 export class Operations {
   readonly #options: OperationsOptions;
+  /** What is asked often is not compiled each time, which takes longer than asking. */
+  readonly #newest: StatementSync;
+  readonly #byId: StatementSync;
   readonly #running = new Map<string, Running>();
 
-  constructor(options: OperationsOptions) { this.#options = options; }
+  constructor(options: OperationsOptions) {
+    this.#options = options;
+    this.#newest = options.database.prepare('SELECT * FROM operations WHERE number < ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR target = ?3) ORDER BY number DESC LIMIT ?4');
+    this.#byId = options.database.prepare('SELECT * FROM operations WHERE id = ?');
+  }
 
   /** What a host that ended in between left running is reported so. To be called once, before anything is run. */
   reportInterrupted(): OperationView[] {
@@ -80,12 +87,12 @@ export class Operations {
 
   /** Newest first. @param before only older ones than this number */
   list({ before = Number.MAX_SAFE_INTEGER, limit = 100, state, target }: { readonly before?: number | undefined; readonly limit?: number | undefined; readonly state?: State | undefined; readonly target?: string | undefined } = {}): OperationView[] {
-    const rows = this.#options.database.prepare('SELECT * FROM operations WHERE number < ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR target = ?3) ORDER BY number DESC LIMIT ?4').all(before, state ?? null, target ?? null, limit);
+    const rows = this.#newest.all(before, state ?? null, target ?? null, limit);
     return (rows as unknown as Row[]).map(row => this.#view(row));
   }
   /** @throws ManagementError 'operation-not-found' */
   get(id: string): OperationView {
-    const row = this.#options.database.prepare('SELECT * FROM operations WHERE id = ?').get(id) as unknown as Row | undefined;
+    const row = this.#byId.get(id) as unknown as Row | undefined;
     if (!row) throw new ManagementError('operation-not-found', `there is no operation ${id}, or it ended long ago`);
     return this.#view(row);
   }

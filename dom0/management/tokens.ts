@@ -2,7 +2,7 @@
 //
 //   xen_<id, 10 letters>_<secret, 32 random bytes in base64url>
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { z } from 'zod';
 import { ManagementError } from './errors.ts';
 
@@ -27,10 +27,17 @@ const hashOf = (secret: string): Buffer => createHash('sha256').update(secret).d
 export class Tokens {
   readonly #database: DatabaseSync;
   readonly #nowMs: () => number;
+  readonly #all: StatementSync;
+  readonly #byId: StatementSync;
   /** Called when one no longer holds. */
   onRevoked: (id: string) => void = () => {};
 
-  constructor(database: DatabaseSync, nowMs: () => number) { this.#database = database; this.#nowMs = nowMs; }
+  constructor(database: DatabaseSync, nowMs: () => number) {
+    this.#database = database;
+    this.#nowMs = nowMs;
+    this.#all = database.prepare('SELECT * FROM tokens ORDER BY created_ms, rowid');
+    this.#byId = database.prepare('SELECT * FROM tokens WHERE id = ?');
+  }
 
   /** @throws ManagementError 'limit-reached' */
   create(name: string, scope: Scope, expiresMs?: number): { readonly token: string; readonly view: TokenView } {
@@ -42,7 +49,7 @@ export class Tokens {
   }
 
   /** In the order they were made, revoked ones too. */
-  list(): TokenView[] { return (this.#database.prepare('SELECT * FROM tokens ORDER BY created_ms, rowid').all() as unknown as Row[]).map(viewOf); }
+  list(): TokenView[] { return (this.#all.all() as unknown as Row[]).map(viewOf); }
 
   /** @throws ManagementError 'token-not-found' */
   get(id: string): TokenView {
@@ -68,7 +75,7 @@ export class Tokens {
   holds(id: string): boolean { const row = this.#row(id); return row !== undefined && this.#holds(row); }
 
   #holds({ expires_ms, revoked_ms }: Row): boolean { return revoked_ms === null && (expires_ms === null || this.#nowMs() < expires_ms); }
-  #row(id: string): Row | undefined { return this.#database.prepare('SELECT * FROM tokens WHERE id = ?').get(id) as unknown as Row | undefined; }
+  #row(id: string): Row | undefined { return this.#byId.get(id) as unknown as Row | undefined; }
 }
 
 const viewOf = ({ id, name, scope, created_ms, expires_ms, revoked_ms }: Row): TokenView => ({

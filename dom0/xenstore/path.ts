@@ -21,6 +21,7 @@ export function canonicalise(path: string, domid: number): string {
   if (isSpecial(path)) return SPECIAL.test(path) && path.length <= XENSTORE_REL_PATH_MAX ? path : refuse('EINVAL');
   const absolute = path.startsWith('/') ? path : `${domainPath(domid)}/${path}`;
   if (absolute.length > XENSTORE_ABS_PATH_MAX || !LEGAL.test(absolute)) refuse('EINVAL');
+  if (absolute.length <= XENSTORE_REL_PATH_MAX) return absolute;
   // As real xenstored counts it: what lies below a domain's own directory is what is limited.
   const base = DOMAIN_PREFIX.exec(absolute)?.[0].length ?? 0;
   if (absolute.length - base > XENSTORE_REL_PATH_MAX) refuse('EINVAL');

@@ -31,15 +31,14 @@ export function lookup(root: StoreNode, path: string): StoreNode | undefined {
 
 /** The deepest node on the way to `path` that exists: itself, or an ancestor. */
 export function nearest(root: StoreNode, path: string): { node: StoreNode; path: string; missing: number } {
-  let node = root, at = '/';
+  let node = root;
   const names = namesOf(path);
   for (let i = 0; i < names.length; i++) {
     const child = node.children.get(names[i]!);
-    if (!child) return { node, path: at, missing: names.length - i };
+    if (!child) return { node, path: `/${names.slice(0, i).join('/')}`, missing: names.length - i };
     node = child;
-    at = isSpecial(path) ? path : childOf(at, names[i]!);
   }
-  return { node, path: at, missing: 0 };
+  return { node, path, missing: 0 };
 }
 
 /** Children's names, in ASCII order. */

@@ -61,6 +61,9 @@ export function attachDom0(workerData: unknown): Dom0Hypercalls & { readonly opt
   return Object.assign(new Dom0({ state, memories: new Memories(memoryPort) }, request => parentPort?.postMessage(request), contexts), { options, handover });
 }
 
+const MEMORY_MS = 500;
+interface HostMemory { readonly atMs: number; readonly limit: number; readonly available: number }
+
 /** A mapping, with the memory it is in. */
 interface MappedGrant extends GrantMapping { readonly memory: DomainMemory }
 
@@ -76,6 +79,7 @@ export class Dom0 implements Dom0Hypercalls {
 
   private readonly tell: (request: ThreadRequest) => void;
   private collecting: NodeJS.Timeout | undefined;
+  private lastMemory: HostMemory | undefined;
 
   /** `tell` carries what only main can do: keeping memories, starting and ending threads. */
   constructor(hv: Hypervisor, tell: (request: ThreadRequest) => void, contexts: Dom0Data['contexts'] = []) {
@@ -360,9 +364,14 @@ export class Dom0 implements Dom0Hypercalls {
 
   // ---- host
   physInfo(): { pcpus: number; totalKib: number; freeKib: number; cpuKhz: number } {
-    // Each of these reads files of the kernel's.
-    const { state } = this.hv, limit = process.constrainedMemory(), available = process.availableMemory();
-    return { pcpus: state.words[H.pcpus]!, totalKib: Math.floor((limit > 0 && limit < 2 ** 50 ? limit : available) / 1024), freeKib: Math.floor(available / 1024), cpuKhz: 1_000_000 };
+    const { limit, available } = this.memory();
+    return { pcpus: this.hv.state.words[H.pcpus]!, totalKib: Math.floor((limit > 0 && limit < 2 ** 50 ? limit : available) / 1024), freeKib: Math.floor(available / 1024), cpuKhz: 1_000_000 };
+  }
+  /** Each of these reads files of the kernel's, which takes longer than all else that is told of the host: not for each who asks. */
+  private memory(): HostMemory {
+    const nowMs = performance.now();
+    if (this.lastMemory && nowMs - this.lastMemory.atMs < MEMORY_MS) return this.lastMemory;
+    return this.lastMemory = { atMs: nowMs, limit: process.constrainedMemory(), available: process.availableMemory() };
   }
   schedulerInfo(): SchedulerInfo {
     const { words } = this.hv.state;

@@ -96,11 +96,13 @@ export function readPerf(state: HypervisorState, slot: number, vcpu: number, see
 }
 export function readCounters(state: HypervisorState, slot: number, vcpu: number, nameOf: (hypercall: number) => string): PerfCounters {
   const at = state.perfOf(slot, vcpu), n = (index: number): number => state.perf[at + index]!;
-  const named = (names: readonly (readonly [string, number])[], counts: number, ms: number): Record<string, PerfCount> =>
-    Object.fromEntries(names.filter(([, i]) => n(counts + i) > 0).map(([name, i]) => [name, { count: n(counts + i), ms: n(ms + i) }]));
+  const named = (length: number, name: (i: number) => string, counts: number, ms: number): Record<string, PerfCount> => {
+    const found: Record<string, PerfCount> = {};
+    for (let i = 0; i < length; i++) if (n(counts + i) > 0) found[name(i)] = { count: n(counts + i), ms: n(ms + i) };
+    return found;
+  };
   return {
-    exits: named(EXIT_KINDS.map((name, i) => [name, i]), P.exits, P.exitMs),
-    hypercalls: named(Array.from({ length: HYPERCALL_NUMBERS }, (_, i) => [nameOf(i), i]), P.calls, P.callMs),
+    exits: named(EXIT_KINDS.length, i => EXIT_KINDS[i]!, P.exits, P.exitMs), hypercalls: named(HYPERCALL_NUMBERS, nameOf, P.calls, P.callMs),
     guestMs: n(P.guestMs), processor: Object.fromEntries(PROCESSOR_COUNTERS.map((name, i) => [name, n(P.processor + i)])),
   };
 }

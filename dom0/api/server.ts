@@ -80,6 +80,9 @@ export function createApi(context: ApiContext, access = new Access(context.manag
     return sendProblem(reply.header('allow', allowed.join(', ')), new BadRequest('method-not-allowed', `${method} is not done at ${url}: ${allowed.join(', ')}`));
   });
   api.addHook('onClose', () => context.management.close());
+  // The guests' rings go before each call: of several that came together the loop takes all before anything else.
+  const { hypercalls } = context;
+  if (hypercalls) api.server.prependListener('request', () => hypercalls.serveEvents());
   logRequests(api, context.log);
   refuseExpectations(api.server);
   requireHost(api);

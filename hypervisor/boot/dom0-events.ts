@@ -45,7 +45,8 @@ export class Dom0Events {
     (this.latency.counts as number[])[bucket < 0 ? LATENCY_BUCKETS_SEC.length : bucket]!++;
     this.latency.sumSec += sec;
   }
-  private drain(): void {
+  /** Calls the handlers of all that is pending. */
+  drain(): void {
     const { state } = this.hv;
     this.measure();
     for (let w = 0; w < MAX_PORTS; w += 32) {

@@ -103,6 +103,7 @@ export class Dom0 implements Dom0Hypercalls {
   evtchnSend(port: EvtchnPort): number { return channels.send(this.hv, 0, port); }
   evtchnClose(port: EvtchnPort): number { this.events.off(port); return channels.close(this.hv, 0, port); }
   onEvent(port: EvtchnPort, handler: () => void): void { this.events.on(port, handler); }
+  serveEvents(): void { this.events.drain(); }
 
   // ---- grants
   private memoryOf(dom: Domid): DomainMemory | undefined {

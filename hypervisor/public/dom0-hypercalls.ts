@@ -66,6 +66,8 @@ export interface Dom0Hypercalls {
   evtchnClose(port: EvtchnPort): number;
   /** Called once per upcall for `port`, on Dom0's event loop, until evtchnClose. Masked while the handler runs. */
   onEvent(port: EvtchnPort, handler: () => void): void;
+  /** Upcalls for what is pending now, for work that would hold up the event loop's own. */
+  serveEvents(): void;
 
   // --- grants (public/grant_table.h)
   gnttabMap(dom: Domid, ref: GrantRef, readOnly: boolean): GrantMapping | number;

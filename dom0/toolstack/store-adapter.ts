@@ -27,9 +27,19 @@ export class StoreAdapter implements Store {
   readonly #server: RingServer;
   readonly #hypercalls: Pick<Dom0Hypercalls, 'foreign'>;
   #tokens = 0;
+  /** What was read since anything changed in xenstore: a list of domains asks for the same nodes as the one before. */
+  readonly #known = new Map<string, string | undefined>();
+  #version: object | undefined;
   constructor(xs: XenStore, server: RingServer, hypercalls: Pick<Dom0Hypercalls, 'foreign'>) { this.#xs = xs; this.#server = server; this.#hypercalls = hypercalls; }
 
-  read(path: string): string | undefined { const value = this.#xs.read(path); return value === undefined ? undefined : toText(value); }
+  read(path: string): string | undefined {
+    const { version } = this.#xs;
+    if (version !== this.#version) { this.#known.clear(); this.#version = version; }
+    if (this.#known.has(path)) return this.#known.get(path);
+    const bytes = this.#xs.read(path), value = bytes === undefined ? undefined : toText(bytes);
+    this.#known.set(path, value);
+    return value;
+  }
   write(path: string, value: string): void { this.#xs.write(path, toBytes(value)); }
   remove(path: string): void { this.#xs.remove(path); }
   setPermissions(path: string, permissions: StorePermissions): void { this.#xs.setPerms(path, [...permissions]); }

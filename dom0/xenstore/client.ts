@@ -18,6 +18,8 @@ export class XenStoreError extends Error {
  * (0 .. 255), as Xen's tools treat them; nearly all are plain ASCII.
  */
 export interface XenStore {
+  /** Another object after each change of any node. */
+  readonly version: object;
   /** undefined if the node does not exist. */
   read(path: string): string | undefined;
   /** Creates missing parents. Throws XenStoreError (EINVAL: bad path, E2BIG, ENOSPC). */

@@ -50,6 +50,7 @@ export class LocalClient implements XenStore {
     this.#events = events;
   }
 
+  get version(): object { return this.#view.tree.root; }
   read(path: string): string | undefined { return this.#do('read', path, () => op.findNode(this.#view, DOM0, canonicalise(path, 0))?.value); }
   exists(path: string): boolean { return this.read(path) !== undefined; }
   list(path: string): string[] { return this.#unlessMissing(path, () => childNames(op.readChildren(this.#view, DOM0, canonicalise(path, 0)))) ?? []; }

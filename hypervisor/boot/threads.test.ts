@@ -1,4 +1,5 @@
 // The threads together, on the real processor: events, timers, several vCPUs, sharing of pCPUs, ends of all kinds.
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
 import { H } from '../domain/state.ts';
 import { EEXIST, EINVAL } from '../public/errno.ts';
@@ -35,6 +36,13 @@ test('a second vCPU is initialised once, brought up, and reached by IPI', async 
   const { results, answered, online } = await play<{ results: number[]; answered: number; online: number }>('smp');
   expect(results).toEqual([-EINVAL, 0, -EEXIST, 0]);
   expect([answered >= 100, online]).toEqual([true, 2]);
+});
+test.skipIf(process.platform !== 'linux')('vCPUs leave the processor to Dom0 where both want it', async () => {
+  await play('smp');
+  // Field 19 of proc(5)'s stat, the second one being the name.
+  const niceOf = (name: string): number[] => readdirSync('/proc/self/task').map(task => readFileSync(`/proc/self/task/${task}/stat`, 'utf8')).filter(stat => stat.includes(`(${name})`)).map(stat => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
+  const [dom0] = niceOf('dom0');
+  for (const vcpu of ['d1v0', 'd1v1']) { expect(niceOf(vcpu)).toHaveLength(1); expect(niceOf(vcpu)[0]).toBeGreaterThan(dom0!); }
 });
 test('on one pCPU, domains that never stop share it evenly and do not keep one from answering', async () => {
   const { hogMs, worstMs, rounds } = await play<{ hogMs: [number, number]; worstMs: number; rounds: number }>('shares', 1);

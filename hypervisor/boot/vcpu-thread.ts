@@ -30,6 +30,7 @@ import { lookupDescriptor } from '../traps/segments.ts';
 import { upcallMasked, upcallPending } from '../traps/mode.ts';
 import { deliverPending, dumpRegisters, handleExit, initialContext, loadGuestContext } from '../traps/index.ts';
 import type { Start, ThreadRequest } from './main.ts';
+import { runBelowDom0 } from './thread-priority.ts';
 
 export interface VcpuThreadData {
   readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly slot: number; readonly domid: number;
@@ -46,6 +47,7 @@ const state = new HypervisorState(data.buffer), hv = { state, memories: new Memo
 const { words } = state, bell = state.vcpu(slot, id) + V.bell;
 const live = (): boolean => state.dget(slot, D.state) === DOMAIN_STATE.live;
 const halted = (v: Vcpu): boolean => agent?.held === true || state.dget(slot, D.paused) > 0 || v.stopped || !state.vget(slot, id, V.up);
+runBelowDom0();
 let current: Vcpu | undefined, agent: DebugAgent | undefined;
 
 // A sibling's translations go by request; the asker waits until each has done it or is certain to before guest code.

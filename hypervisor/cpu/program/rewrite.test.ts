@@ -111,6 +111,9 @@ describe('function indexes', () => {
   });
 });
 describe('hostile modules', () => {
+  test('a function that goes on after its end is refused', () => {
+    expect(() => rewriteModule(withFunction([], [], [0x01, 0x0b, 0x01]), BASE)).toThrow(/goes on after its end/);
+  });
   test('bytes of all kinds: refused by a sentence, or by the engine', () => {
     let state = 1;
     const random = (): number => { state ^= state << 13; state ^= state >>> 17; state ^= state << 5; return state >>> 0; };

@@ -28,12 +28,14 @@ export const movedFunction = (w: Rewriting, index: number): number => index < w.
 
 /**
  * The look at the attention word: nothing is on the stack before or after. A plain load: engines move no loads of memory
- * across a call, and there is one on the rare way.
+ * across a call, and there is one on the rare way. Made 64 bits wide, as V8 would compare 32 in memory and load them once
+ * more beside, for the load may trap.
  * @param hints gets where its rare branch is
  */
 export function writeAttentionCheck(out: Writer, w: Rewriting, hints: number[]): void {
   out.bytes([0x41, 0, 0x28, 2]);
   out.u32(attentionOffset(0));
+  out.bytes([0xad, 0x50, 0x45]);
   hints.push(out.length);
   out.bytes([0x04, 0x40, 0x10]);
   out.u32(w.attention);

@@ -86,9 +86,12 @@ describe('attention', () => {
     const { f, words, attention } = load(withFunction([I32], [], [0x03, 0x40, 0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b]), seen);
     f(1000);
     expect(seen.attentions).toBe(0);
-    Atomics.store(words, attention, 1);
-    f(1000);
-    expect(seen.attentions).toBe(1);
+    for (const word of [1, 0x100, 0x8000_0000 | 0]) {
+      seen.attentions = 0;
+      Atomics.store(words, attention, word);
+      f(1000);
+      expect(seen.attentions).toBe(1);
+    }
   });
   test('and in functions that call', () => {
     const seen = { attentions: 0 };

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { attentionOffset } from '../layout.ts';
-import { Writer } from './bytes.ts';
+import { ModuleError, Writer } from './bytes.ts';
 import { ADDED_IMPORTS, rewriteModule } from './rewrite.ts';
 
 const BASE = 0x20000, PAGES = 8, I32 = 0x7f, I64 = 0x7e, F32 = 0x7d, F64 = 0x7c, V128 = 0x7b, FUNCREF = 0x70, EMPTY = 0x40;
@@ -226,4 +226,29 @@ test('random modules come to the same, inlined or not', () => {
     }
   }
   expect([inlined > 0, ended > MODULES]).toEqual([true, true]);
+});
+test('bytes of all kinds: what is valid stays so, or is refused by a sentence; nothing else happens', () => {
+  const count = { valid: 0, invalid: 0, refused: 0 };
+  for (let seed = 1; seed <= MODULES; seed++) {
+    const whole = moduleOf(new Maker(seed).module());
+    let state = seed;
+    const random = (): number => { state ^= state << 13; state ^= state >>> 17; state ^= state << 5; return state >>> 0; };
+    for (let mutant = 0; mutant < 20; mutant++) {
+      const bytes = whole.slice();
+      for (let n = random() % 3; n >= 0; n--) bytes[8 + random() % (bytes.length - 8)] = random() & (random() % 2 ? 0xff : 0x1f);
+      const valid = WebAssembly.validate(bytes);
+      try { const is = WebAssembly.validate(rewriteModule(bytes, BASE).bytes); if (valid) expect(is, `seed ${seed}, mutant ${mutant}`).toBe(true); } catch (error) {
+        if (!(error instanceof ModuleError)) throw error;
+        count.refused++;
+      }
+      count[valid ? 'valid' : 'invalid']++;
+    }
+  }
+  expect(Math.min(...Object.values(count))).toBeGreaterThan(MODULES);
+});
+test('what was added is not for a module to name: locals, helpers', () => {
+  const parts = inLoop({ params: [I32], results: [I32], code: get(0) }), naming = (code: number[]): Parts => ({ functions: [{ ...parts.functions[0]!, code: [...parts.functions[0]!.code, ...code] }, parts.functions[1]!] });
+  same(naming([...get(0), DROP]), 1);
+  expect(() => rewritten(naming([...get(1), DROP]))).toThrow(ModuleError);
+  expect(() => rewritten(naming([...i32(0), ...i32(0), ...i32(0), ...call(2)]))).toThrow(ModuleError);
 });

@@ -110,9 +110,9 @@ export class FunctionWriter {
     const body = new Writer(), code = new Writer(), groups = r.u32(), from = r.at;
     this.#locals = this.#functions.type(index)?.params.length ?? CALLER_LOCALS;
     for (let n = groups; n > 0; n--) { this.#locals += r.u32(); valueType(r); }
-    const to = r.at;
+    const to = r.at, own = this.#locals;
     this.#leftBytes = r.left / 2 + GROWTH_BYTES;
-    const { calls } = rewriteExpression(r, code, this.#w, this.#part(0, false, n => n));
+    const { calls } = rewriteExpression(r, code, this.#w, this.#part(0, false, n => { if (n >= own) throw new ModuleError(`local ${n} is not there`); return n; }));
     if (!r.done) throw new ModuleError('a function goes on after its end');
     body.u32(groups + this.#added.length);
     body.bytes(r.bytes.subarray(from, to));

@@ -16,7 +16,9 @@ export interface Rewriting {
   /** Function imports that the module has; indexes above move up by `added`. */
   readonly imported: number; readonly added: number;
   /** Function indexes, as rewritten. */
-  readonly attention: number; readonly size: number; readonly grow: number; readonly copy: number; readonly fill: number;
+  readonly attention: number; readonly size: number; readonly grow: number;
+  /** The first behind the module's own, and the next. */
+  readonly copy: number; readonly fill: number;
   /** The helper for memory.init of one data segment. */
   init(segment: number): number;
   /** Told that the program changes tables. */
@@ -24,7 +26,10 @@ export interface Rewriting {
 }
 
 const LAST_ADDRESS = 0xffff_ffff;
-export const movedFunction = (w: Rewriting, index: number): number => index < w.imported ? index : index + w.added;
+export function movedFunction(w: Rewriting, index: number): number {
+  if (index + w.added >= w.copy) throw new ModuleError(`function ${index} is not there`);
+  return index < w.imported ? index : index + w.added;
+}
 
 /**
  * The look at the attention word: nothing is on the stack before or after. A plain load: engines move no loads of memory

@@ -26,7 +26,7 @@ const ZERO: Readonly<Record<number, readonly number[]>> = { [I32]: [0x41, 0], [I
 const isNumber = (type: number): boolean => type in ZERO;
 
 export interface FunctionType { readonly params: readonly number[]; readonly results: readonly number[] }
-const sameType = (a: FunctionType, b: FunctionType): boolean => String(a.params) === String(b.params) && String(a.results) === String(b.results);
+type Slot = readonly [slot: number, index: number];
 
 interface Callee {
   readonly type: FunctionType;
@@ -43,8 +43,9 @@ export class Functions {
   readonly #types: readonly FunctionType[]; readonly #typeOf: readonly number[];
   readonly #bodies: readonly Reader[];
   readonly #slots: ReadonlyMap<number, number>;
+  readonly #signatures: string[] = [];
+  #bySignature: Map<string, Slot[]> | undefined;
   readonly #callees = new Map<number, Callee | undefined>();
-  readonly #reachable = new Map<number, readonly (readonly [slot: number, index: number])[]>();
   #leftBytes: number;
 
   /** @param typeOf and bodies: of functions that are not imported @param slots what the first table holds, if always */
@@ -69,7 +70,7 @@ export class Functions {
   }
   #look(index: number): Callee | undefined {
     const body = this.#bodies[index - this.#w.imported], type = this.type(index), locals: number[] = [];
-    if (!body || body.left > SMALL_BYTES || !type?.params.every(isNumber) || !type.results.every(isNumber) || type.results.length > 1) return undefined;
+    if (!body || body.left > SMALL_BYTES || !type || type.params.length > CALLEE_LOCALS || !type.params.every(isNumber) || !type.results.every(isNumber) || type.results.length > 1) return undefined;
     const r = body.again();
     for (let groups = r.u32(); groups > 0; groups--) {
       const count = r.u32(), local = r.byte();
@@ -83,14 +84,21 @@ export class Functions {
     return { type, locals, calls, sizeBytes, code: () => from.again() };
   }
   /** The slots of the first table whose functions have this type, where they are few. */
-  reachable(type: number): readonly (readonly [slot: number, index: number])[] {
-    let found = this.#reachable.get(type);
-    if (!found) {
-      const wanted = this.#types[type];
-      found = wanted ? [...this.#slots].filter(([, index]) => { const own = this.type(index); return own && sameType(own, wanted); }) : [];
-      this.#reachable.set(type, found = found.length > SLOTS ? [] : found);
+  reachable(type: number): readonly Slot[] {
+    const found = (this.#bySignature ??= this.#sorted()).get(this.#signature(type));
+    return found && found.length <= SLOTS ? found : [];
+  }
+  /** The same for types that are the same; made once, for a module may have many calls of a type as large as itself. */
+  #signature(type: number): string { return this.#signatures[type] ??= `${this.#types[type]?.params.join()}>${this.#types[type]?.results.join()}`; }
+  #sorted(): Map<string, Slot[]> {
+    const all = new Map<string, Slot[]>();
+    for (const [slot, index] of this.#slots) {
+      const type = this.#typeOf[index - this.#w.imported];
+      if (type === undefined) continue;
+      const key = this.#signature(type), list = all.get(key);
+      if (list) list.push([slot, index]); else all.set(key, [[slot, index]]);
     }
-    return found;
+    return all;
   }
 }
 

@@ -10,6 +10,9 @@ export class Reader {
   constructor(bytes: Uint8Array, at = 0, end = bytes.length) { this.bytes = bytes; this.at = at; this.end = end; }
 
   get done(): boolean { return this.at >= this.end; }
+  get left(): number { return this.end - this.at; }
+  /** What is left, to be read another time. */
+  again(): Reader { return new Reader(this.bytes, this.at, this.end); }
   byte(): number {
     if (this.at >= this.end) throw new ModuleError('the module ends in the middle of something');
     return this.bytes[this.at++]!;

@@ -6,6 +6,7 @@
 //   memory.size, memory.grow   ask the vCPU's thread
 //   memory.copy, fill, init    go through helpers that add `base` and refuse to wrap around
 //   every function index       moves up by the imports that were added
+//   a call                     may be what the function does (inline.ts)
 import { attentionOffset } from '../layout.ts';
 import { ModuleError, type Reader, type Writer } from './bytes.ts';
 
@@ -15,27 +16,38 @@ export interface Rewriting {
   /** Function imports that the module has; indexes above move up by `added`. */
   readonly imported: number; readonly added: number;
   /** Function indexes, as rewritten. */
-  readonly attention: number; readonly size: number; readonly grow: number; readonly copy: number; readonly fill: number;
+  readonly attention: number; readonly size: number; readonly grow: number;
+  /** The first behind the module's own, and the next. */
+  readonly copy: number; readonly fill: number;
   /** The helper for memory.init of one data segment. */
   init(segment: number): number;
+  /** Told that the program changes tables. */
+  tableChanges(): void;
 }
 
 const LAST_ADDRESS = 0xffff_ffff;
-export const movedFunction = (w: Rewriting, index: number): number => index < w.imported ? index : index + w.added;
+export function movedFunction(w: Rewriting, index: number): number {
+  if (index + w.added >= w.copy) throw new ModuleError(`function ${index} is not there`);
+  return index < w.imported ? index : index + w.added;
+}
 
 /**
  * The look at the attention word: nothing is on the stack before or after. A plain load: engines move no loads of memory
- * across a call, and there is one on the rare way.
+ * across a call, and there is one on the rare way. Made 64 bits wide, as V8 would compare 32 in memory and load them once
+ * more beside, for the load may trap.
  * @param hints gets where its rare branch is
  */
 export function writeAttentionCheck(out: Writer, w: Rewriting, hints: number[]): void {
   out.bytes([0x41, 0, 0x28, 2]);
   out.u32(attentionOffset(0));
+  out.bytes([0xad, 0x50, 0x45]);
   hints.push(out.length);
   out.bytes([0x04, 0x40, 0x10]);
   out.u32(w.attention);
   out.byte(0x0b);
 }
+
+export function writeIndirectCall(out: Writer, type: number, table: number): void { out.byte(0x11); out.u32(type); out.u32(table); }
 
 function heapType(r: Reader): void {
   const code = r.byte();
@@ -67,30 +79,71 @@ function memoryOperand(r: Reader, out: Writer, w: Rewriting): void {
   out.u32(Math.min(offset + w.base, LAST_ADDRESS));
 }
 
-/** @param hints gets where in `out` rare branches are @returns whether it calls functions */
-export function rewriteExpression(r: Reader, out: Writer, w: Rewriting, hints: number[] = []): boolean {
-  let depth = 1, calls = false;
+/** The function that instructions are written into, where they are not a constant expression. */
+export interface Target {
+  /** Gets where in the code rare branches are. */
+  readonly hints: number[];
+  /** Whether what is written is part of another function, where leaving it is a branch to its end. */
+  readonly inlined: boolean;
+  /** Where a local is. */
+  local(index: number): number;
+  /** Writes what stands for a call; @returns whether there is something, and whether it calls functions */
+  call(index: number, inLoop: boolean, out: Writer): Written | undefined;
+  indirectCall(type: number, table: number, inLoop: boolean, out: Writer): Written | undefined;
+}
+/** What is in code that was written. */
+export interface Written {
+  readonly calls: boolean;
+  /** Has to do with the function that it is in: it catches exceptions, or calls in the function's place. */
+  readonly bound: boolean;
+}
+
+export function rewriteExpression(r: Reader, out: Writer, w: Rewriting, target?: Target): Written {
+  const loops: number[] = [];
+  let depth = 1, calls = false, bound = false;
   const copied = (opcode: number, operands: () => void): void => { const from = r.at; out.byte(opcode); operands(); out.copy(r, from); };
   const called = (opcode: number): void => { out.byte(opcode); out.u32(movedFunction(w, r.u32())); };
+  const inPlace = (written: Written | undefined): boolean => { if (written?.calls) calls = true; return written !== undefined; };
   while (depth > 0) {
     const op = r.byte();
     if (op >= 0x45 && op <= 0xc4) { out.byte(op); continue; }
     if (op >= 0x28 && op <= 0x3e) { out.byte(op); memoryOperand(r, out, w); continue; }
-    if (op >= 0x20 && op <= 0x26) { copied(op, () => r.skipNumber()); continue; }
+    if (op >= 0x20 && op <= 0x22) { out.byte(op); const local = r.u32(); out.u32(target ? target.local(local) : local); continue; }
     switch (op) {
-      case 0x00: case 0x01: case 0x0f: case 0x1a: case 0x1b: case 0x05: case 0x19: case 0x0a: case 0xd1: case 0xd4: out.byte(op); break;
-      case 0x02: case 0x04: case 0x06: depth++; copied(op, () => blockType(r)); break;
-      case 0x03: depth++; copied(op, () => blockType(r)); writeAttentionCheck(out, w, hints); break;
-      case 0x1f: depth++; copied(op, () => tryTable(r)); break;
-      case 0x0b: depth--; out.byte(op); break;
+      case 0x23: case 0x24: case 0x25: copied(op, () => r.skipNumber()); break;
+      case 0x26: w.tableChanges(); copied(op, () => r.skipNumber()); break;
+      case 0x00: case 0x01: case 0x1a: case 0x1b: case 0x05: case 0x0a: case 0xd1: case 0xd4: out.byte(op); break;
+      case 0x0f: if (target?.inlined) { out.byte(0x0c); out.u32(depth - 1); } else out.byte(op); break;
+      case 0x02: case 0x04: depth++; copied(op, () => blockType(r)); break;
+      case 0x03: loops.push(++depth); copied(op, () => blockType(r)); writeAttentionCheck(out, w, target?.hints ?? []); break;
+      case 0x06: bound = true; depth++; copied(op, () => blockType(r)); break;
+      case 0x1f: bound = true; depth++; copied(op, () => tryTable(r)); break;
+      case 0x0b: if (loops.at(-1) === depth) loops.pop(); depth--; out.byte(op); break;
       // delegate ends its try.
       case 0x18: depth--; copied(op, () => r.skipNumber()); break;
+      case 0x19: out.byte(op); break;
       case 0x07: case 0x08: case 0x09: case 0x0c: case 0x0d: case 0xd5: case 0xd6: copied(op, () => r.skipNumber()); break;
       case 0x0e: copied(op, () => { for (let n = r.u32(); n >= 0; n--) r.skipNumber(); }); break;
-      case 0x10: case 0x12: calls = true; called(op); break;
+      case 0x10: {
+        const index = r.u32();
+        if (inPlace(target?.call(index, loops.length > 0, out))) break;
+        calls = true;
+        out.byte(op);
+        out.u32(movedFunction(w, index));
+        break;
+      }
+      case 0x11: {
+        const type = r.u32(), table = r.u32();
+        if (inPlace(target?.indirectCall(type, table, loops.length > 0, out))) break;
+        calls = true;
+        writeIndirectCall(out, type, table);
+        break;
+      }
+      case 0x12: calls = bound = true; called(op); break;
       case 0xd2: called(op); break;
-      case 0x11: case 0x13: calls = true; copied(op, () => { r.skipNumber(); r.skipNumber(); }); break;
-      case 0x14: case 0x15: calls = true; copied(op, () => r.skipNumber()); break;
+      case 0x13: calls = bound = true; copied(op, () => { r.skipNumber(); r.skipNumber(); }); break;
+      case 0x14: calls = true; copied(op, () => r.skipNumber()); break;
+      case 0x15: calls = bound = true; copied(op, () => r.skipNumber()); break;
       case 0x1c: copied(op, () => { for (let n = r.u32(); n > 0; n--) valueType(r); }); break;
       case 0x3f: r.skip(1); out.byte(0x10); out.u32(w.size); break;
       case 0x40: r.skip(1); out.byte(0x10); out.u32(w.grow); break;
@@ -104,7 +157,7 @@ export function rewriteExpression(r: Reader, out: Writer, w: Rewriting, hints: n
       default: throw new ModuleError(`instruction 0x${op.toString(16)} is not supported`);
     }
   }
-  return calls;
+  return { calls, bound };
 }
 
 function tryTable(r: Reader): void {
@@ -119,6 +172,7 @@ function miscellaneous(r: Reader, out: Writer, w: Rewriting): void {
   if (op === 10) { r.skip(2); call(w.copy); return; }
   if (op === 11) { r.skip(1); call(w.fill); return; }
   if (op > 17) throw new ModuleError(`instruction 0xfc ${op} is not supported`);
+  if (op === 12 || op === 14 || op === 15 || op === 17) w.tableChanges();
   if (op > 8) r.skipNumber();
   if (op === 12 || op === 14) r.skipNumber();
   out.byte(0xfc);

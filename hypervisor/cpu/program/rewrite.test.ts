@@ -86,9 +86,12 @@ describe('attention', () => {
     const { f, words, attention } = load(withFunction([I32], [], [0x03, 0x40, 0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b]), seen);
     f(1000);
     expect(seen.attentions).toBe(0);
-    Atomics.store(words, attention, 1);
-    f(1000);
-    expect(seen.attentions).toBe(1);
+    for (const word of [1, 0x100, 0x8000_0000 | 0]) {
+      seen.attentions = 0;
+      Atomics.store(words, attention, word);
+      f(1000);
+      expect(seen.attentions).toBe(1);
+    }
   });
   test('and in functions that call', () => {
     const seen = { attentions: 0 };
@@ -111,6 +114,9 @@ describe('function indexes', () => {
   });
 });
 describe('hostile modules', () => {
+  test('a function that goes on after its end is refused', () => {
+    expect(() => rewriteModule(withFunction([], [], [0x01, 0x0b, 0x01]), BASE)).toThrow(/goes on after its end/);
+  });
   test('bytes of all kinds: refused by a sentence, or by the engine', () => {
     let state = 1;
     const random = (): number => { state ^= state << 13; state ^= state >>> 17; state ^= state << 5; return state >>> 0; };

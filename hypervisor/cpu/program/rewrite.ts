@@ -3,7 +3,8 @@
 // of its code. The module is not validated here: that is the engine's part, on the rewritten form. What this file must
 // guarantee is that no instruction goes through with an address that has not been moved.
 import { ModuleError, Reader, Writer } from './bytes.ts';
-import { movedFunction, rewriteExpression, valueType, writeAttentionCheck, type Rewriting } from './instructions.ts';
+import { FunctionWriter, Functions, type FunctionType } from './inline.ts';
+import { movedFunction, rewriteExpression, valueType, type Rewriting } from './instructions.ts';
 
 const SECTION = { custom: 0, type: 1, import: 2, function: 3, table: 4, memory: 5, global: 6, export: 7, start: 8, element: 9, code: 10, data: 11, dataCount: 12, tag: 13 } as const;
 /** Order of sections in a module; ids are not in order. */
@@ -29,7 +30,8 @@ export const isModule = (bytes: Uint8Array): boolean => bytes.length >= 8 && byt
  * @throws ModuleError with a sentence
  */
 export function rewriteModule(bytes: Uint8Array, base: number): RewrittenModule {
-  return new ModuleRewriter(bytes, base).run();
+  const rewriter = new ModuleRewriter(bytes, base, true), rewritten = rewriter.run();
+  return rewriter.tablesChange ? new ModuleRewriter(bytes, base, false).run() : rewritten;
 }
 
 interface Limits { readonly min: number; readonly max: number }
@@ -37,16 +39,22 @@ interface Limits { readonly min: number; readonly max: number }
 class ModuleRewriter {
   readonly #sections = new Map<number, Reader>();
   readonly #base: number;
+  #fixedTables: boolean;
+  /** Known when the module has been rewritten. */
+  tablesChange = false;
   #limits: Limits | undefined;
   #imported = 0;
-  #types = 0;
+  readonly #types: FunctionType[] = [];
+  readonly #typeOf: number[] = [];
   #functions = 0;
   readonly #inits = new Map<number, number>();
   readonly #hints = new Writer();
   #hintedFunctions = 0;
 
-  constructor(bytes: Uint8Array, base: number) {
+  /** @param fixedTables whether to take for granted that no code changes tables; see `tablesChange` */
+  constructor(bytes: Uint8Array, base: number, fixedTables: boolean) {
     this.#base = base;
+    this.#fixedTables = fixedTables;
     if (!isModule(bytes)) throw new ModuleError('it is not a WebAssembly module');
     const r = new Reader(bytes, 8);
     if (bytes[4] !== 1 || bytes[5] !== 0 || bytes[6] !== 0 || bytes[7] !== 0) throw new ModuleError(bytes[6] === 1 ? 'it is a component, not a core module' : 'its version is not 1');
@@ -71,6 +79,7 @@ class ModuleRewriter {
       attention: this.#imported, size: this.#imported + 1, grow: this.#imported + 2,
       copy: this.#imported + 3 + this.#functions, fill: this.#imported + 4 + this.#functions,
       init: segment => this.#initHelper(segment),
+      tableChanges: () => { this.tablesChange = true; },
     };
     parts.set(SECTION.type, types.writer);
     parts.set(SECTION.import, imports);
@@ -88,8 +97,8 @@ class ModuleRewriter {
     });
     const start = this.#sections.get(SECTION.start);
     if (start) { const out = new Writer(); out.u32(movedFunction(w, start.u32())); parts.set(SECTION.start, out); }
-    this.#rewritten(SECTION.element, parts, (r, out) => elementSegment(r, out, w));
     parts.set(SECTION.code, this.#codeSection(w));
+    this.#rewritten(SECTION.element, parts, (r, out) => elementSegment(r, out, w));
     // Helpers for memory.init are known now.
     parts.set(SECTION.function, this.#withHelpers(functions, types.index));
     this.#rewritten(SECTION.data, parts, (r, out) => dataSegment(r, out, w));
@@ -127,14 +136,13 @@ class ModuleRewriter {
     const out = new Writer(), r = this.#sections.get(SECTION.type), count = r?.u32() ?? 0, from = r?.at ?? 0;
     for (let n = 0; r && n < count; n++) {
       if (r.byte() !== 0x60) throw new ModuleError('types of the garbage collection proposal are not supported');
-      for (let list = 0; list < 2; list++) for (let i = r.u32(); i > 0; i--) valueType(r);
+      this.#types.push({ params: valueTypes(r), results: valueTypes(r) });
     }
     out.u32(count + 4);
     if (r) out.copy(r, from);
     // () -> (), () -> i32, i32 -> i32, (i32 i32 i32) -> ()
     out.bytes([0x60, 0, 0, 0x60, 0, 1, I32, 0x60, 1, I32, 1, I32, 0x60, 3, I32, I32, I32, 0]);
-    this.#types = count;
-    return { writer: out, index: n => this.#types + n };
+    return { writer: out, index: n => count + n };
   }
 
   #importSection(type: (n: number) => number): Writer {
@@ -146,7 +154,7 @@ class ModuleRewriter {
       r.skip(r.u32());
       switch (r.byte()) {
         case 0: this.#imported++; r.u32(); break;
-        case 1: valueType(r); skipLimits(r); break;
+        case 1: this.#fixedTables = false; valueType(r); skipLimits(r); break;
         case 2: this.#takeMemory(memoryLimits(r)); continue;
         case 3: valueType(r); r.skip(1); break;
         case 4: r.skip(1); r.u32(); break;
@@ -168,7 +176,9 @@ class ModuleRewriter {
   #functionSection(): Writer {
     const out = new Writer(), r = this.#sections.get(SECTION.function);
     this.#functions = r?.u32() ?? 0;
-    if (r) out.bytes(r.bytes.subarray(r.at, r.end));
+    if (!r) return out;
+    out.bytes(r.bytes.subarray(r.at, r.end));
+    for (let n = 0; n < this.#functions; n++) this.#typeOf.push(r.u32());
     return out;
   }
   #memorySection(): void {
@@ -208,12 +218,25 @@ class ModuleRewriter {
     for (let n = 0; n < added; n++) out.u32(type(3));
     return out;
   }
+  /** What the first table holds from the start, by slot: functions, as the module counts them. None where that is not plain to see. */
+  #slots(): Map<number, number> {
+    const r = this.#sections.get(SECTION.element)?.again(), slots = new Map<number, number>();
+    if (!r || !this.#fixedTables) return slots;
+    for (let segments = r.u32(); segments > 0; segments--) {
+      if (r.u32() !== 0 || r.byte() !== 0x41) return new Map();
+      let slot = r.s32();
+      if (r.byte() !== 0x0b) return new Map();
+      for (let n = r.u32(); n > 0; n--) slots.set(slot++, r.u32());
+    }
+    return slots;
+  }
   #codeSection(w: Rewriting): Writer {
     const bodies = new Writer(), r = this.#sections.get(SECTION.code), count = r?.u32() ?? 0;
     if (count !== this.#functions) throw new ModuleError(`${this.#functions} functions are declared, ${count} are there`);
-    for (let n = 0; r && n < count; n++) {
-      const hints: number[] = [];
-      bodies.sized(functionBody(r.part(r.u32()), w, hints));
+    const code = Array.from({ length: count }, () => r!.part(r!.u32())), functions = new Functions(w, this.#types, this.#typeOf, code, this.#slots());
+    for (const [n, part] of code.entries()) {
+      const { body, hints } = new FunctionWriter(functions, w).write(this.#imported + n, part.again());
+      bodies.sized(body);
       if (hints.length > 0) this.#hint(this.#imported + w.added + n, hints);
     }
     bodies.sized(bulkHelper(w, [0xfc, 10, 0, 0], true));
@@ -230,20 +253,6 @@ class ModuleRewriter {
     out.bytes(bodies.taken());
     return out;
   }
-}
-
-/** @param hints gets the offsets in the body of branches that are rarely taken */
-function functionBody(r: Reader, w: Rewriting, hints: number[]): Writer {
-  const out = new Writer(), from = r.at;
-  for (let n = r.u32(); n > 0; n--) { r.u32(); valueType(r); }
-  out.copy(r, from);
-  const code = new Writer(), inCode: number[] = [];
-  // What neither loops nor calls comes to an end by itself.
-  if (rewriteExpression(r, code, w, inCode)) writeAttentionCheck(out, w, hints);
-  for (const at of inCode) hints.push(out.length + at);
-  if (!r.done) throw new ModuleError('a function goes on after its end');
-  out.bytes(code.taken());
-  return out;
 }
 
 /** (destination, source or value, byte count): moves the addresses, and traps where that would wrap around. */
@@ -295,6 +304,16 @@ function dataSegment(r: Reader, out: Writer, w: Rewriting): void {
   const count = r.u32(), part = r.part(count);
   out.u32(count);
   out.bytes(part.bytes.subarray(part.at, part.end));
+}
+
+function valueTypes(r: Reader): number[] {
+  const types: number[] = [];
+  for (let n = r.u32(); n > 0; n--) {
+    const from = r.at;
+    valueType(r);
+    types.push(r.bytes.subarray(from, r.at).reduce((type, byte) => type << 8 | byte, 0));
+  }
+  return types;
 }
 
 /** A table grows to its share of what all may have, whatever it declares. */

@@ -44,6 +44,7 @@ export class Ext2Node extends FileNode {
 
   get id(): bigint { return BigInt(this.inode); }
   get size(): number { return this.kind === 'device' ? 0 : this.#fs.size(this.inode); }
+  override get writable(): boolean { return !this.#fs.readOnly; }
   override links(): number { return this.#fs.get(this.inode, INODE.links); }
   override times(): Times {
     const time = (field: number): bigint => BigInt(this.#fs.get(this.inode, field)) * NS;

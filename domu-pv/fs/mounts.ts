@@ -30,8 +30,8 @@ export class Root extends FileNode {
 
 /** A directory and the ones above it, up to the one a program was given. */
 export interface Place { readonly node: FileNode; readonly above: Place | undefined }
-/** Where a path leads: its last name in a directory, and what is there. An empty name: the directory itself. */
-export interface Found { readonly directory: Place; readonly name: string; readonly node: FileNode | undefined }
+/** Where a path leads: its last name in a directory, and what is there. An empty name: the directory itself. `slashed`: the path ends as only a directory's may. */
+export interface Found { readonly directory: Place; readonly name: string; readonly node: FileNode | undefined; readonly slashed?: boolean }
 
 /** @param follow a symbolic link at the end too @throws FsError */
 export function follow(from: Place, path: string, followLast: boolean): Found {
@@ -55,7 +55,7 @@ export function follow(from: Place, path: string, followLast: boolean): Found {
     }
     if (isLast) {
       if (rest.length > 0 && node && node.kind !== 'directory') throw new FsError(ERRNO.NOTDIR);
-      return { directory: place, name, node };
+      return { directory: place, name, node, slashed: rest.length > 0 };
     }
     if (!node) throw new FsError(ERRNO.NOENT);
     if (node.kind !== 'directory') throw new FsError(ERRNO.NOTDIR);

@@ -16,6 +16,8 @@ export abstract class FileNode {
   abstract readonly kind: NodeKind;
   abstract readonly id: bigint;
   abstract readonly size: number;
+  /** Whether what it lies on takes changes at all. */
+  get writable(): boolean { return true; }
   links(): number { return 1; }
   times(): Times { return { accessed: 0n, modified: 0n, changed: 0n }; }
   setTimes(_accessed: bigint | undefined, _modified: bigint | undefined): void {}

@@ -26,6 +26,8 @@ class TarNode extends FileNode {
     this.kind = kind; this.id = BigInt(id); this.#data = data; this.#modified = modified; this.#target = target;
   }
   get size(): number { return this.kind === 'symlink' ? this.#target.length : this.#data.length; }
+  override get writable(): boolean { return false; }
+  override setTimes(): void { throw new FsError(ERRNO.ROFS); }
   override times(): Times { return { accessed: this.#modified, modified: this.#modified, changed: this.#modified }; }
   override read(position: number, into: Uint8Array): number {
     if (this.kind !== 'file') throw new FsError(ERRNO.ISDIR);

@@ -177,11 +177,13 @@ class Calls {
     if (!node) {
       if (!(oflags & OFLAGS.creat)) throw new FsError(ERRNO.NOENT);
       if (oflags & OFLAGS.directory) throw new FsError(ERRNO.INVAL);
+      if (found.slashed) throw new FsError(ERRNO.ISDIR);
       node = found.directory.node.create(found.name, 'file');
     }
     if (node.kind === 'symlink') throw new FsError(ERRNO.LOOP);
     if (oflags & OFLAGS.directory && node.kind !== 'directory') throw new FsError(ERRNO.NOTDIR);
     if (node.kind === 'directory' && !(oflags & OFLAGS.directory) && rights & RIGHT.write) throw new FsError(ERRNO.ISDIR);
+    if (node.kind === 'file' && rights & RIGHT.write && !node.writable) throw new FsError(ERRNO.ROFS);
     if (oflags & OFLAGS.trunc) { if (node.kind !== 'file') throw new FsError(ERRNO.ISDIR); node.resize(0); }
     const place = node.kind !== 'directory' ? undefined : found.name === '' ? found.directory : { node, above: found.directory };
     return this.#fds.add(node, place, fdflags, undefined, rights);

@@ -97,6 +97,7 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
     expect(text(run('edges', compile(dir, 'edges'), 'mount=/data:xvda', `memory = 32\ndisk = [ '${image},raw,xvda,rw' ]`))).toContain('edges done, 0 failures');
     const check = spawnSync('fsck.ext2', ['-fn', image], { encoding: 'utf8' });
     expect([check.status, check.stdout]).toEqual([0, expect.anything()]);
+    expect(text(run('edges', compile(dir, 'edges'), 'mount=/data:xvda -- again', `memory = 32\ndisk = [ '${image},raw,xvda,ro' ]`))).toContain('read only, 0 failures');
   });
   test.skipIf(shelf === undefined)('from Rust keeps files by its standard library, reads its console, and ends by a panic with a reason', async () => {
     const image = join(dir, 'shelf.img'), disk = `memory = 32\ndisk = [ '${image},raw,xvda,rw' ]`, of = (what: string): string => text(run('shelf', shelf!, `WHO=me mount=/data:xvda -- /data/shelf ${what}`, disk));

@@ -52,7 +52,17 @@ static void modes(void) {
   CHECK(read(in, page, 1) == 1 && write(out, page, 1) == 1);
   CHECK((fcntl(in, F_GETFL) & (O_RDONLY | O_WRONLY)) == O_RDONLY && (fcntl(out, F_GETFL) & (O_RDONLY | O_WRONLY)) == O_WRONLY);
   CHECK(open("/data", O_WRONLY) < 0 && errno == EISDIR);
+  CHECK(open("/data/new/", O_CREAT | O_RDWR, 0644) < 0 && errno == EISDIR);
+  CHECK(open("/data/new", O_RDONLY) < 0 && errno == ENOENT);
   CHECK(close(in) == 0 && close(out) == 0);
+}
+/* A disk that is given to be read. */
+static void readOnly(void) {
+  int in = open("/data/offsets", O_RDONLY);
+  CHECK(read(in, page, 1) == 1 && close(in) == 0);
+  CHECK(open("/data/offsets", O_WRONLY) < 0 && errno == EROFS);
+  CHECK(open("/data/offsets", O_RDWR) < 0 && errno == EROFS);
+  CHECK(open("/data/new", O_CREAT | O_RDWR, 0644) < 0 && errno == EROFS);
 }
 /* What fits is written; what does not is refused, and the file is as long as what was written. */
 static void full(void) {
@@ -68,8 +78,14 @@ static void full(void) {
   CHECK(ftruncate(fd, 4096) == 0 && close(fd) == 0);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  (void)argv;
   setvbuf(stdout, 0, _IOLBF, 0);
+  if (argc > 1) {
+    readOnly();
+    printf("read only, %d failures\n", failures);
+    return failures;
+  }
   offsets();
   removed();
   modes();

@@ -64,12 +64,14 @@ export const FX_MASK: Uint32Array = (() => {
 /** Second bytes of D9 whose results the architecture promises to within an ulp only. */
 const TRANSCENDENTAL = new Set([0xf0, 0xf1, 0xf2, 0xf3, 0xf9, 0xfb, 0xfe, 0xff]);
 export const transcendental = (meta: Meta): boolean => meta.recipe.mnemonic === 'x87' && meta.decoded.a === 0xd9 && TRANSCENDENTAL.has(meta.decoded.b);
-/** A significand one unit off, or C1 (which way it was rounded). */
+/** A result one unit off in its last place, which may be in the next binade, or C1 (which way it was rounded). */
 export function nearlyEqual(host: Uint32Array, ours: Uint32Array, fx: number, word: number): boolean {
   if (word === 0) return ((host[fx]! ^ ours[fx]!) & ~0x02000000) === 0;
-  if (word < 8 || word >= 40 || (word & 3) > 1) return false;
-  const at = fx + (word & ~1), d = BigInt(host[at + 1]!) * 0x100000000n + BigInt(host[at]!) - BigInt(ours[at + 1]!) * 0x100000000n - BigInt(ours[at]!);
-  return d >= -1n && d <= 1n;
+  if (word < 8 || word >= 40) return false;
+  // Sign and exponent, then the significand below its leading bit: neighbours differ by one.
+  const at = fx + (word & ~3), place = (x: Uint32Array): bigint => (BigInt(x[at + 2]! & 0xffff) << 63n) + (BigInt(x[at + 1]! & 0x7fffffff) << 32n) + BigInt(x[at]!);
+  const d = place(host) - place(ours);
+  return d >= -1n && d <= 1n && (host[at + 1]! ^ ours[at + 1]!) >>> 31 === 0;
 }
 /** F2XM1 beyond +-1 and FYL2XP1 beyond about -0.29..0.41: any result will do. */
 export function outsideDomain(meta: Meta, input: Uint32Array, base: number): boolean {

@@ -28,7 +28,6 @@ import { appendConsole } from '../trace/console.ts';
 import { upcallMasked, upcallPending, setUpcallMask } from '../traps/mode.ts';
 import { createPvState } from '../traps/pv-state.ts';
 import type { ThreadRequest } from './main.ts';
-import { runBelowDom0 } from './thread-priority.ts';
 
 export interface ProgramThreadData {
   readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly slot: number; readonly domid: number;
@@ -53,7 +52,6 @@ const SPARE_REFRESH_MS = 200;
 
 /** To be called once by the thread's program, with its guest kernel: runs the vCPU that the thread is for, now or when it is told. */
 export function runProgramVcpu(kernel: ProgramKernel): void {
-  runBelowDom0();
   const data = workerData as Pick<ProgramThreadData, 'buffer' | 'memoryPort'> & Partial<ProgramAssignment>;
   const state = new HypervisorState(data.buffer), memories = new Memories(data.memoryPort);
   const run = (assigned: ProgramAssignment): void => {

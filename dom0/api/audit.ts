@@ -24,7 +24,9 @@ export function auditChanges(api: FastifyInstance, { management: { audit } }: Pi
 }
 
 export function auditRoutes(api: FastifyInstance, { management: { audit } }: ApiContext): void {
-  serve(api, CONTRACT.audit, ({ query, reply }) => {
+  serve(api, CONTRACT.audit, async ({ query, reply }) => {
+    // What has happened is in the answer, though the disk is slow.
+    await audit.settled();
     const page = audit.page(query.after, query.limit);
     if (page.length === query.limit) linkNext(reply, '/v1/audit', { ...query, after: page.at(-1)!.seq });
     return page;

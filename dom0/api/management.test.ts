@@ -264,9 +264,9 @@ describe('another life of the host', () => {
     expect((await second.call('GET', '/v1/definitions')).json.map((d: any) => d.name)).toEqual(['db', 'web']);
     expect((await second.call('GET', '/v1/domains')).json.map((d: any) => d.name)).toEqual(['Domain-0', 'web']);
     expect((await second.call('GET', '/v1/operations?state=interrupted')).json).toEqual([expect.objectContaining({ kind: 'create', target: 'half', endedMs: expect.any(Number) })]);
-    const log = (await second.call('GET', '/v1/audit')).json as { what: string; who: string; seq: number }[];
+    const log = (await second.call('GET', '/v1/audit')).json as { what: string; who: string; seq: number; detail?: string }[];
     expect(log.map(e => e.seq)).toEqual(log.map((_, i) => i + 1));
-    expect(log.map(e => `${e.who.split(':')[0]} ${e.what}`)).toContain('host start web');
+    expect(log.filter(e => e.what === 'start web').map(e => [e.who, String(e.detail).split(': ')[1]])).toEqual([['host', 'running'], ['host', 'succeeded']]);
     await second.call('DELETE', '/v1/domains/web');
     await second.close();
     // Dom0 alone began anew: what a caller ended stays so.

@@ -33,6 +33,7 @@ export class AuditLog {
   #chain = NONE;
   #pending: Pending[] = [];
   #flushing: Promise<void> | undefined;
+  #newest: Promise<number> = Promise.resolve(0);
 
   /** What a killed host left torn is cut off; that is noted. */
   constructor(path: string, nowMs: () => number, limits: AuditLimits = LIMITS) {
@@ -45,13 +46,16 @@ export class AuditLog {
 
   /** Resolves with its number when it is on the disk. @throws ManagementError 'storage' */
   add(note: AuditNote): Promise<number> {
-    return new Promise<number>((done, reject) => {
+    return this.#newest = new Promise<number>((done, reject) => {
       this.#pending.push({ note, at: this.#now(), done, failed: error => reject(new ManagementError('storage', 'the audit log cannot be written', { cause: error })) });
       this.#flushing ??= this.#flush();
     });
   }
 
-  /** In order. @param after only entries with a higher number */
+  /** Resolves when all that was added before is on the disk, or has failed. */
+  async settled(): Promise<void> { await this.#newest.catch(() => {}); }
+
+  /** What is on the disk, in order. @param after only entries with a higher number */
   page(after: number, limit: number): AuditEntry[] {
     const found: AuditEntry[] = [], files = after < this.#lastSeq ? auditFiles(this.#path) : [];
     for (const [i, { path, current }] of files.entries()) {

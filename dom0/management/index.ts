@@ -58,7 +58,7 @@ export class Management {
     this.tokens = new Tokens(this.#database, nowMs);
     this.operations = new Operations({ database: this.#database, nowMs, problemOf, log, changed: operation => {
       this.publish({ type: 'operation-changed', data: operation });
-      if (operation.who === HOST && operation.progress === undefined) this.#noteOwn(operation, log);
+      if (operation.who === HOST && (operation.state !== 'running' || operation.progress === undefined)) this.#noteOwn(operation, log);
     } });
     this.managed = new ManagedDomains({ definitions: this.definitions, operations: this.operations, toolstack, log, nowMs, confine: config => this.roots.confine(config), ...(secondMs === undefined ? {} : { secondMs }) });
     this.#fresh = this.#newLife(hostLife);

@@ -180,6 +180,12 @@ describe('operations', () => {
     expect((await at.call('GET', '/v1/operations?limit=1')).headers.link).toMatch(/^<\/v1\/operations\?limit=1&before=2>; rel="next"$/);
     expect((await at.call('GET', '/v1/operations/nothing')).json).toMatchObject({ status: 404, code: 'operation-not-found' });
   });
+  test('what has happened is in the answer, though it is not yet on the disk', async () => {
+    for (let i = 0; i < 20; i++) {
+      void at.management.audit.add({ who: 'host', what: `change ${i}` });
+      expect((await at.call('GET', '/v1/audit')).json.map((e: { what: string }) => e.what)).toContain(`change ${i}`);
+    }
+  });
   test('a client that vanishes in the midst of it changes nothing; readers of events hear how it goes', async () => {
     let heard = '', go = (): void => {};
     const reader = httpRequest({ socketPath: at.socketPath, path: '/v1/events', agent: false }, response => { response.setEncoding('utf8').on('data', part => { heard += part; }).on('error', () => {}); }).on('error', () => {});

@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Client } from '../../tools/xl/client.ts';
 import { appModule } from '../../domu-pv/apps/app-module.ts';
-import { compile, compileRust, hasToolchain } from '../programs/toolchain.ts';
+import { compile, compileGo, compileRust, hasToolchain } from '../programs/toolchain.ts';
 
 const root = join(import.meta.dirname, '../..'), dir = mkdtempSync(join(tmpdir(), 'programs-'));
-const can = hasToolchain(dir), shelf = compileRust(dir, 'shelf');
+const can = hasToolchain(dir), shelf = compileRust(dir, 'shelf'), steps = compileGo(dir, 'steps');
 let host: ChildProcess;
 const env = (): NodeJS.ProcessEnv => ({ ...process.env, XENOLITH_RUNDIR: join(dir, 'run') });
 const xl = (...args: string[]): string => {
@@ -116,6 +116,24 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
     xl('create', config('hear', shelf!, '/ echo'));
     (await consoleHas('hear', /^/))('one\rtwo\r');
     await expect.poll(dmesg).toMatch(/program ended with status 9/);
+  });
+  test.skipIf(steps === undefined)('from Go has goroutines that sleep, memory, files and a console, and ends by a panic with its trace', async () => {
+    const image = join(dir, 'steps.img'), disk = `memory = 64\ndisk = [ '${image},raw,xvda,rw' ]`, of = (what: string): string => text(run('steps', steps!, `WHO=me mount=/data:xvda -- ${what}`, disk));
+    writeFileSync(image, '');
+    truncateSync(image, 16 << 20);
+    expect(spawnSync('mkfs.ext2', ['-q', '-F', image]).status).toBe(0);
+    expect(of('clock')).toContain('arguments [clock] me\norder [1 2 3 4 5] true true\n');
+    expect(of('memory')).toContain('allocated 200\n');
+    expect(of('files /data')).toContain('file /data/a/b/note\na line\nfar 10003\n');
+    expect(of('files /data')).toContain('file /data/a/b/note\nfile /data/far\na line\na line\nfar 10003\n');
+    expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
+    expect(of('sing')).toMatch(/panic: there is no such step[^]*steps\.go:\d+/);
+    expect(dmesg()).toMatch(/program ended with status 2/);
+    xl('create', config('listen', steps!, 'echo', 'memory = 64'));
+    const said = consoleHas('listen', /heard one\r\nheard two/), type = await consoleHas('listen', /arguments/);
+    type('one\rtwo\r\x04');
+    await said;
+    await expect.poll(() => dmesg().match(/program ended with status 9/g)?.length, { timeout: 20_000 }).toBeGreaterThan(0);
   });
   test('of the guest kernel has an address on its network, and is answered there', async () => {
     const shell = join(dir, 'shell.wasm');

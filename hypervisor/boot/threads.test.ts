@@ -42,6 +42,8 @@ test.skipIf(process.platform !== 'linux')('vCPUs leave the processor to Dom0 whe
   // Field 19 of proc(5)'s stat, the second one being the name.
   const niceOf = (name: string): number[] => readdirSync('/proc/self/task').map(task => readFileSync(`/proc/self/task/${task}/stat`, 'utf8')).filter(stat => stat.includes(`(${name})`)).map(stat => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
   const [dom0] = niceOf('dom0');
+  // Whoever compiles for them, as it would take their turns.
+  expect(new Set(niceOf('node-V8Worker'))).toEqual(new Set(niceOf('d1v0')));
   for (const vcpu of ['d1v0', 'd1v1']) { expect(niceOf(vcpu)).toHaveLength(1); expect(niceOf(vcpu)[0]).toBeGreaterThan(dom0!); }
 });
 test('on one pCPU, domains that never stop share it evenly and do not keep one from answering', async () => {

@@ -40,21 +40,22 @@ class SharedRing {
   /** A private copy of the entry. */
   copyOut(index: number): Uint8Array {
     const entry = new Uint8Array(this.entryBytes);
-    this.#eachPart(index, entry.length, (page, at, from, byteCount) => entry.set(page.subarray(at, at + byteCount), from));
+    this.#copy(index, entry, false);
     return entry;
   }
   copyIn(index: number, entry: Uint8Array): void {
     if (entry.length > this.entryBytes) throw new RangeError(`${entry.length} bytes do not fit an entry of ${this.entryBytes}`);
-    this.#eachPart(index, entry.length, (page, at, from, byteCount) => page.set(entry.subarray(from, from + byteCount), at));
+    this.#copy(index, entry, true);
   }
 
-  #eachPart(index: number, length: number, part: (page: Page, at: number, from: number, byteCount: number) => void): void {
+  /** Byte by byte: a view costs more than it saves. */
+  #copy(index: number, entry: Uint8Array, into: boolean): void {
     let at = sring.ring + (index & (this.entryCount - 1)) * this.entryBytes;
-    for (let from = 0; from < length;) {
-      const inPage = at % PAGE_BYTES, byteCount = Math.min(length - from, PAGE_BYTES - inPage);
-      part(this.#pages[Math.floor(at / PAGE_BYTES)]!, inPage, from, byteCount);
-      from += byteCount;
-      at += byteCount;
+    for (let from = 0; from < entry.length;) {
+      const page = this.#pages[Math.floor(at / PAGE_BYTES)]!, inPage = at % PAGE_BYTES, count = Math.min(entry.length - from, PAGE_BYTES - inPage);
+      if (into) for (let i = 0; i < count; i++) page[inPage + i] = entry[from + i]!; else for (let i = 0; i < count; i++) entry[from + i] = page[inPage + i]!;
+      from += count;
+      at += count;
     }
   }
 }

@@ -37,9 +37,8 @@ class SharedRing {
   load(offset: number): number { return Atomics.load(this.#header, offset >> 2) >>> 0; }
   store(offset: number, value: number): void { Atomics.store(this.#header, offset >> 2, value | 0); }
 
-  /** A private copy of the entry. */
-  copyOut(index: number): Uint8Array {
-    const entry = new Uint8Array(this.entryBytes);
+  /** A private copy of the entry, in `entry` if there is one. */
+  copyOut(index: number, entry: Uint8Array = new Uint8Array(this.entryBytes)): Uint8Array {
     this.#copy(index, entry, false);
     return entry;
   }
@@ -67,6 +66,8 @@ export class BackRing {
   #rspProdPvt: number;
   /** Private copies of the requests taken and not yet answered, as they lie in the ring. */
   readonly #taken: Uint8Array[] = [];
+  /** Of requests that were answered, for the next ones. */
+  readonly #spare: Uint8Array[] = [];
   #answers: { readonly request: Uint8Array; readonly response: Uint8Array }[] = [];
 
   /**
@@ -88,10 +89,10 @@ export class BackRing {
   /** Requests that take() would give. @throws RingError */
   get unconsumed(): number { return distance(this.#produced(), this.#reqCons); }
 
-  /** A private copy of the next request. @throws RingError the frontend claims more requests than fit */
+  /** A private copy of the next request, the caller's until it is answered. @throws RingError the frontend claims more requests than fit */
   take(): Uint8Array | undefined {
     if (this.unconsumed === 0) return undefined;
-    const entry = this.#ring.copyOut(this.#reqCons);
+    const entry = this.#ring.copyOut(this.#reqCons, this.#spare.pop());
     this.#reqCons = (this.#reqCons + 1) >>> 0;
     this.#taken.push(entry);
     return entry;
@@ -111,9 +112,9 @@ export class BackRing {
   /** Puts the response to the oldest of the requests taken; the frontend sees it after push(). */
   respond(response: Uint8Array): void {
     if (this.inFlight === 0) throw new RangeError('a response without a request');
-    this.#taken.shift();
     this.#ring.copyIn(this.#rspProdPvt, response);
     this.#rspProdPvt = (this.#rspProdPvt + 1) >>> 0;
+    this.#spare.push(this.#taken.shift()!);
   }
 
   /** Puts the response to `request`, as take() gave it, whatever has been taken before or after it; push() shows it. */
@@ -133,12 +134,13 @@ export class BackRing {
     this.#taken.shift();
     this.#ring.copyIn(this.#rspProdPvt, response);
     this.#rspProdPvt = (this.#rspProdPvt + 1) >>> 0;
+    this.#spare.push(request);
   }
 
   /** Shows the frontend all responses. @returns true if it wants an event for them */
   push(): boolean {
     const answers = this.#answers;
-    this.#answers = [];
+    if (answers.length > 0) this.#answers = [];
     for (const { request, response } of answers) this.#place(request, response);
     const old = this.#ring.load(sring.rsp_prod), now = this.#rspProdPvt;
     this.#ring.store(sring.rsp_prod, now);

@@ -50,7 +50,7 @@ export class FrontRing {
   }
   /** Asks for an event with the next response, or, for who has enough to do, when half of what is under way has come. @returns true if one has come meanwhile */
   finalCheck(halfway = false): boolean {
-    this.#store(sring.rsp_event, this.#responseConsumed + 1 + (halfway ? this.inFlight >>> 1 : 0));
+    this.#store(sring.rsp_event, this.#responseConsumed + (halfway ? Math.max(1, this.inFlight >>> 1) : 1));
     return this.#load(sring.rsp_prod) >>> 0 !== this.#responseConsumed;
   }
 

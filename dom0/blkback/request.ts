@@ -58,17 +58,16 @@ export function parseRequest(entry: Uint8Array, disk: DiskLimits): BlkRequest {
 
 /** @param pages private copies of the indirect pages, in order */
 export function parseIndirect(request: BlkRequest & { kind: 'indirect' }, pages: readonly Uint8Array[], disk: DiskLimits): BlkRequest {
-  const segments: BlkSegment[] = [];
-  for (const page of pages) segments.push(...readSegments(page, 0, Math.min(SEGMENTS_PER_INDIRECT_PAGE, request.segmentCount - segments.length)));
+  const segments = pages.flatMap((page, i) => readSegments(page, 0, Math.min(SEGMENTS_PER_INDIRECT_PAGE, request.segmentCount - i * SEGMENTS_PER_INDIRECT_PAGE)));
   return transfer(request.operation, request.op, request.sector, segments, disk);
 }
 
 function readSegments(bytes: Uint8Array, at: number, count: number): BlkSegment[] {
-  const segments: BlkSegment[] = [];
+  const segments = new Array<BlkSegment>(count);
   for (let i = 0; i < count; i++, at += blkif_request_segment.bytes) {
     const first = bytes[at + blkif_request_segment.first_sect]!, last = bytes[at + blkif_request_segment.last_sect]!;
     const sane = first <= last && last < SECTORS_PER_PAGE;
-    segments.push({ gref: grantRef(get32(bytes, at + blkif_request_segment.gref)), firstSector: first, sectorCount: sane ? last - first + 1 : 0 });
+    segments[i] = { gref: grantRef(get32(bytes, at + blkif_request_segment.gref)), firstSector: first, sectorCount: sane ? last - first + 1 : 0 };
   }
   return segments;
 }

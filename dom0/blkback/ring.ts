@@ -9,7 +9,7 @@ import {
 } from '../../hypervisor/public/io/blkif.ts';
 import { put16 } from '../../hypervisor/public/io/fields.ts';
 import type { Disk } from './device.ts';
-import { GrantCache, type BorrowedFrame } from './grants.ts';
+import { type BorrowedFrame, GrantCache } from './grants.ts';
 import { newMetrics, type BlkbackMetrics } from './metrics.ts';
 import { parseIndirect, parseRequest, type BlkRequest, type BlkSegment } from './request.ts';
 
@@ -183,15 +183,15 @@ export class BlkRing {
   }
 
   #borrow(segments: readonly BlkSegment[], readOnly: boolean): BorrowedFrame[] | undefined {
-    const frames: BorrowedFrame[] = [];
-    for (const { gref } of segments) {
-      const frame = this.#grants.borrow(gref, readOnly);
+    const frames = new Array<BorrowedFrame>(segments.length);
+    for (let i = 0; i < segments.length; i++) {
+      const { gref } = segments[i]!, frame = this.#grants.borrow(gref, readOnly);
       if (typeof frame === 'number') {
         this.#complain(`grant ${gref} cannot be mapped (error ${frame})`);
-        for (const done of frames) this.#grants.giveBack(done);
+        for (const done of frames.slice(0, i)) this.#grants.giveBack(done);
         return undefined;
       }
-      frames.push(frame);
+      frames[i] = frame;
     }
     this.metrics.persistent_grants = this.#grants.keptCount;
     return frames;
@@ -257,10 +257,10 @@ function viewsOf(segments: readonly BlkSegment[], frames: readonly BorrowedFrame
   const views: Uint8Array<SharedArrayBuffer>[] = [];
   let buffer: SharedArrayBuffer | undefined, start = 0, end = 0;
   for (let i = 0; i < segments.length; i++) {
-    const { bytes } = frames[i]!.mapping, { firstSector, sectorCount } = segments[i]!, at = bytes.byteOffset + firstSector * SECTOR_BYTES;
-    if (bytes.buffer !== buffer || at !== end) {
+    const frame = frames[i]!, { firstSector, sectorCount } = segments[i]!, at = frame.at + firstSector * SECTOR_BYTES;
+    if (frame.buffer !== buffer || at !== end) {
       if (buffer) views.push(new Uint8Array(buffer, start, end - start));
-      buffer = bytes.buffer;
+      ({ buffer } = frame);
       start = at;
     }
     end = at + sectorCount * SECTOR_BYTES;

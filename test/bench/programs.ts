@@ -23,7 +23,7 @@ import { compile, hasToolchain } from '../programs/toolchain.ts';
 process.env['UV_THREADPOOL_SIZE'] ??= '16';
 process.env['NODE_COMPILE_CACHE'] ??= join(defaultCacheDir(), 'compiled');
 adjustCollector();
-const ROUNDS = 5, IDLE = Number(process.env['IDLE_DOMAINS'] ?? 64), FILE_BYTES = 256 << 20, PACKET_BYTES = 1500, PACKETS = Number(process.env['PACKETS'] ?? 50_000);
+const ROUNDS = Number(process.env['ROUNDS'] ?? 5), IDLE = Number(process.env['IDLE_DOMAINS'] ?? 64), FILE_BYTES = 256 << 20, PACKET_BYTES = 1500, PACKETS = Number(process.env['PACKETS'] ?? 50_000);
 const dir = mkdtempSync(join(tmpdir(), 'bench-')), folder = runFolder({ XENOLITH_RUNDIR: join(dir, 'run') });
 await makeRunFolder(folder);
 let ready: () => void;

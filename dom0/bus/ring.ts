@@ -37,11 +37,8 @@ class SharedRing {
   load(offset: number): number { return Atomics.load(this.#header, offset >> 2) >>> 0; }
   store(offset: number, value: number): void { Atomics.store(this.#header, offset >> 2, value | 0); }
 
-  /** A private copy of the entry, in `entry` if there is one. */
-  copyOut(index: number, entry: Uint8Array = new Uint8Array(this.entryBytes)): Uint8Array {
-    this.#copy(index, entry, false);
-    return entry;
-  }
+  /** A private copy of the entry, into `entry`. */
+  copyOut(index: number, entry: Uint8Array): void { this.#copy(index, entry, false); }
   copyIn(index: number, entry: Uint8Array): void {
     if (entry.length > this.entryBytes) throw new RangeError(`${entry.length} bytes do not fit an entry of ${this.entryBytes}`);
     this.#copy(index, entry, true);
@@ -64,10 +61,8 @@ export class BackRing {
   readonly #ring: SharedRing;
   #reqCons: number;
   #rspProdPvt: number;
-  /** Private copies of the requests taken and not yet answered, as they lie in the ring. */
-  readonly #taken: Uint8Array[] = [];
-  /** Of requests that were answered, for the next ones. */
-  readonly #spare: Uint8Array[] = [];
+  /** By place in the ring: private copies of the requests taken and not yet answered; those of others are used again. */
+  readonly #copies: Uint8Array[];
   #answers: { readonly request: Uint8Array; readonly response: Uint8Array }[] = [];
 
   /**
@@ -81,7 +76,9 @@ export class BackRing {
     const start = this.#ring.load(sring.rsp_prod), produced = this.#ring.load(sring.req_prod);
     if (distance(produced, start) > this.#ring.entryCount) throw new RingError(`the ring starts with req_prod ${produced} and rsp_prod ${start}`);
     this.#reqCons = this.#rspProdPvt = start;
+    this.#copies = Array.from({ length: this.#ring.entryCount }, () => new Uint8Array(entryBytes));
   }
+  #placeOf(index: number): number { return index & (this.#ring.entryCount - 1); }
 
   get entryCount(): number { return this.#ring.entryCount; }
   /** Requests taken and not yet answered. */
@@ -92,9 +89,9 @@ export class BackRing {
   /** A private copy of the next request, the caller's until it is answered. @throws RingError the frontend claims more requests than fit */
   take(): Uint8Array | undefined {
     if (this.unconsumed === 0) return undefined;
-    const entry = this.#ring.copyOut(this.#reqCons, this.#spare.pop());
+    const entry = this.#copies[this.#placeOf(this.#reqCons)]!;
+    this.#ring.copyOut(this.#reqCons, entry);
     this.#reqCons = (this.#reqCons + 1) >>> 0;
-    this.#taken.push(entry);
     return entry;
   }
 
@@ -114,7 +111,6 @@ export class BackRing {
     if (this.inFlight === 0) throw new RangeError('a response without a request');
     this.#ring.copyIn(this.#rspProdPvt, response);
     this.#rspProdPvt = (this.#rspProdPvt + 1) >>> 0;
-    this.#spare.push(this.#taken.shift()!);
   }
 
   /** Puts the response to `request`, as take() gave it, whatever has been taken before or after it; push() shows it. */
@@ -125,16 +121,16 @@ export class BackRing {
    * started anew finds all that is unanswered, and nothing else, behind the last response.
    */
   #place(request: Uint8Array, response: Uint8Array): void {
-    const n = this.#taken.indexOf(request), oldest = this.#taken[0];
-    if (n < 0 || !oldest) throw new RangeError('an answer to a request that was not taken');
-    if (n > 0) {
-      this.#ring.copyIn((this.#rspProdPvt + n) >>> 0, oldest);
-      this.#taken[n] = oldest;
+    let at = this.#rspProdPvt;
+    while (at !== this.#reqCons && this.#copies[this.#placeOf(at)] !== request) at = (at + 1) >>> 0;
+    if (at === this.#reqCons) throw new RangeError('an answer to a request that was not taken');
+    if (at !== this.#rspProdPvt) {
+      const place = this.#placeOf(this.#rspProdPvt), oldest = this.#copies[place]!;
+      this.#ring.copyIn(at, oldest);
+      this.#copies[this.#placeOf(at)] = oldest;
+      this.#copies[place] = request;
     }
-    this.#taken.shift();
-    this.#ring.copyIn(this.#rspProdPvt, response);
-    this.#rspProdPvt = (this.#rspProdPvt + 1) >>> 0;
-    this.#spare.push(request);
+    this.respond(response);
   }
 
   /** Shows the frontend all responses. @returns true if it wants an event for them */
@@ -187,7 +183,8 @@ export class FrontRing {
     const produced = this.#ring.load(sring.rsp_prod);
     if (distance(produced, this.#rspCons) > distance(this.#reqProdPvt, this.#rspCons)) throw new RingError(`rsp_prod is ${produced}, beyond the last request`);
     if (produced === this.#rspCons) return undefined;
-    const entry = this.#ring.copyOut(this.#rspCons);
+    const entry = new Uint8Array(this.#ring.entryBytes);
+    this.#ring.copyOut(this.#rspCons, entry);
     this.#rspCons = (this.#rspCons + 1) >>> 0;
     return entry;
   }

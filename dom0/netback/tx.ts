@@ -91,7 +91,7 @@ export class TxQueue {
   #process(packet: TxPacket): NetifStatus {
     const { metrics } = this.#o;
     if (packet.bad === undefined && packet.multicast) return this.#o.multicast(packet.multicast) ? NETIF_RSP_OKAY : NETIF_RSP_ERROR;
-    const why = packet.bad ?? this.#copy(packet) ?? this.#check(packet);
+    const bytes = this.#scratch.subarray(0, packet.byteCount), why = packet.bad ?? this.#copy(packet, bytes) ?? this.#check(packet, bytes);
     if (why !== undefined) {
       metrics.tx_errors++;
       this.#o.complain(why);
@@ -100,18 +100,17 @@ export class TxQueue {
     metrics.tx_packets++;
     metrics.tx_bytes += packet.byteCount;
     this.#o.credit?.spend(packet.byteCount);
-    const bytes = this.#scratch.subarray(0, packet.byteCount);
     this.#o.send(packet.gso ? { bytes, checksum: packet.checksum, gso: packet.gso } : { bytes, checksum: packet.checksum });
     return NETIF_RSP_OKAY;
   }
 
-  /** Into #scratch. @returns what is wrong */
-  #copy(packet: TxPacket): string | undefined {
+  /** @returns what is wrong */
+  #copy(packet: TxPacket, bytes: Uint8Array): string | undefined {
     const { hypercalls, dom } = this.#o;
     let at = 0;
     for (const { gref, offset, byteCount } of packet.parts) {
       if (byteCount === 0) continue;
-      const error = hypercalls.gnttabCopyFrom(dom, gref, offset, this.#scratch.subarray(at, at + byteCount));
+      const error = hypercalls.gnttabCopyFrom(dom, gref, offset, byteCount === bytes.length ? bytes : bytes.subarray(at, at + byteCount));
       if (error) return `grant ${gref} cannot be read (error ${error})`;
       at += byteCount;
     }
@@ -119,9 +118,9 @@ export class TxQueue {
   }
 
   /** Others rely on what a packet claims to be. */
-  #check(packet: TxPacket): string | undefined {
+  #check(packet: TxPacket, bytes: Uint8Array): string | undefined {
     if (packet.checksum !== 'blank') return undefined;
-    const l4 = findL4(this.#scratch.subarray(0, packet.byteCount));
+    const l4 = findL4(bytes);
     if (!l4) return 'a blank checksum in what is neither TCP nor UDP';
     if (packet.gso && (l4.protocol !== 6 || (packet.gso.type === 'tcpv4') !== (l4.version === 4))) return `GSO ${packet.gso.type} on another kind of packet`;
     return undefined;

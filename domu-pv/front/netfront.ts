@@ -13,7 +13,9 @@ import { PAGE_BYTES } from '../kernel/heap.ts';
 import { FrontRing } from './ring.ts';
 
 /** Buffers of each kind: a ring full of them, or less in a small domain. */
-const BUFFERS_MAX = 256, TX_BUFFERS_MIN = 32, RX_BUFFERS_MIN = 64, HEAP_SHARE = 4, QUEUE_MAX = 256;
+const BUFFERS_MAX = 256, TX_BUFFERS_MIN = 32, RX_BUFFERS_MIN = 64, HEAP_SHARE = 4;
+/** Buffers posted again before the backend is shown them. */
+const SHOWN_TOGETHER = 32;
 interface Buffer { readonly pfn: number; readonly gref: number }
 
 export class Netfront {
@@ -26,7 +28,6 @@ export class Netfront {
   readonly #txSent: Uint8Array;
   readonly #request = new Uint8Array(netif_tx_request.bytes); readonly #posting = new Uint8Array(netif_rx_request.bytes);
   readonly #rxBuffers: Buffer[];
-  #received: Frame[] = [];
   #wasFull = false;
   dropped = 0;
   /** In the upcall: there is something to take(). */
@@ -88,12 +89,29 @@ export class Netfront {
     this.#tx.put(request);
     if (this.#tx.push()) this.#kernel.events.notify(this.#port);
   }
-  /** What has come since. */
-  take(): Frame[] {
-    const all = this.#received;
-    this.#received = [];
-    return all;
+  /** Hands over what has come. A frame lies in its buffer, which is posted again when the call returns. */
+  take(handle: (frame: Frame) => void): void {
+    let posted = 0;
+    do {
+      for (let r = this.#rx.take(netif_rx_response.bytes); r; r = this.#rx.take(netif_rx_response.bytes)) {
+        const id = get16(r, netif_rx_response.id);
+        if (id >= this.#rxBuffers.length) continue;
+        const frame = this.#frame(r, this.#rxBuffers[id]!.pfn * PAGE_BYTES);
+        if (frame) handle(frame); else this.dropped++;
+        this.#post(id);
+        if (++posted % SHOWN_TOGETHER === 0) this.#show();
+        // What else there is has a turn of its own.
+        if (posted === this.#rxBuffers.length) { this.#show(); this.onReceive(); return; }
+      }
+    } while (this.#rx.finalCheck());
+    this.#show();
   }
+  #frame(response: Uint8Array, at: number): Frame | undefined {
+    const offset = get16(response, netif_rx_response.offset), byteCount = get16(response, netif_rx_response.status) << 16 >> 16, flags = get16(response, netif_rx_response.flags);
+    if (byteCount <= 0 || offset + byteCount > PAGE_BYTES || flags & (NETRXF_more_data | NETRXF_extra_info)) return undefined;
+    return { bytes: this.#kernel.vcpu.bytes.subarray(at + offset, at + offset + byteCount), checksum: flags & NETRXF_csum_blank ? 'blank' : flags & NETRXF_data_validated ? 'valid' : 'complete' };
+  }
+  #show(): void { if (this.#rx.push()) this.#kernel.events.notify(this.#port); }
 
   /** Buffers that were sent are free again. The next event is for half of those still under way. */
   #reap(): void {
@@ -106,25 +124,11 @@ export class Netfront {
       }
     } while (this.#tx.finalCheck(true));
   }
-  /** In the upcall: frames that came are taken and their buffers posted anew. */
+  /** In the upcall. */
   #collect(): void {
     this.#reap();
     if (this.#wasFull && this.#txFree.length > 0) { this.#wasFull = false; this.onRoom(); }
-    let posted = 0;
-    do {
-      for (let r = this.#rx.take(netif_rx_response.bytes); r; r = this.#rx.take(netif_rx_response.bytes)) {
-        const id = get16(r, netif_rx_response.id), offset = get16(r, netif_rx_response.offset), status = get16(r, netif_rx_response.status) << 16 >> 16;
-        if (id >= this.#rxBuffers.length) continue;
-        const flags = get16(r, netif_rx_response.flags), isWhole = (flags & (NETRXF_more_data | NETRXF_extra_info)) === 0;
-        if (status > 0 && offset + status <= PAGE_BYTES && isWhole && this.#received.length < QUEUE_MAX) this.#received.push({ bytes: this.#kernel.heap.page(this.#rxBuffers[id]!.pfn).slice(offset, offset + status), checksum: flags & NETRXF_csum_blank ? 'blank' : flags & NETRXF_data_validated ? 'valid' : 'complete' });
-        else this.dropped++;
-        this.#post(id);
-        posted++;
-      }
-    } while (this.#rx.finalCheck());
-    if (posted === 0) return;
-    if (this.#rx.push()) this.#kernel.events.notify(this.#port);
-    this.onReceive();
+    if (this.#rx.hasResponse) this.onReceive();
   }
   #post(id: number): void {
     put16(this.#posting, netif_rx_request.id, id);

@@ -26,6 +26,9 @@ export class FrontRing {
   get free(): number { return this.entryCount - (this.#requestProduced - this.#responseConsumed >>> 0); }
   get inFlight(): number { return this.entryCount - this.free; }
 
+  /** There is something to take(). */
+  get hasResponse(): boolean { return this.#load(sring.rsp_prod) >>> 0 !== this.#responseConsumed; }
+
   /** Writes a request; push() makes it visible. */
   put(request: Uint8Array): void {
     this.#copy(this.#requestProduced, request, true);
@@ -51,7 +54,7 @@ export class FrontRing {
   /** Asks for an event with the next response, or, for who has enough to do, when half of what is under way has come. @returns true if one has come meanwhile */
   finalCheck(halfway = false): boolean {
     this.#store(sring.rsp_event, this.#responseConsumed + (halfway ? Math.max(1, this.inFlight >>> 1) : 1));
-    return this.#load(sring.rsp_prod) >>> 0 !== this.#responseConsumed;
+    return this.hasResponse;
   }
 
   /** A slot may lie across two pages. Byte by byte: a view costs more than it saves. */

@@ -30,8 +30,7 @@ export class Netfront {
   readonly #rxBuffers: Buffer[];
   #wasFull = false;
   dropped = 0;
-  /** In the upcall: there is something to take(). */
-  onReceive: () => void = () => {};
+  #onReceive: () => void = () => {};
   /** In the upcall: send() has room again after it refused. */
   onRoom: () => void = () => {};
 
@@ -89,6 +88,11 @@ export class Netfront {
     this.#tx.put(request);
     if (this.#tx.push()) this.#kernel.events.notify(this.#port);
   }
+  /** In the upcall: there is something to take(). The next event comes after it has been taken. */
+  set onReceive(work: () => void) {
+    this.#onReceive = work;
+    if (this.#rx.hasResponse) work();
+  }
   /** Hands over what has come. A frame lies in its buffer, which is posted again when the call returns. */
   take(handle: (frame: Frame) => void): void {
     let posted = 0;
@@ -101,7 +105,7 @@ export class Netfront {
         this.#post(id);
         if (++posted % SHOWN_TOGETHER === 0) this.#show();
         // What else there is has a turn of its own.
-        if (posted === this.#rxBuffers.length) { this.#show(); this.onReceive(); return; }
+        if (posted === this.#rxBuffers.length) { this.#show(); this.#onReceive(); return; }
       }
     } while (this.#rx.finalCheck());
     this.#show();
@@ -128,7 +132,7 @@ export class Netfront {
   #collect(): void {
     this.#reap();
     if (this.#wasFull && this.#txFree.length > 0) { this.#wasFull = false; this.onRoom(); }
-    if (this.#rx.hasResponse) this.onReceive();
+    if (this.#rx.hasResponse) this.#onReceive();
   }
   #post(id: number): void {
     put16(this.#posting, netif_rx_request.id, id);

@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -60,9 +61,18 @@ const FLAGS = ['--no-wasm-inlining', '--no-wasm-inlining-call-indirect'];
 
 const ORPHAN_LOOK_MS = 1000;
 
+/**
+ * Where Node keeps what it compiled, and TypeScript without its types, for the next command and the next domain's thread:
+ * it has to be said before the first file is read, or that one alone brings in what takes types off. Unusable: nothing is kept.
+ */
+const compiled = () => {
+  const base = process.env['XDG_CACHE_HOME'];
+  return join(base?.startsWith('/') ? base : join(homedir(), '.cache'), 'xenolith', 'compiled');
+};
+
 /** Runs Node 26 with these arguments in this process's place: same terminal, signals, exit code. */
 export function runNode(args, env = {}) {
-  const child = spawn(requireNode(), [...FLAGS, ...args], { stdio: 'inherit', env: { ...process.env, ...env } });
+  const child = spawn(requireNode(), [...FLAGS, ...args], { stdio: 'inherit', env: { NODE_COMPILE_CACHE: compiled(), ...process.env, ...env } });
   // The terminal sends Ctrl-C to the child too; this process only has to outlive it.
   for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => {});
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));

@@ -6,16 +6,16 @@ import type { Domid, GrantRef } from '../../hypervisor/public/types.ts';
 /** As Linux's blkback: ring size times the segments of a request, times three. */
 export const MAX_PERSISTENT_GRANTS = 1056;
 
-interface Kept { readonly mapping: GrantMapping; users: number; lastUse: number }
-export interface BorrowedFrame { readonly mapping: GrantMapping; readonly kept: Kept | undefined }
-
-/** Borrowed as itself: nothing is made for each use. */
-class KeptFrame implements Kept, BorrowedFrame {
-  readonly mapping: GrantMapping;
+/** A frame in use, or kept. Where its bytes are is looked up once. */
+export class BorrowedFrame {
+  readonly mapping: GrantMapping; readonly isKept: boolean;
+  readonly buffer: SharedArrayBuffer; readonly at: number;
   users = 1;
   lastUse: number;
-  constructor(mapping: GrantMapping, lastUse: number) { this.mapping = mapping; this.lastUse = lastUse; }
-  get kept(): Kept { return this; }
+  constructor(mapping: GrantMapping, isKept: boolean, lastUse: number) {
+    this.mapping = mapping; this.isKept = isKept; this.lastUse = lastUse;
+    this.buffer = mapping.bytes.buffer; this.at = mapping.bytes.byteOffset;
+  }
 }
 
 export class GrantCache {
@@ -23,7 +23,7 @@ export class GrantCache {
   readonly #dom: Domid;
   readonly #persistent: boolean;
   readonly #limit: number;
-  readonly #kept = new Map<GrantRef, KeptFrame>();
+  readonly #kept = new Map<GrantRef, BorrowedFrame>();
   #uses = 0;
 
   constructor(hypercalls: Pick<Dom0Hypercalls, 'gnttabMap' | 'gnttabUnmap'>, dom: Domid, persistent: boolean, limit = MAX_PERSISTENT_GRANTS) {
@@ -44,14 +44,13 @@ export class GrantCache {
     const keep = this.#persistent && this.#makeRoom();
     const mapping = this.#hypercalls.gnttabMap(this.#dom, ref, keep ? false : readOnly);
     if (typeof mapping === 'number') return mapping;
-    if (!keep) return { mapping, kept: undefined };
-    const entry = new KeptFrame(mapping, this.#uses++);
-    this.#kept.set(ref, entry);
-    return entry;
+    const frame = new BorrowedFrame(mapping, keep, this.#uses++);
+    if (keep) this.#kept.set(ref, frame);
+    return frame;
   }
 
   giveBack(frame: BorrowedFrame): void {
-    if (frame.kept) frame.kept.users--; else this.#hypercalls.gnttabUnmap(frame.mapping);
+    if (frame.isKept) frame.users--; else this.#hypercalls.gnttabUnmap(frame.mapping);
   }
 
   /** Unmaps everything kept; only when no request is in flight. */

@@ -4,11 +4,12 @@
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import type { Domid, GrantRef } from '../../hypervisor/public/types.ts';
 import {
-  BLKIF_OP_FLUSH_DISKCACHE, BLKIF_OP_READ, BLKIF_OP_WRITE, BLKIF_OP_WRITE_BARRIER, BLKIF_RSP_ERROR, BLKIF_RSP_OKAY, blkif_response,
-  RESPONSE_BYTES, SECTOR_BYTES, type BlkifStatus,
+  BLKIF_OP_FLUSH_DISKCACHE, BLKIF_OP_READ, BLKIF_OP_WRITE, BLKIF_OP_WRITE_BARRIER, BLKIF_RSP_ERROR, BLKIF_RSP_OKAY, blkif_request, blkif_response,
+  RESPONSE_BYTES, SECTOR_BYTES, SECTORS_PER_PAGE, type BlkifStatus,
 } from '../../hypervisor/public/io/blkif.ts';
+import { put16 } from '../../hypervisor/public/io/fields.ts';
 import type { Disk } from './device.ts';
-import { GrantCache, type BorrowedFrame } from './grants.ts';
+import { type BorrowedFrame, GrantCache } from './grants.ts';
 import { newMetrics, type BlkbackMetrics } from './metrics.ts';
 import { parseIndirect, parseRequest, type BlkRequest, type BlkSegment } from './request.ts';
 
@@ -38,6 +39,7 @@ type Transfer = BlkRequest & { kind: 'transfer' };
 const DEPTH = 64;
 /** Requests run at once before their answers are shown, and before others have their turn. */
 const SHOWN_TOGETHER = 8, SHOWN_ALONE_SECTORS = 64, AT_ONCE_MAX = 128, AT_ONCE_SECTORS = 8192;
+const PAGE_BYTES = 4096, ID_BYTES = 8;
 /** A hostile frontend may not fill the log. */
 const MAX_COMPLAINTS = 10;
 
@@ -54,6 +56,7 @@ export class BlkRing {
   #later = false;
   #idle: (() => void)[] = [];
   readonly #response = new Uint8Array(RESPONSE_BYTES);
+  readonly #pages: Uint8Array[] = [];
 
   constructor(options: BlkRingOptions) {
     this.#o = options;
@@ -96,8 +99,8 @@ export class BlkRing {
 
   /** The request that the pages of an indirect one make. */
   #direct(request: BlkRequest & { kind: 'indirect' }): BlkRequest {
-    const { id, operation } = request, pages = this.#copyPages(request.pages);
-    return pages ? parseIndirect(request, pages, this.#o.disk) : { kind: 'refused', id, operation, status: BLKIF_RSP_ERROR, reason: 'its indirect pages are not there' };
+    const { operation } = request, pages = this.#copyPages(request.pages);
+    return pages ? parseIndirect(request, pages, this.#o.disk) : { kind: 'refused', operation, status: BLKIF_RSP_ERROR, reason: 'its indirect pages are not there' };
   }
 
   /** Others have their turn first. */
@@ -180,15 +183,15 @@ export class BlkRing {
   }
 
   #borrow(segments: readonly BlkSegment[], readOnly: boolean): BorrowedFrame[] | undefined {
-    const frames: BorrowedFrame[] = [];
-    for (const { gref } of segments) {
-      const frame = this.#grants.borrow(gref, readOnly);
+    const frames = new Array<BorrowedFrame>(segments.length);
+    for (let i = 0; i < segments.length; i++) {
+      const { gref } = segments[i]!, frame = this.#grants.borrow(gref, readOnly);
       if (typeof frame === 'number') {
         this.#complain(`grant ${gref} cannot be mapped (error ${frame})`);
-        for (const done of frames) this.#grants.giveBack(done);
+        for (const done of frames.slice(0, i)) this.#grants.giveBack(done);
         return undefined;
       }
-      frames.push(frame);
+      frames[i] = frame;
     }
     this.metrics.persistent_grants = this.#grants.keptCount;
     return frames;
@@ -200,7 +203,9 @@ export class BlkRing {
     for (const ref of refs) {
       const frame = this.#grants.borrow(ref, true);
       if (typeof frame === 'number') { this.#complain(`indirect page ${ref} cannot be mapped (error ${frame})`); return undefined; }
-      pages.push(frame.mapping.bytes.slice());
+      const page = this.#pages[pages.length] ??= new Uint8Array(PAGE_BYTES);
+      page.set(frame.mapping.bytes);
+      pages.push(page);
       this.#grants.giveBack(frame);
     }
     return pages;
@@ -218,11 +223,11 @@ export class BlkRing {
   }
 
   #respond(entry: Uint8Array, request: BlkRequest, status: BlkifStatus): void {
-    const data = new DataView(this.#response.buffer);
-    data.setBigUint64(blkif_response.id, request.id, true);
-    data.setUint8(blkif_response.operation, request.operation);
-    data.setInt16(blkif_response.status, status, true);
-    this.#o.ring.answer(entry, this.#response);
+    const response = this.#response;
+    for (let i = 0; i < ID_BYTES; i++) response[blkif_response.id + i] = entry[blkif_request.id + i]!;
+    response[blkif_response.operation] = request.operation;
+    put16(response, blkif_response.status, status);
+    this.#o.ring.answer(entry, response);
     // Answers that become ready together share one event.
     if (this.#pushPending) return;
     this.#pushPending = true;
@@ -248,13 +253,14 @@ export class BlkRing {
 
 /** The memory of a transfer, in order; frames that lie one behind the other are one piece. */
 function viewsOf(segments: readonly BlkSegment[], frames: readonly BorrowedFrame[]): Uint8Array<SharedArrayBuffer>[] {
+  if (segments.length === 1 && segments[0]!.sectorCount === SECTORS_PER_PAGE) return [frames[0]!.mapping.bytes];
   const views: Uint8Array<SharedArrayBuffer>[] = [];
   let buffer: SharedArrayBuffer | undefined, start = 0, end = 0;
   for (let i = 0; i < segments.length; i++) {
-    const { bytes } = frames[i]!.mapping, { firstSector, sectorCount } = segments[i]!, at = bytes.byteOffset + firstSector * SECTOR_BYTES;
-    if (bytes.buffer !== buffer || at !== end) {
+    const frame = frames[i]!, { firstSector, sectorCount } = segments[i]!, at = frame.at + firstSector * SECTOR_BYTES;
+    if (frame.buffer !== buffer || at !== end) {
       if (buffer) views.push(new Uint8Array(buffer, start, end - start));
-      buffer = bytes.buffer;
+      ({ buffer } = frame);
       start = at;
     }
     end = at + sectorCount * SECTOR_BYTES;

@@ -41,7 +41,7 @@ export class FakeHypervisor {
   }
   sentTo(domid: number, port: number): number { return this.sent.filter(s => s === `${domid}:${port}`).length; }
 
-  readonly hypercalls: Pick<Dom0Hypercalls, 'evtchnBindInterdomain' | 'evtchnSend' | 'evtchnClose' | 'onEvent' | 'gnttabMap' | 'gnttabUnmap' | 'domainInfo'> = {
+  readonly hypercalls: Pick<Dom0Hypercalls, 'evtchnBindInterdomain' | 'evtchnSend' | 'evtchnClose' | 'onEvent' | 'gnttabMap' | 'gnttabUnmap' | 'gnttabCopyFrom' | 'gnttabCopyTo' | 'domainInfo'> = {
     evtchnBindInterdomain: (remote: Domid, remotePort: EvtchnPort) => {
       if (this.unbindable.has(remotePort)) return -EINVAL;
       const port = this.#nextPort++;
@@ -69,6 +69,18 @@ export class FakeHypervisor {
       const key = `${mapping.domid}:${mapping.ref}`, count = this.mapped.get(key) ?? 0;
       if (count === 0) return -EINVAL;
       this.mapped.set(key, count - 1);
+      return 0;
+    },
+    gnttabCopyFrom: (dom, ref, offset, to) => {
+      const bytes = this.#grants.get(`${dom}:${ref}`);
+      if (!bytes || offset + to.length > bytes.length) return -EINVAL;
+      to.set(bytes.subarray(offset, offset + to.length));
+      return 0;
+    },
+    gnttabCopyTo: (dom, ref, offset, from) => {
+      const bytes = this.#grants.get(`${dom}:${ref}`);
+      if (!bytes || offset + from.length > bytes.length) return -EINVAL;
+      bytes.set(from, offset);
       return 0;
     },
     domainInfo: dom => this.domains.get(dom) ?? -ESRCH,

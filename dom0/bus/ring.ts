@@ -37,24 +37,21 @@ class SharedRing {
   load(offset: number): number { return Atomics.load(this.#header, offset >> 2) >>> 0; }
   store(offset: number, value: number): void { Atomics.store(this.#header, offset >> 2, value | 0); }
 
-  /** A private copy of the entry. */
-  copyOut(index: number): Uint8Array {
-    const entry = new Uint8Array(this.entryBytes);
-    this.#eachPart(index, entry.length, (page, at, from, byteCount) => entry.set(page.subarray(at, at + byteCount), from));
-    return entry;
-  }
+  /** A private copy of the entry, into `entry`. */
+  copyOut(index: number, entry: Uint8Array): void { this.#copy(index, entry, false); }
   copyIn(index: number, entry: Uint8Array): void {
     if (entry.length > this.entryBytes) throw new RangeError(`${entry.length} bytes do not fit an entry of ${this.entryBytes}`);
-    this.#eachPart(index, entry.length, (page, at, from, byteCount) => page.set(entry.subarray(from, from + byteCount), at));
+    this.#copy(index, entry, true);
   }
 
-  #eachPart(index: number, length: number, part: (page: Page, at: number, from: number, byteCount: number) => void): void {
+  /** Byte by byte: a view costs more than it saves. */
+  #copy(index: number, entry: Uint8Array, into: boolean): void {
     let at = sring.ring + (index & (this.entryCount - 1)) * this.entryBytes;
-    for (let from = 0; from < length;) {
-      const inPage = at % PAGE_BYTES, byteCount = Math.min(length - from, PAGE_BYTES - inPage);
-      part(this.#pages[Math.floor(at / PAGE_BYTES)]!, inPage, from, byteCount);
-      from += byteCount;
-      at += byteCount;
+    for (let from = 0; from < entry.length;) {
+      const page = this.#pages[Math.floor(at / PAGE_BYTES)]!, inPage = at % PAGE_BYTES, count = Math.min(entry.length - from, PAGE_BYTES - inPage);
+      if (into) for (let i = 0; i < count; i++) page[inPage + i] = entry[from + i]!; else for (let i = 0; i < count; i++) entry[from + i] = page[inPage + i]!;
+      from += count;
+      at += count;
     }
   }
 }
@@ -64,8 +61,8 @@ export class BackRing {
   readonly #ring: SharedRing;
   #reqCons: number;
   #rspProdPvt: number;
-  /** Private copies of the requests taken and not yet answered, as they lie in the ring. */
-  readonly #taken: Uint8Array[] = [];
+  /** By place in the ring: private copies of the requests taken and not yet answered; those of others are used again. */
+  readonly #copies: Uint8Array[];
   #answers: { readonly request: Uint8Array; readonly response: Uint8Array }[] = [];
 
   /**
@@ -79,7 +76,9 @@ export class BackRing {
     const start = this.#ring.load(sring.rsp_prod), produced = this.#ring.load(sring.req_prod);
     if (distance(produced, start) > this.#ring.entryCount) throw new RingError(`the ring starts with req_prod ${produced} and rsp_prod ${start}`);
     this.#reqCons = this.#rspProdPvt = start;
+    this.#copies = Array.from({ length: this.#ring.entryCount }, () => new Uint8Array(entryBytes));
   }
+  #placeOf(index: number): number { return index & (this.#ring.entryCount - 1); }
 
   get entryCount(): number { return this.#ring.entryCount; }
   /** Requests taken and not yet answered. */
@@ -87,12 +86,12 @@ export class BackRing {
   /** Requests that take() would give. @throws RingError */
   get unconsumed(): number { return distance(this.#produced(), this.#reqCons); }
 
-  /** A private copy of the next request. @throws RingError the frontend claims more requests than fit */
+  /** A private copy of the next request, the caller's until it is answered. @throws RingError the frontend claims more requests than fit */
   take(): Uint8Array | undefined {
     if (this.unconsumed === 0) return undefined;
-    const entry = this.#ring.copyOut(this.#reqCons);
+    const entry = this.#copies[this.#placeOf(this.#reqCons)]!;
+    this.#ring.copyOut(this.#reqCons, entry);
     this.#reqCons = (this.#reqCons + 1) >>> 0;
-    this.#taken.push(entry);
     return entry;
   }
 
@@ -110,7 +109,6 @@ export class BackRing {
   /** Puts the response to the oldest of the requests taken; the frontend sees it after push(). */
   respond(response: Uint8Array): void {
     if (this.inFlight === 0) throw new RangeError('a response without a request');
-    this.#taken.shift();
     this.#ring.copyIn(this.#rspProdPvt, response);
     this.#rspProdPvt = (this.#rspProdPvt + 1) >>> 0;
   }
@@ -123,21 +121,22 @@ export class BackRing {
    * started anew finds all that is unanswered, and nothing else, behind the last response.
    */
   #place(request: Uint8Array, response: Uint8Array): void {
-    const n = this.#taken.indexOf(request), oldest = this.#taken[0];
-    if (n < 0 || !oldest) throw new RangeError('an answer to a request that was not taken');
-    if (n > 0) {
-      this.#ring.copyIn((this.#rspProdPvt + n) >>> 0, oldest);
-      this.#taken[n] = oldest;
+    let at = this.#rspProdPvt;
+    while (at !== this.#reqCons && this.#copies[this.#placeOf(at)] !== request) at = (at + 1) >>> 0;
+    if (at === this.#reqCons) throw new RangeError('an answer to a request that was not taken');
+    if (at !== this.#rspProdPvt) {
+      const place = this.#placeOf(this.#rspProdPvt), oldest = this.#copies[place]!;
+      this.#ring.copyIn(at, oldest);
+      this.#copies[this.#placeOf(at)] = oldest;
+      this.#copies[place] = request;
     }
-    this.#taken.shift();
-    this.#ring.copyIn(this.#rspProdPvt, response);
-    this.#rspProdPvt = (this.#rspProdPvt + 1) >>> 0;
+    this.respond(response);
   }
 
   /** Shows the frontend all responses. @returns true if it wants an event for them */
   push(): boolean {
     const answers = this.#answers;
-    this.#answers = [];
+    if (answers.length > 0) this.#answers = [];
     for (const { request, response } of answers) this.#place(request, response);
     const old = this.#ring.load(sring.rsp_prod), now = this.#rspProdPvt;
     this.#ring.store(sring.rsp_prod, now);
@@ -184,7 +183,8 @@ export class FrontRing {
     const produced = this.#ring.load(sring.rsp_prod);
     if (distance(produced, this.#rspCons) > distance(this.#reqProdPvt, this.#rspCons)) throw new RingError(`rsp_prod is ${produced}, beyond the last request`);
     if (produced === this.#rspCons) return undefined;
-    const entry = this.#ring.copyOut(this.#rspCons);
+    const entry = new Uint8Array(this.#ring.entryBytes);
+    this.#ring.copyOut(this.#rspCons, entry);
     this.#rspCons = (this.#rspCons + 1) >>> 0;
     return entry;
   }

@@ -19,7 +19,7 @@ export const MAX_QUEUES = 4;
 
 export interface LinkOptions {
   readonly dom: Domid;
-  readonly hypercalls: Pick<Dom0Hypercalls, 'gnttabMap' | 'gnttabUnmap' | 'gnttabWrote' | 'evtchnBindInterdomain' | 'evtchnClose' | 'evtchnSend' | 'onEvent'>;
+  readonly hypercalls: Pick<Dom0Hypercalls, 'gnttabMap' | 'gnttabUnmap' | 'gnttabCopyFrom' | 'gnttabCopyTo' | 'evtchnBindInterdomain' | 'evtchnClose' | 'evtchnSend' | 'onEvent'>;
   readonly metrics: NetbackMetrics;
   readonly credit: Credit | undefined;
   readonly multicast: MulticastFilter;

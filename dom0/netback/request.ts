@@ -6,6 +6,7 @@ import {
   XEN_NETIF_EXTRA_FLAG_MORE, XEN_NETIF_EXTRA_TYPE_GSO, XEN_NETIF_EXTRA_TYPE_HASH, XEN_NETIF_EXTRA_TYPE_MCAST_ADD, XEN_NETIF_EXTRA_TYPE_MCAST_DEL,
   XEN_NETIF_GSO_TYPE_NONE, XEN_NETIF_GSO_TYPE_TCPV4, XEN_NETIF_GSO_TYPE_TCPV6, XEN_NETIF_NR_SLOTS_MIN,
 } from '../../hypervisor/public/io/netif.ts';
+import { get16, get32 } from '../../hypervisor/public/io/fields.ts';
 import { grantRef, type GrantRef } from '../../hypervisor/public/types.ts';
 
 /** The ring's content is beyond understanding: nothing can be said of where the next packet starts. */
@@ -44,21 +45,21 @@ interface Extras { gso?: Gso; multicast?: TxPacket['multicast']; count: number; 
 export function takePacket(ring: RequestSource): TxPacket | undefined {
   const first = ring.take();
   if (!first) return undefined;
-  const view = viewOf(first), flags = view.getUint16(tx.flags, true), totalBytes = view.getUint16(tx.size, true);
+  const flags = get16(first, tx.flags), totalBytes = get16(first, tx.size);
   const extras: Extras = flags & NETTXF_extra_info ? takeExtras(ring) : { count: 0 };
-  const parts: TxPart[] = [partOf(view)];
+  const parts: TxPart[] = [partOf(first)];
   let more = (flags & NETTXF_more_data) !== 0, laterBytes = 0, bad = extras.bad;
   while (more) {
     if (parts.length >= FATAL_SLOTS) throw new NetifError(`a packet of more than ${FATAL_SLOTS} slots`);
     const next = ring.take();
     if (!next) throw new NetifError('a packet continues past the last request');
-    const nextView = viewOf(next), part = partOf(nextView);
+    const part = partOf(next);
     parts.push(part);
     laterBytes += part.byteCount;
-    more = (nextView.getUint16(tx.flags, true) & NETTXF_more_data) !== 0;
+    more = (get16(next, tx.flags) & NETTXF_more_data) !== 0;
   }
   // The first slot tells the whole packet's size; its own is what the others leave.
-  parts[0] = { ...parts[0]!, byteCount: Math.max(0, totalBytes - laterBytes) };
+  if (laterBytes > 0) parts[0] = { ...parts[0]!, byteCount: Math.max(0, totalBytes - laterBytes) };
   if (parts.length > XEN_NETIF_NR_SLOTS_MIN) bad ??= `a packet of ${parts.length} slots`;
   if (laterBytes > totalBytes) bad ??= `a packet of ${totalBytes} bytes with ${laterBytes} in later slots`;
   if (totalBytes < ETHERNET_HEADER_BYTES) bad ??= `a packet of ${totalBytes} bytes`;
@@ -76,10 +77,10 @@ function takeExtras(ring: RequestSource): Extras {
     const slot = ring.take();
     if (!slot) throw new NetifError('extra info continues past the last request');
     if (++out.count > FATAL_SLOTS) throw new NetifError(`more than ${FATAL_SLOTS} slots of extra info`);
-    const view = viewOf(slot), type = view.getUint8(extra.type);
-    more = (view.getUint8(extra.flags) & XEN_NETIF_EXTRA_FLAG_MORE) !== 0;
+    const type = slot[extra.type]!;
+    more = (slot[extra.flags]! & XEN_NETIF_EXTRA_FLAG_MORE) !== 0;
     switch (type) {
-      case XEN_NETIF_EXTRA_TYPE_GSO: takeGso(view, out); break;
+      case XEN_NETIF_EXTRA_TYPE_GSO: takeGso(slot, out); break;
       case XEN_NETIF_EXTRA_TYPE_MCAST_ADD: case XEN_NETIF_EXTRA_TYPE_MCAST_DEL:
         out.multicast = { add: type === XEN_NETIF_EXTRA_TYPE_MCAST_ADD, mac: slot.slice(extra.mcast_addr, extra.mcast_addr + 6) };
         break;
@@ -90,15 +91,12 @@ function takeExtras(ring: RequestSource): Extras {
   return out;
 }
 
-function takeGso(view: DataView, out: Extras): void {
-  const size = view.getUint16(extra.gso_size, true), type = view.getUint8(extra.gso_type);
+function takeGso(slot: Uint8Array, out: Extras): void {
+  const size = get16(slot, extra.gso_size), type = slot[extra.gso_type]!;
   if (type === XEN_NETIF_GSO_TYPE_NONE) return;
   if (type !== XEN_NETIF_GSO_TYPE_TCPV4 && type !== XEN_NETIF_GSO_TYPE_TCPV6) out.bad ??= `GSO of type ${type}`;
   else if (size < MIN_GSO_BYTES) out.bad ??= `GSO with segments of ${size} bytes`;
   else out.gso = { type: type === XEN_NETIF_GSO_TYPE_TCPV4 ? 'tcpv4' : 'tcpv6', size };
 }
 
-const viewOf = (slot: Uint8Array): DataView => new DataView(slot.buffer, slot.byteOffset, slot.length);
-const partOf = (view: DataView): TxPart => ({
-  id: view.getUint16(tx.id, true), gref: grantRef(view.getUint32(tx.gref, true)), offset: view.getUint16(tx.offset, true), byteCount: view.getUint16(tx.size, true),
-});
+const partOf = (slot: Uint8Array): TxPart => ({ id: get16(slot, tx.id), gref: grantRef(get32(slot, tx.gref)), offset: get16(slot, tx.offset), byteCount: get16(slot, tx.size) });

@@ -7,6 +7,7 @@ import {
   NETRXF_csum_blank, NETRXF_data_validated, NETRXF_extra_info, NETRXF_more_data,
   XEN_NETIF_EXTRA_FLAG_MORE, XEN_NETIF_EXTRA_TYPE_GSO, XEN_NETIF_EXTRA_TYPE_HASH, XEN_NETIF_GSO_TYPE_TCPV4, XEN_NETIF_GSO_TYPE_TCPV6,
 } from '../../hypervisor/public/io/netif.ts';
+import { get16, get32, put16 } from '../../hypervisor/public/io/fields.ts';
 import { grantRef, type Domid } from '../../hypervisor/public/types.ts';
 import { RingError, type BackRing } from '../bus/ring.ts';
 import type { Frame, Gso } from '../switch/port.ts';
@@ -22,7 +23,7 @@ const PAGE_BYTES = 4096;
 export interface RxOptions {
   readonly ring: Pick<BackRing, 'take' | 'finalCheck' | 'respond' | 'push' | 'unconsumed' | 'entryCount'>;
   readonly dom: Domid;
-  readonly hypercalls: Pick<Dom0Hypercalls, 'gnttabMap' | 'gnttabUnmap' | 'gnttabWrote'>;
+  readonly hypercalls: Pick<Dom0Hypercalls, 'gnttabCopyTo'>;
   readonly metrics: NetbackMetrics;
   /** Frames may lie in several buffers. */
   readonly scatterGather: boolean;
@@ -53,6 +54,9 @@ export class RxQueue {
     const { metrics, scatterGather, ring } = this.#o, slots = slotsOf(frame, hash);
     if (slots > ring.entryCount || (!scatterGather && frame.bytes.length > PAGE_BYTES)) { metrics.rx_dropped++; return; }
     this.#guarded(() => {
+      // The guest may have given buffers meanwhile, whose event is still to be looked at.
+      const [first] = this.#queue;
+      if (first && ring.unconsumed >= slotsOf(first.frame, first.hash)) this.#drain();
       if (this.#queue.length === 0 && ring.unconsumed >= slots) { this.#put(frame, hash); return; }
       if (this.#queuedBytes + frame.bytes.length > MAX_QUEUED_BYTES || this.#queue.length >= MAX_QUEUED_FRAMES) {
         this.#wasFull = true;
@@ -97,7 +101,7 @@ export class RxQueue {
     const { metrics } = this.#o, { bytes, gso } = frame;
     const checksum = frame.checksum === 'blank' ? NETRXF_csum_blank | NETRXF_data_validated : frame.checksum === 'valid' ? NETRXF_data_validated : 0;
     for (let at = 0; at < bytes.length;) {
-      const part = bytes.subarray(at, at + PAGE_BYTES), first = at === 0;
+      const part = bytes.length <= PAGE_BYTES ? bytes : bytes.subarray(at, at + PAGE_BYTES), first = at === 0;
       at += part.length;
       const more = at < bytes.length ? NETRXF_more_data : 0, extras = first && (gso || hash) ? NETRXF_extra_info : 0;
       this.#putPart(part, (first ? checksum : 0) | more | extras);
@@ -111,23 +115,12 @@ export class RxQueue {
 
   #putPart(part: Uint8Array, flags: number): void {
     const { hypercalls, dom, complain } = this.#o, slot = this.#take();
-    const id = slot[request.id]! | slot[request.id + 1]! << 8;
-    const gref = grantRef(new DataView(slot.buffer, slot.byteOffset).getUint32(request.gref, true));
-    const mapping = hypercalls.gnttabMap(dom, gref, false);
-    let status: number = part.length;
-    if (typeof mapping === 'number') {
-      status = NETIF_RSP_ERROR;
-      complain(`receive grant ${gref} cannot be mapped (error ${mapping})`);
-    } else {
-      mapping.bytes.set(part);
-      hypercalls.gnttabWrote(mapping);
-      hypercalls.gnttabUnmap(mapping);
-    }
-    const out = this.#response;
-    put16(out, response.id, id);
+    const gref = grantRef(get32(slot, request.gref)), error = hypercalls.gnttabCopyTo(dom, gref, 0, part), out = this.#response;
+    if (error) complain(`receive grant ${gref} cannot be written (error ${error})`);
+    put16(out, response.id, get16(slot, request.id));
     put16(out, response.offset, 0);
     put16(out, response.flags, flags);
-    put16(out, response.status, status);
+    put16(out, response.status, error ? NETIF_RSP_ERROR : part.length);
     this.#o.ring.respond(out);
   }
 
@@ -179,4 +172,3 @@ export class RxQueue {
 }
 
 const slotsOf = (frame: Frame, hash: FrameHash | undefined): number => Math.ceil(frame.bytes.length / PAGE_BYTES) + (frame.gso ? 1 : 0) + (hash ? 1 : 0);
-const put16 = (b: Uint8Array, at: number, value: number): void => { b[at] = value; b[at + 1] = value >> 8; };

@@ -1,11 +1,12 @@
 // The transmit half of one queue: packets from the guest go into the switch. Each is copied out of the granted frames
 // once; what is checked and forwarded is the copy.
-// Invariant: grants are mapped only within #copy; requests taken are answered before the loop waits, in ring order.
+// Invariant: requests taken are answered before the loop waits, in ring order.
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
 import {
   NETIF_RSP_ERROR, NETIF_RSP_NULL, NETIF_RSP_OKAY, netif_tx_request, netif_tx_response as response, type NetifStatus,
 } from '../../hypervisor/public/io/netif.ts';
 import type { Domid } from '../../hypervisor/public/types.ts';
+import { put16 } from '../../hypervisor/public/io/fields.ts';
 import { RingError, type BackRing } from '../bus/ring.ts';
 import { findL4 } from '../switch/offload.ts';
 import { MAX_FRAME_BYTES, type Frame } from '../switch/port.ts';
@@ -22,7 +23,7 @@ const SEGMENT_BYTES = 512;
 export interface TxOptions {
   readonly ring: Pick<BackRing, 'take' | 'finalCheck' | 'respond' | 'push'>;
   readonly dom: Domid;
-  readonly hypercalls: Pick<Dom0Hypercalls, 'gnttabMap' | 'gnttabUnmap'>;
+  readonly hypercalls: Pick<Dom0Hypercalls, 'gnttabCopyFrom'>;
   readonly metrics: NetbackMetrics;
   readonly credit: Credit | undefined;
   notify(): void;
@@ -90,7 +91,7 @@ export class TxQueue {
   #process(packet: TxPacket): NetifStatus {
     const { metrics } = this.#o;
     if (packet.bad === undefined && packet.multicast) return this.#o.multicast(packet.multicast) ? NETIF_RSP_OKAY : NETIF_RSP_ERROR;
-    const why = packet.bad ?? this.#copy(packet) ?? this.#check(packet);
+    const bytes = this.#scratch.subarray(0, packet.byteCount), why = packet.bad ?? this.#copy(packet, bytes) ?? this.#check(packet, bytes);
     if (why !== undefined) {
       metrics.tx_errors++;
       this.#o.complain(why);
@@ -99,30 +100,27 @@ export class TxQueue {
     metrics.tx_packets++;
     metrics.tx_bytes += packet.byteCount;
     this.#o.credit?.spend(packet.byteCount);
-    const bytes = this.#scratch.subarray(0, packet.byteCount);
     this.#o.send(packet.gso ? { bytes, checksum: packet.checksum, gso: packet.gso } : { bytes, checksum: packet.checksum });
     return NETIF_RSP_OKAY;
   }
 
-  /** Into #scratch. @returns what is wrong */
-  #copy(packet: TxPacket): string | undefined {
+  /** @returns what is wrong */
+  #copy(packet: TxPacket, bytes: Uint8Array): string | undefined {
     const { hypercalls, dom } = this.#o;
     let at = 0;
     for (const { gref, offset, byteCount } of packet.parts) {
       if (byteCount === 0) continue;
-      const mapping = hypercalls.gnttabMap(dom, gref, true);
-      if (typeof mapping === 'number') return `grant ${gref} cannot be mapped (error ${mapping})`;
-      this.#scratch.set(mapping.bytes.subarray(offset, offset + byteCount), at);
-      hypercalls.gnttabUnmap(mapping);
+      const error = hypercalls.gnttabCopyFrom(dom, gref, offset, byteCount === bytes.length ? bytes : bytes.subarray(at, at + byteCount));
+      if (error) return `grant ${gref} cannot be read (error ${error})`;
       at += byteCount;
     }
     return undefined;
   }
 
   /** Others rely on what a packet claims to be. */
-  #check(packet: TxPacket): string | undefined {
+  #check(packet: TxPacket, bytes: Uint8Array): string | undefined {
     if (packet.checksum !== 'blank') return undefined;
-    const l4 = findL4(this.#scratch.subarray(0, packet.byteCount));
+    const l4 = findL4(bytes);
     if (!l4) return 'a blank checksum in what is neither TCP nor UDP';
     if (packet.gso && (l4.protocol !== 6 || (packet.gso.type === 'tcpv4') !== (l4.version === 4))) return `GSO ${packet.gso.type} on another kind of packet`;
     return undefined;
@@ -130,18 +128,17 @@ export class TxQueue {
 
   /** One response per slot, where the slot lay: the first, extra info, the rest. */
   #answer(packet: TxPacket, status: NetifStatus): void {
-    for (const [i, { id }] of packet.parts.entries()) {
-      this.#respond(id, status);
-      if (i === 0) for (let n = 0; n < packet.extraCount; n++) this.#respond(0, NETIF_RSP_NULL);
+    const { parts, extraCount } = packet;
+    for (let i = 0; i < parts.length; i++) {
+      this.#respond(parts[i]!.id, status);
+      if (i === 0) for (let n = 0; n < extraCount; n++) this.#respond(0, NETIF_RSP_NULL);
     }
   }
 
   #respond(id: number, status: NetifStatus): void {
     const out = this.#response;
-    out[response.id] = id;
-    out[response.id + 1] = id >> 8;
-    out[response.status] = status;
-    out[response.status + 1] = status >> 8;
+    put16(out, response.id, id);
+    put16(out, response.status, status);
     this.#o.ring.respond(out);
   }
 }

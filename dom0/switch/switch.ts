@@ -108,9 +108,10 @@ export class Switch {
     if (vlan === undefined) { this.counters.dropped++; return; }
     const source = macAt(bytes, 6), destination = macAt(bytes, 0);
     if (isGroup(source) || (from.allowed && !from.allowed.has(source))) { this.counters.spoofed++; return; }
-    this.#learn(from, source, vlan);
+    const nowMs = this.#nowMs();
+    this.#learn(from, source, vlan, nowMs);
     const outer = mine ? frame : { ...frame, bytes: withoutTag(bytes) };
-    const known = isGroup(destination) ? undefined : this.#lookUp(destination, vlan);
+    const known = isGroup(destination) ? undefined : this.#lookUp(destination, vlan, nowMs);
     if (known) {
       if (known === from) return;
       this.counters.forwarded++;
@@ -129,10 +130,10 @@ export class Switch {
     for (const plain of plainFrames(out, to.port.abilities?.())) to.port.deliver(plain);
   }
 
-  #learn(member: Member, mac: number, vlan: number): void {
+  #learn(member: Member, mac: number, vlan: number, nowMs: number): void {
     let table = this.#tables.get(vlan);
     if (!table) this.#tables.set(vlan, table = new Map());
-    const entry = table.get(mac), nowMs = this.#nowMs();
+    const entry = table.get(mac);
     if (entry?.member === member) { entry.seenMs = nowMs; return; }
     if (entry) this.#forget(table, mac, entry);
     if (member.learned >= MAX_LEARNED_PER_PORT) this.#forgetOne(e => e.member === member);
@@ -142,10 +143,10 @@ export class Switch {
     this.#learnedCount++;
   }
 
-  #lookUp(mac: number, vlan: number): Member | undefined {
+  #lookUp(mac: number, vlan: number, nowMs: number): Member | undefined {
     const table = this.#tables.get(vlan), entry = table?.get(mac);
     if (!entry) return undefined;
-    if (this.#nowMs() - entry.seenMs <= AGEING_MS) return entry.member;
+    if (nowMs - entry.seenMs <= AGEING_MS) return entry.member;
     this.#forget(table!, mac, entry);
     return undefined;
   }
@@ -161,7 +162,7 @@ export class Switch {
 
   #room(from: Member, mac: Uint8Array): number {
     const vlan = from.untagged ?? [...from.tagged][0] ?? DEFAULT_VLAN;
-    const to = isGroup(macAt(mac, 0)) ? undefined : this.#lookUp(macAt(mac, 0), vlan);
+    const to = isGroup(macAt(mac, 0)) ? undefined : this.#lookUp(macAt(mac, 0), vlan, this.#nowMs());
     return to?.port.room?.() ?? Infinity;
   }
 

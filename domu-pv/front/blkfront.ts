@@ -11,6 +11,7 @@ import {
   REQUEST_BYTES, RESPONSE_BYTES, SECTOR_BYTES, SECTORS_PER_PAGE, SEGMENTS_PER_INDIRECT_PAGE, VDISK_READONLY, blkif_request, blkif_request_discard,
   blkif_request_indirect, blkif_request_segment, blkif_response,
 } from '../../hypervisor/public/io/blkif.ts';
+import { get16, get32, put16, put32, put64 } from '../../hypervisor/public/io/fields.ts';
 import { XenbusStateClosed, XenbusStateClosing, XenbusStateConnected, XenbusStateInitialised, XenbusStateInitWait } from '../../hypervisor/public/io/xenbus.ts';
 import { FsError } from '../fs/node.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -41,7 +42,8 @@ export class Blkfront {
   readonly #ringFrames: { pfn: number; gref: number }[] = [];
   readonly #indirect: Buffer[] = [];
   readonly #free: Buffer[] = [];
-  readonly #pending = new Map<number, { done: Done; pages: readonly Buffer[] }>();
+  readonly #pending = new Map<number, { done: Done; page: Buffer | undefined }>();
+  readonly #request = new Uint8Array(REQUEST_BYTES);
   #nextId = 0;
   /** The disk was taken from us: nothing is answered any more, what is asked for fails. */
   #isGone = false;
@@ -118,17 +120,17 @@ export class Blkfront {
   }
 
   // ---- the ring
-  /** In the upcall, and while waiting. */
+  /** In the upcall. Whoever waits has all of what is under way to wait for, or goes on with half of it. */
   #collect(): void {
     do {
       for (let r = this.#ring.take(RESPONSE_BYTES); r; r = this.#ring.take(RESPONSE_BYTES)) {
-        const v = new DataView(r.buffer), id = Number(v.getBigUint64(blkif_response.id, true)), waiting = this.#pending.get(id);
+        const id = get32(r, blkif_response.id), waiting = this.#pending.get(id);
         if (!waiting) continue;
         this.#pending.delete(id);
-        this.#indirect.push(...waiting.pages);
-        waiting.done(v.getInt16(blkif_response.status, true) === BLKIF_RSP_OKAY);
+        if (waiting.page) this.#indirect.push(waiting.page);
+        waiting.done(get16(r, blkif_response.status) === BLKIF_RSP_OKAY);
       }
-    } while (this.#ring.finalCheck());
+    } while (this.#ring.finalCheck(true));
   }
   /** Whether submit() would not wait. */
   get hasRoom(): boolean { return this.#ring.free > 0; }
@@ -136,26 +138,21 @@ export class Blkfront {
   submit(t: BlkTransfer, done: Done): void {
     const direct = t.segments.length <= BLKIF_MAX_SEGMENTS_PER_REQUEST;
     this.#awaitRoom(() => this.#ring.free > 0 && (direct || this.#indirect.length > 0));
-    const request = new Uint8Array(REQUEST_BYTES), v = new DataView(request.buffer), id = this.#newId(), operation = t.write ? BLKIF_OP_WRITE : BLKIF_OP_READ;
-    const pages: Buffer[] = [];
-    if (direct) {
-      request[blkif_request.operation] = operation;
-      request[blkif_request.nr_segments] = t.segments.length;
-      v.setBigUint64(blkif_request.id, BigInt(id), true);
-      v.setBigUint64(blkif_request.sector_number, BigInt(t.sector), true);
-      writeSegments(v, blkif_request.seg, t.segments);
-    } else {
-      const page = this.#indirect.pop()!, bytes = this.#kernel.heap.page(page.pfn);
-      pages.push(page);
+    const operation = t.write ? BLKIF_OP_WRITE : BLKIF_OP_READ, page = direct ? undefined : this.#indirect.pop()!, id = this.#newId(), request = this.#request.fill(0);
+    put32(request, blkif_request.id, id);
+    put64(request, blkif_request.sector_number, t.sector);
+    if (page) {
       request[blkif_request.operation] = BLKIF_OP_INDIRECT;
       request[blkif_request_indirect.indirect_op] = operation;
-      v.setUint16(blkif_request_indirect.nr_segments, t.segments.length, true);
-      v.setBigUint64(blkif_request_indirect.id, BigInt(id), true);
-      v.setBigUint64(blkif_request_indirect.sector_number, BigInt(t.sector), true);
-      v.setUint32(blkif_request_indirect.indirect_grefs, page.gref, true);
-      writeSegments(new DataView(bytes.buffer, bytes.byteOffset, PAGE_BYTES), 0, t.segments);
+      put16(request, blkif_request_indirect.nr_segments, t.segments.length);
+      put32(request, blkif_request_indirect.indirect_grefs, page.gref);
+      writeSegments(this.#kernel.vcpu.bytes, page.pfn * PAGE_BYTES, t.segments);
+    } else {
+      request[blkif_request.operation] = operation;
+      request[blkif_request.nr_segments] = t.segments.length;
+      writeSegments(request, blkif_request.seg, t.segments);
     }
-    this.#pending.set(id, { done, pages });
+    this.#pending.set(id, { done, page });
     this.#ring.put(request);
   }
   push(): void { if (this.#ring.push()) this.#kernel.events.notify(this.#port); }
@@ -216,17 +213,17 @@ export class Blkfront {
   }
   discard(sector: number, sectorCount: number): void {
     if (!this.canDiscard) return;
-    this.#simple(BLKIF_OP_DISCARD, v => { v.setBigUint64(blkif_request_discard.sector_number, BigInt(sector), true); v.setBigUint64(blkif_request_discard.nr_sectors, BigInt(sectorCount), true); });
+    this.#simple(BLKIF_OP_DISCARD, r => { put64(r, blkif_request_discard.sector_number, sector); put64(r, blkif_request_discard.nr_sectors, sectorCount); });
   }
-  #simple(operation: number, fill: (v: DataView) => void): void {
+  #simple(operation: number, fill: (request: Uint8Array) => void): void {
     this.#kernel.events.critical(() => {
       this.#awaitRoom(() => this.#ring.free > 0);
-      const request = new Uint8Array(REQUEST_BYTES), v = new DataView(request.buffer), id = this.#newId();
+      const request = this.#request.fill(0), id = this.#newId();
       let result: boolean | undefined;
       request[blkif_request.operation] = operation;
-      v.setBigUint64(blkif_request.id, BigInt(id), true);
-      fill(v);
-      this.#pending.set(id, { pages: [], done: ok => { result = ok; } });
+      put32(request, blkif_request.id, id);
+      fill(request);
+      this.#pending.set(id, { page: undefined, done: ok => { result = ok; } });
       this.#ring.put(request);
       this.push();
       this.#await(() => result !== undefined);
@@ -235,11 +232,11 @@ export class Blkfront {
   }
 }
 
-function writeSegments(v: DataView, at: number, segments: readonly Segment[]): void {
+function writeSegments(into: Uint8Array, at: number, segments: readonly Segment[]): void {
   for (const { gref, first, last } of segments) {
-    v.setUint32(at + blkif_request_segment.gref, gref, true);
-    v.setUint8(at + blkif_request_segment.first_sect, first);
-    v.setUint8(at + blkif_request_segment.last_sect, last);
+    put32(into, at + blkif_request_segment.gref, gref);
+    into[at + blkif_request_segment.first_sect] = first;
+    into[at + blkif_request_segment.last_sect] = last;
     at += blkif_request_segment.bytes;
   }
 }

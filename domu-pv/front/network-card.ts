@@ -38,7 +38,7 @@ export class NetworkCard implements Device {
   }
   get room(): number { return this.#isUp ? this.#front!.room : 0; }
   send(frame: Frame): void { if (this.#isUp) this.#front!.send(frame); }
-  take(): Frame[] { return this.#front?.take() ?? []; }
+  take(handle: (frame: Frame) => void): void { this.#front?.take(handle); }
 
   #state(directory: string): number { return Number(this.#kernel.store.tryRead(`${directory}/state`) ?? XenbusStateUnknown); }
   #look(): void {

@@ -26,6 +26,9 @@ export class FrontRing {
   get free(): number { return this.entryCount - (this.#requestProduced - this.#responseConsumed >>> 0); }
   get inFlight(): number { return this.entryCount - this.free; }
 
+  /** There is something to take(). */
+  get hasResponse(): boolean { return this.#load(sring.rsp_prod) >>> 0 !== this.#responseConsumed; }
+
   /** Writes a request; push() makes it visible. */
   put(request: Uint8Array): void {
     this.#copy(this.#requestProduced, request, true);
@@ -48,18 +51,18 @@ export class FrontRing {
     this.#responseConsumed = this.#responseConsumed + 1 >>> 0;
     return response;
   }
-  /** Asks for an event with the next response. @returns true if one has come meanwhile */
-  finalCheck(): boolean {
-    this.#store(sring.rsp_event, this.#responseConsumed + 1);
-    return this.#load(sring.rsp_prod) >>> 0 !== this.#responseConsumed;
+  /** Asks for an event with the next response, or, for who has enough to do, when half of what is under way has come. @returns true if one has come meanwhile */
+  finalCheck(halfway = false): boolean {
+    this.#store(sring.rsp_event, this.#responseConsumed + (halfway ? Math.max(1, this.inFlight >>> 1) : 1));
+    return this.hasResponse;
   }
 
-  /** A slot may lie across two pages. */
+  /** A slot may lie across two pages. Byte by byte: a view costs more than it saves. */
   #copy(index: number, data: Uint8Array, into: boolean): void {
     let at = sring.ring + (index & this.entryCount - 1) * this.#slotBytes;
     for (let done = 0; done < data.length;) {
       const page = this.#pages[Math.floor(at / PAGE_BYTES)]!, within = at % PAGE_BYTES, count = Math.min(data.length - done, PAGE_BYTES - within);
-      if (into) page.set(data.subarray(done, done + count), within); else data.set(page.subarray(within, within + count), done);
+      if (into) for (let i = 0; i < count; i++) page[within + i] = data[done + i]!; else for (let i = 0; i < count; i++) data[done + i] = page[within + i]!;
       done += count;
       at += count;
     }

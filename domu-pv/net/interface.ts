@@ -26,15 +26,15 @@ export interface Device {
   readonly room: number;
   /** Drops it where there is no room. */
   send(frame: Frame): void;
-  /** What has come since; each is its taker's. */
-  take(): Frame[];
+  /** Hands over what has come since. */
+  take(handle: (frame: Frame) => void): void;
   onReceive: () => void;
   /** There is room again after there was none. */
   onRoom: () => void;
   /** The wire has gone, or another has come; when nothing is half done. */
   onLink: (isUp: boolean) => void;
 }
-/** Takes a packet; what it keeps of the frame stays as it is. */
+/** Takes a packet, and copies what it keeps of the frame. */
 export type Protocol = (frame: Frame, ip: Ip) => void;
 
 export class Interface {
@@ -110,7 +110,8 @@ export class Interface {
     this.#scheduled = true;
     this.kernel.events.later(() => {
       this.#scheduled = false;
-      for (const frame of [...this.#device.take(), ...this.#looped.splice(0)]) this.#take(frame);
+      this.#device.take(frame => this.#take(frame));
+      for (const frame of this.#looped.splice(0)) this.#take(frame);
       this.onTurn();
     });
   }

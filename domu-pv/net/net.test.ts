@@ -57,14 +57,15 @@ class World {
 class WireEnd implements Device {
   readonly mac: Uint8Array;
   readonly sent: Frame[] = [];
-  #received: Frame[] = [];
+  readonly #received: Frame[] = [];
   onReceive = (): void => {};
   onRoom = (): void => {};
   onLink: (isUp: boolean) => void = () => {};
   constructor(mac: Uint8Array) { this.mac = mac; }
   get room(): number { return QUEUE_FRAMES - this.sent.length; }
   send(frame: Frame): void { if (this.room > 0) this.sent.push({ ...frame, bytes: frame.bytes.slice() }); }
-  take(): Frame[] { const all = this.#received; this.#received = []; return all; }
+  /** A frame is gone when the call returns, as its buffer is used again. */
+  take(handle: (frame: Frame) => void): void { for (const frame of this.#received.splice(0)) { handle(frame); frame.bytes.fill(0xee); } }
   give(frame: Frame): void { this.#received.push({ ...frame, bytes: frame.bytes.slice() }); this.onReceive(); }
 }
 class LossyWorld extends World {

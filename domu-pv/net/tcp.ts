@@ -173,8 +173,11 @@ export class TcpTable implements TcpHost {
       if (connection.deadlineMs !== Infinity) this.arm(connection);
     }
   }
-  /** A frame is its receiver's alone here. */
-  keep(b: Uint8Array, from: number, to: number): Uint8Array<ArrayBuffer> { return b.subarray(from, to) as Uint8Array<ArrayBuffer>; }
+  keep(b: Uint8Array, from: number, to: number): Uint8Array<ArrayBuffer> {
+    const kept = new Uint8Array(to - from);
+    kept.set(b.subarray(from, to));
+    return kept;
+  }
   remove(connection: TcpConnection): void {
     const { ends } = connection, key = keyOf(numberOf(ends.peer), ends.peerPort, ends.ownPort), entry = this.#entries.get(key);
     for (const set of [this.#touched, this.#blocked, this.#armed]) set.delete(connection);

@@ -55,7 +55,7 @@ export class UdpTable {
     this.#ports = new EphemeralPorts(net.kernel.vcpu);
     net.protocols.set(IPPROTO_UDP, (frame, ip) => {
       const udp = parseUdp(frame.bytes, ip, frame.checksum === 'complete'), socket = udp && this.#sockets.get(udp.destinationPort);
-      if (socket) socket.deliver({ address: numberOf(frame.bytes, ip.sourceAt), port: udp.sourcePort, data: frame.bytes.subarray(udp.at, udp.end) });
+      if (socket) socket.deliver({ address: numberOf(frame.bytes, ip.sourceAt), port: udp.sourcePort, data: frame.bytes.slice(udp.at, udp.end) });
     });
   }
   /** @param port 0: any @throws SocketError */

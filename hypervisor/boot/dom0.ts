@@ -1,7 +1,7 @@
 // Dom0's hypercalls, on Dom0's own thread (see public/dom0-hypercalls.ts for the contract). Checks are those of a
 // guest's calls; what differs is that arguments are values and that Dom0 has no memory of its own to map things into.
 import { parentPort, type MessagePort } from 'node:worker_threads';
-import { CODE, layoutMemory } from '../cpu/layout.ts';
+import { CODE, layoutMemory, PAGE_BYTES } from '../cpu/layout.ts';
 import { DebugClient } from '../debug/client.ts';
 import { type Hypervisor, domainChanged, kick, kickDomain, resumeDomain, shutdownDomain, shutdownReason } from '../domain/hypervisor.ts';
 import { runstateInfo } from '../domain/runstate.ts';
@@ -10,7 +10,7 @@ import { D, DOMAIN_STATE, H, HypervisorState, MAX_SLOTS, MAX_VCPUS, V } from '..
 import * as channels from '../event/channels.ts';
 import { tellDirtyCode } from '../grant/copy.ts';
 import { track, tracked, untrack, untrackAll } from '../grant/maptrack.ts';
-import { entryWord, forgetGrants, growTable, pinGrant, spaceOfMemory, unpinGrant } from '../grant/table.ts';
+import { entryWord, forgetGrants, growTable, pinGrant, spaceOfMemory, unpinGrant, useGrant } from '../grant/table.ts';
 import { locked } from '../lib/lock.ts';
 import { allocatedFrames, allocateFrames, allocateSharedFrames, setM2pEntry, setMaxFrames } from '../mm/frames.ts';
 import { PGT } from '../mm/frame-table.ts';
@@ -131,10 +131,26 @@ export class Dom0 implements Dom0Hypercalls {
     return 0;
   }
   gnttabWrote(mapping: GrantMapping): void {
-    const m = (mapping as MappedGrant).memory, at = m.layout.codeMap + mfnIndex(mapping.mfn);
+    this.wrote((mapping as MappedGrant).memory, mfnIndex(mapping.mfn));
+  }
+  /** Code in the frame that a vCPU has translated is not what it was. */
+  private wrote(m: DomainMemory, index: number): void {
+    const at = m.layout.codeMap + index;
     if (!(Atomics.load(m.bytes, at) & CODE.translated)) return;
     Atomics.or(m.bytes, at, CODE.dirtied);
     tellDirtyCode(this.hv, m);
+  }
+  gnttabCopyFrom(dom: Domid, ref: GrantRef, offset: number, to: Uint8Array): number {
+    return this.copyGranted(dom, ref, true, offset, to.length, (m, index) => to.set(m.bytes.subarray(index * PAGE_BYTES + offset, index * PAGE_BYTES + offset + to.length)));
+  }
+  gnttabCopyTo(dom: Domid, ref: GrantRef, offset: number, from: Uint8Array): number {
+    return this.copyGranted(dom, ref, false, offset, from.length, (m, index) => { m.bytes.set(from, index * PAGE_BYTES + offset); this.wrote(m, index); });
+  }
+  private copyGranted(dom: Domid, ref: GrantRef, readOnly: boolean, offset: number, byteCount: number, copy: (m: DomainMemory, index: number) => void): number {
+    const m = this.memoryOf(dom);
+    if (!m) return -ESRCH;
+    if (!(Number.isInteger(offset) && offset >= 0 && offset + byteCount <= PAGE_BYTES)) return -EINVAL;
+    return useGrant(this.hv, m, ref, 0, readOnly, index => copy(m, index)) ? -EINVAL : 0;
   }
   gnttabSeed(dom: Domid, ref: GrantRef, frame: Mfn, grantee: Domid): number {
     const m = this.memoryOf(dom), word = m ? entryWord(this.hv, m.slot, ref) : -1;

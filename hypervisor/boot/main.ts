@@ -9,6 +9,7 @@ import { type PreparedModule, PreparedModules } from '../cpu/program/prepared.ts
 import type { MemoryLayout } from '../cpu/layout.ts';
 import { cleanUpAfter, type Hypervisor, kick, shutdownDomain } from '../domain/hypervisor.ts';
 import { D, DOMAIN_STATE, H, HypervisorState, INITIALISED, V } from '../domain/state.ts';
+import { putCompilersBelowDom0 } from './thread-priority.ts';
 import type { Introduction } from './translator-thread.ts';
 import { collectDelayMs, Memories, type MemoryMessage } from '../domain/memories.ts';
 import type { BootContext, ProgramContext } from '../public/dom0-hypercalls.ts';
@@ -88,6 +89,7 @@ class Machine {
   constructor(o: HypervisorOptions) {
     this.options = o;
     this.hv = { state: HypervisorState.create(o.pcpus ?? Math.max(1, navigator.hardwareConcurrency)), memories: new Memories() };
+    putCompilersBelowDom0();
     this.moduleOf(0);
     appendConsole(this.hv.state, 'Xenolith: Xen 4.17 interface on a software x86-64 processor');
     this.ticker = this.spawn(sibling('ticker'), 'ticker', {});

@@ -21,12 +21,15 @@ async function play<T>(scenario: string, pcpus = 2): Promise<T & { dom0Exits: nu
   return { ...message.result, dom0Exits };
 }
 
-test('event round trips between Dom0 and a guest that sleeps in between', async () => {
+/** Other programs may take the machine's time: what is promised has to be seen once. */
+const MACHINE_SHARED = { retry: 3 };
+
+test('event round trips between Dom0 and a guest that sleeps in between', MACHINE_SHARED, async () => {
   const { answered, medianUs } = await play<{ answered: number; medianUs: number }>('echo');
   expect(answered).toBeGreaterThanOrEqual(500);
   expect(medianUs).toBeLessThan(5000);
 });
-test('timers fire, never early and soon after', async () => {
+test('timers fire, never early and soon after', MACHINE_SHARED, async () => {
   const { latenessNs } = await play<{ latenessNs: number[] }>('timer');
   expect(latenessNs).toHaveLength(TIMER_ROUNDS);
   expect(Math.min(...latenessNs)).toBeGreaterThanOrEqual(0);
@@ -42,9 +45,11 @@ test.skipIf(process.platform !== 'linux')('vCPUs leave the processor to Dom0 whe
   // Field 19 of proc(5)'s stat, the second one being the name.
   const niceOf = (name: string): number[] => readdirSync('/proc/self/task').map(task => readFileSync(`/proc/self/task/${task}/stat`, 'utf8')).filter(stat => stat.includes(`(${name})`)).map(stat => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
   const [dom0] = niceOf('dom0');
+  // Whoever compiles for them, as it would take their turns.
+  expect(new Set(niceOf('node-V8Worker'))).toEqual(new Set(niceOf('d1v0')));
   for (const vcpu of ['d1v0', 'd1v1']) { expect(niceOf(vcpu)).toHaveLength(1); expect(niceOf(vcpu)[0]).toBeGreaterThan(dom0!); }
 });
-test('on one pCPU, domains that never stop share it evenly and do not keep one from answering', async () => {
+test('on one pCPU, domains that never stop share it evenly and do not keep one from answering', MACHINE_SHARED, async () => {
   const { hogMs, worstMs, rounds } = await play<{ hogMs: [number, number]; worstMs: number; rounds: number }>('shares', 1);
   expect(hogMs[0] + hogMs[1]).toBeGreaterThan(300);
   expect(Math.abs(hogMs[0] - hogMs[1]) / (hogMs[0] + hogMs[1])).toBeLessThan(0.3);

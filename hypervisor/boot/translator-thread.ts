@@ -5,6 +5,7 @@ import type { Site, Size, Thresholds } from '../cpu/jit/job.ts';
 import { type Request, translated } from '../cpu/jit/translator.ts';
 import { areaOf, S } from '../cpu/state.ts';
 import { compileNow } from './compile-now.ts';
+import { runBelowDom0 } from './thread-priority.ts';
 
 /** From main: a vCPU whose requests come through `port`. */
 export interface Introduction { readonly port: MessagePort; readonly memory: WebAssembly.Memory; readonly vcpu: number; readonly slot: number; readonly thresholds: Thresholds }
@@ -36,4 +37,5 @@ function introduce({ port, memory, vcpu, slot, thresholds }: Introduction): void
   // The memory goes with the vCPU's end of the port.
   port.once('close', () => (globalThis as { gc?: () => void }).gc?.());
 }
+runBelowDom0();
 parentPort!.on('message', introduce);

@@ -139,6 +139,7 @@ export class HypervisorState {
   readonly longs: BigInt64Array<SharedArrayBuffer>;
   readonly console: Uint8Array<SharedArrayBuffer>;
   readonly perf: Float64Array<SharedArrayBuffer>;
+  readonly #slots = new Uint16Array(1024);
   constructor(buffer: SharedArrayBuffer) {
     this.perf = new Float64Array(buffer, PERF_AT_BYTES);
     this.buffer = buffer;
@@ -187,11 +188,14 @@ export class HypervisorState {
     this.words.fill(0, this.hypercalls(slot, 0), this.hypercalls(slot, HYPERCALL_NUMBERS));
     this.perf.fill(0, this.perfOf(slot, 0), this.perfOf(slot + 1, 0));
   }
-  /** Slot of a living domain, or -1. */
+  /** Slot of a living domain, or -1. Looked for where this thread last found one of that number. */
   slotOf(domid: number): number {
-    for (let s = 0; s < MAX_SLOTS; s++) if (this.dget(s, D.state) !== DOMAIN_STATE.free && this.dget(s, D.domid) === domid) return s;
+    const hint = domid & this.#slots.length - 1;
+    if (this.#isIn(this.#slots[hint]!, domid)) return this.#slots[hint]!;
+    for (let s = 0; s < MAX_SLOTS; s++) if (this.#isIn(s, domid)) return this.#slots[hint] = s;
     return -1;
   }
+  #isIn(slot: number, domid: number): boolean { return this.dget(slot, D.state) !== DOMAIN_STATE.free && this.dget(slot, D.domid) === domid; }
   /** System time in ns: since the hypervisor started, the same on every thread. */
   now(): bigint { return process.hrtime.bigint() - this.longs[H.epochLow / 2]!; }
   /** Wall-clock time of system time 0, in ns since 1970. */

@@ -155,6 +155,29 @@ describe('Dom0\'s mappings', () => {
     host.dom0.gnttabWrote(m);
     expect([a.memory.bytes[at], told(), host.hv.state.vget(a.slot, 0, V.bell)]).toEqual([CODE.translated | CODE.dirtied, 1, bell + 1]);
   });
+  test('a copy is as a use that has ended: checked alike, nothing left of it', () => {
+    const to = new Uint8Array(5), from = Uint8Array.of(1, 2, 3, 4, 5), at = a.frames[5]! * PAGE + 4091, copyFrom = (offset: number, ref = REF): number => host.dom0.gnttabCopyFrom(a.domid, ref as GrantRef, offset, to);
+    const copyTo = (offset: number, ref = REF): number => host.dom0.gnttabCopyTo(a.domid, ref as GrantRef, offset, from), read = (): number[] => [...a.memory.bytes.subarray(at, at + 5)];
+    grant(a, REF, a.frames[5]!, 0);
+    expect([copyTo(4091), read()]).toEqual([0, [1, 2, 3, 4, 5]]);
+    expect([copyFrom(4091), [...to]]).toEqual([0, [1, 2, 3, 4, 5]]);
+    expect([flags(a), grantUses(host.hv, a.slot, REF), typeCount(a.space, a.frames[5]!)]).toEqual([GTF_permit_access, { reading: 0, writing: 0 }, 0]);
+    // One that is in use otherwise stays so.
+    const m = map();
+    expect([copyFrom(0), copyTo(0), flags(a)]).toEqual([0, 0, GTF_permit_access | GTF_reading | GTF_writing]);
+    host.dom0.gnttabUnmap(m);
+    a.memory.bytes[a.memory.layout.codeMap + a.frames[5]!] = CODE.translated;
+    expect([copyTo(0), host.hv.state.dget(a.slot, D.dirtyCode)]).toEqual([0, 1]);
+    for (const offset of [-1, 4092, 0.5, NaN]) expect(copyFrom(offset)).toBeLessThan(0);
+    grant(a, 9, a.frames[6]!, 0, GTF_readonly);
+    expect([copyFrom(0, 9), copyTo(0, 9) < 0]).toEqual([0, true]);
+    grant(a, 10, a.frames[6]!, b.domid);
+    for (const ref of [10, 11, -1, 1e6]) expect([copyFrom(0, ref) < 0, copyTo(0, ref) < 0]).toEqual([true, true]);
+    // Never into a page table.
+    grant(a, 12, a.frames[7]!, 0);
+    expect(withPageLock(a.space, () => getPageAndType(a.space, a.frames[7]!, PGT.seg_desc_page))).toBe(0);
+    expect([copyTo(0, 12) < 0, copyFrom(0, 12), flags(a, 12)]).toEqual([true, 0, GTF_permit_access]);
+  });
   test('a seeded entry is as if the guest had granted it', () => {
     expect(host.dom0.gnttabSeed(a.domid, 1 as GrantRef, a.mfns[7]!, 0 as never)).toBe(0);
     expect(map(false, 1).mfn).toBe(a.mfns[7]);

@@ -75,6 +75,28 @@ export function pinGrant(hv: Hypervisor, m: DomainMemory, ref: number, grantee: 
     return { ref, index, readOnly };
   });
 }
+/**
+ * A use of a grant of `m`'s domain by the domain `grantee` that ends before anybody else may look, as both locks are held
+ * while `work` has the frame: 0, or a GNTST_* error. `work` must not wait, nor ask for either.
+ */
+export function useGrant(hv: Hypervisor, m: DomainMemory, ref: number, grantee: number, readOnly: boolean, work: (index: number) => void): number {
+  return underLock(hv, m, () => {
+    if (!present(hv, m)) return GNTST_bad_domain;
+    const word = entryWord(hv, m.slot, ref);
+    if (word < 0) return GNTST_bad_gntref;
+    const error = markInUse(m, word, grantee, readOnly);
+    if (error) return error;
+    const frame = Atomics.load(m.words, word + 1) >>> 0, index = frame & (1 << MFN_INDEX_BITS) - 1, space = spaceOfMemory(m);
+    const used = frame >>> MFN_INDEX_BITS === m.slot && withPageLock(space, () => {
+      if (!(readOnly ? getPage(space, index) : getPageAndType(space, index, PGT.writable_page) === 0)) return false;
+      work(index);
+      if (readOnly) putPage(space, index); else putPageAndType(space, index);
+      return true;
+    });
+    settle(m, word, hv.state.words[hv.state.active(m.slot, ref)]!);
+    return used ? 0 : GNTST_bad_page;
+  });
+}
 /** Steps one to three: 0, or a GNTST_* error with nothing changed. */
 function markInUse(m: DomainMemory, word: number, grantee: number, readOnly: boolean): number {
   const wanted = GTF_reading | (readOnly ? 0 : GTF_writing);

@@ -74,6 +74,9 @@ export interface Dom0Hypercalls {
   gnttabUnmap(mapping: GrantMapping): number;
   /** A backend wrote into a granted frame: translations of code in it are dropped before the guest runs on. */
   gnttabWrote(mapping: GrantMapping): void;
+  /** GNTTABOP_copy: bytes of a granted frame, without a mapping; for what is used once. 0 or -errno. */
+  gnttabCopyFrom(dom: Domid, ref: GrantRef, offset: number, to: Uint8Array): number;
+  gnttabCopyTo(dom: Domid, ref: GrantRef, offset: number, from: Uint8Array): number;
   /** Toolstack: seed a grant entry of a new domain (libxl gives xenstore and console refs 1 and 0 this way). */
   gnttabSeed(dom: Domid, ref: GrantRef, mfn: Mfn, grantee: Domid): number;
 

@@ -1,12 +1,13 @@
 // Figures of domains whose kernel is a WebAssembly module, each beside what the same run does without a domain:
 //   compute    programs/compute.c in a domain and directly in Node, by turns; best of each
 //   start      from `create` to the first byte on the console
-//   ring       block requests of 4 KiB and 1 MiB, beside plain reads of the same file
+//   ring       block requests of 4 KiB and 1 MiB, beside plain reads of the same file: one thread's, one after the other, and
+//              so many at once through the thread pool. The pool's vary severalfold with where the scheduler puts its threads
 //   packets    packets of 1,500 bytes from one domain to another, and into the backend alone, beside copies in memory
 //   idle       memory of domains that wait, and how many (IDLE_DOMAINS, 64 by default)
 // node test/bench/programs.ts [compute|start|ring|packets|idle ...]
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, read, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, read, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,7 +24,7 @@ import { compile, hasToolchain } from '../programs/toolchain.ts';
 process.env['UV_THREADPOOL_SIZE'] ??= '16';
 process.env['NODE_COMPILE_CACHE'] ??= join(defaultCacheDir(), 'compiled');
 adjustCollector();
-const ROUNDS = 5, IDLE = Number(process.env['IDLE_DOMAINS'] ?? 64), FILE_BYTES = 256 << 20, PACKET_BYTES = 1500, PACKETS = Number(process.env['PACKETS'] ?? 50_000);
+const ROUNDS = Number(process.env['ROUNDS'] ?? 5), IDLE = Number(process.env['IDLE_DOMAINS'] ?? 64), FILE_BYTES = 256 << 20, PACKET_BYTES = 1500, PACKETS = Number(process.env['PACKETS'] ?? 300_000);
 const dir = mkdtempSync(join(tmpdir(), 'bench-')), folder = runFolder({ XENOLITH_RUNDIR: join(dir, 'run') });
 await makeRunFolder(folder);
 let ready: () => void;
@@ -83,12 +84,20 @@ async function start(): Promise<void> {
     process.stdout.write(`start, ${name}: ${median(more).toFixed(0)} ms from create to the first byte, median of ten (best ${Math.min(...more).toFixed(0)}, worst ${Math.max(...more).toFixed(0)}); the first of all ${first!.toFixed(0)}\n`);
   }
 }
-/** Plain reads of the file, so many at once, at the places that the domain asks for. */
-async function plain(path: string, bytes: number, count: number, depth: number): Promise<number> {
-  const fd = openSync(path, 'r'), places = Math.floor(FILE_BYTES / bytes), begin = performance.now();
+const placeOf = (n: number, bytes: number): number => n * 7919 % Math.floor(FILE_BYTES / bytes) * bytes;
+/** Plain reads of the file at the places that the domain asks for, one after the other. */
+function plainInTurn(path: string, bytes: number, count: number, depth: number): number {
+  const fd = openSync(path, 'r'), buffers = Array.from({ length: depth }, () => new Uint8Array(new SharedArrayBuffer(bytes))), begin = performance.now();
+  for (let n = 0; n < count; n++) readSync(fd, buffers[n % depth]!, 0, bytes, placeOf(n, bytes));
+  closeSync(fd);
+  return count / (performance.now() - begin) * 1000;
+}
+/** The same, so many at once. */
+async function plainAtOnce(path: string, bytes: number, count: number, depth: number): Promise<number> {
+  const fd = openSync(path, 'r'), begin = performance.now();
   let next = 0;
   const one = (buffer: Uint8Array): Promise<void> => new Promise((resolve, reject) => {
-    const again = (): void => { if (next >= count) { resolve(); return; } read(fd, buffer, 0, bytes, next++ * 7919 % places * bytes, error => { if (error) reject(error); else again(); }); };
+    const again = (): void => { if (next >= count) { resolve(); return; } read(fd, buffer, 0, bytes, placeOf(next++, bytes), error => { if (error) reject(error); else again(); }); };
     again();
   });
   await Promise.all(Array.from({ length: depth }, () => one(new Uint8Array(new SharedArrayBuffer(bytes)))));
@@ -98,16 +107,17 @@ async function plain(path: string, bytes: number, count: number, depth: number):
 async function ring(): Promise<void> {
   const image = join(dir, 'ring.img'), kernel = app('load');
   writeFileSync(image, Buffer.alloc(FILE_BYTES, 7));
-  for (const [bytes, count, depth] of [[4096, 100_000, 32], [1 << 20, 4000, 4]] as const) {
-    const domains: number[] = [], files: number[] = [];
+  for (const [bytes, count, depth] of [[4096, 400_000, 32], [1 << 20, 8000, 4]] as const) {
+    const domains: number[] = [], inTurn: number[] = [], atOnce: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
-      files.push(await plain(image, bytes, count, depth));
+      inTurn.push(plainInTurn(image, bytes, count, depth));
+      atOnce.push(await plainAtOnce(image, bytes, count, depth));
       const domain = await run('ring', kernel, `read ${bytes} ${count} ${depth}`, `memory=128\ndisk=["${image},raw,xvda,ro"]`);
       await domain.ended;
       domains.push(Number(/: (\d+) requests/.exec(domain.output())?.[1]));
     }
-    const a = Math.max(...domains), b = Math.max(...files);
-    process.stdout.write(`ring, reads of ${bytes}: ${a.toFixed(0)}/s ${(a * bytes / 1e6).toFixed(0)} MB/s; plain ${b.toFixed(0)}/s ${(b * bytes / 1e6).toFixed(0)} MB/s: ${(a / b).toFixed(2)}\n`);
+    const a = Math.max(...domains), told = (list: number[]): string => { const b = Math.max(...list); return `${b.toFixed(0)}/s (worst ${Math.min(...list).toFixed(0)}) ${(b * bytes / 1e6).toFixed(0)} MB/s: ${(a / b).toFixed(2)}`; };
+    process.stdout.write(`ring, reads of ${bytes}: ${a.toFixed(0)}/s ${(a * bytes / 1e6).toFixed(0)} MB/s; plain, in turn ${told(inTurn)}; ${depth} at once ${told(atOnce)}\n`);
   }
 }
 /** Packets a second, each copied so many times: what the memory would do. */

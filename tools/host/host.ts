@@ -6,7 +6,6 @@ import { makeRunFolder, runFolder, type RunFolder } from '../../dom0/api/run-fol
 import { makeStateFolder, stateFolder, type StateFolder } from '../../dom0/management/state-folder.ts';
 import type { Dom0Message, Dom0Options } from '../../dom0/options.ts';
 import { startHypervisor } from '../../hypervisor/boot/main.ts';
-import { defaultCacheDir } from '../image/packages.ts';
 import { Client } from '../xl/client.ts';
 import { adjustCollector } from './collector.ts';
 import { answers } from './ensure-host.ts';
@@ -25,8 +24,6 @@ export async function runHost(argv: readonly string[]): Promise<number> {
   if (options.help) { process.stdout.write(HOST_USAGE); return 0; }
   // Read by libuv when its pool starts, which no file access has done yet in this process's threads.
   process.env['UV_THREADPOOL_SIZE'] ??= IO_THREADS;
-  // Threads of domains find compiled what those before them loaded; each takes a quarter of the processor time then.
-  process.env['NODE_COMPILE_CACHE'] ??= join(defaultCacheDir(), 'compiled');
   adjustCollector();
   const folder = runFolder();
   await makeRunFolder(folder);

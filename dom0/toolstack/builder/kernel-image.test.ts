@@ -1,9 +1,12 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { CLOUD_KERNEL, GENERIC_KERNEL, GRUB_XEN, guestFile } from '../../../test/guests/packages.ts';
 import { BuilderError, type BuilderErrorCode } from './builder-error.ts';
-import { parseKernel } from './kernel-image.ts';
+import { type KernelImage, parseKernel } from './kernel-image.ts';
 import { loadKernel } from './kernel-loader.ts';
 import { makeBzImage, makeElf, type ElfSpec } from './make-elf.ts';
 
@@ -82,6 +85,24 @@ describe('refusals', () => {
 
   it('from another thread too', async () => {
     await expect(loadKernel('/nonexistent/vmlinuz')).rejects.toMatchObject({ code: 'kernel-unreadable', message: expect.stringContaining('/nonexistent/vmlinuz') });
+  });
+  it('once for several domains, until its file changes', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'kernel-')), path = join(dir, 'vmlinux'), settled = (): Promise<void> => setTimeout(1100), byte = (image: KernelImage): number => image.loads[0]!.data[0]!;
+    writeFileSync(path, KERNEL);
+    // Too young to be told from what may be written next.
+    expect(await loadKernel(path)).not.toBe(await loadKernel(path));
+    await settled();
+    const [first, second] = await Promise.all([loadKernel(path), loadKernel(path)]);
+    expect([second, await loadKernel(path)].every(image => image === first)).toBe(true);
+    // As many bytes as before.
+    writeFileSync(path, makeElf({ loads: [{ ...LOADS[0]!, data: Buffer.alloc(5000, 0xcc) }], notes: NOTES }));
+    expect(byte(await loadKernel(path))).toBe(0xcc);
+    writeFileSync(path, 'no kernel at all');
+    await settled();
+    for (let n = 0; n < 2; n++) await expect(loadKernel(path)).rejects.toBeInstanceOf(BuilderError);
+    writeFileSync(path, KERNEL);
+    expect(byte(await loadKernel(path))).toBe(0x90);
+    rmSync(dir, { recursive: true });
   });
 });
 

@@ -1,6 +1,7 @@
 // Reads and unpacks a kernel on a thread of its own: a large XZ payload takes a second, during which Dom0's thread
 // must go on serving disks.
 import { readFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { BuilderError, type BuilderErrorCode } from './builder-error.ts';
 import { parseKernel, type KernelImage } from './kernel-image.ts';
@@ -23,8 +24,35 @@ export function readKernel(path: string): KernelImage {
   return parseKernel(bytes, `The kernel ${path}`);
 }
 
-/** Reads and parses on another thread. @throws BuilderError */
-export function loadKernel(path: string): Promise<KernelImage> {
+/** How long a kernel is kept after its last use: unpacking takes longer than all the rest of making a domain. */
+const KEPT_MS = 30_000;
+/** A file may be written twice within one tick of its time stamps: only older ones tell whether it was. */
+const SETTLED_MS = 1000;
+let kept: { readonly file: string; readonly image: Promise<KernelImage>; readonly timer: NodeJS.Timeout } | undefined;
+
+/** Reads and parses on another thread, unless it is the kernel of the last domain. Its bytes are not to be changed. @throws BuilderError */
+export async function loadKernel(path: string): Promise<KernelImage> {
+  const file = await identityOf(path);
+  if (file === undefined || file !== kept?.file) forget();
+  const image = kept?.image ?? unpacked(path);
+  clearTimeout(kept?.timer);
+  if (file !== undefined) {
+    kept = { file, image, timer: setTimeout(forget, KEPT_MS).unref() };
+    image.catch(() => { if (kept?.image === image) forget(); });
+  }
+  return image;
+}
+function forget(): void {
+  clearTimeout(kept?.timer);
+  kept = undefined;
+}
+/** What changes with the file's content, or undefined: it cannot be told. */
+async function identityOf(path: string): Promise<string | undefined> {
+  const s = await stat(path, { bigint: true }).catch(() => undefined);
+  return s?.isFile() && Date.now() - Number(s.ctimeMs) > SETTLED_MS ? [s.dev, s.ino, s.size, s.mtimeNs, s.ctimeNs].join() : undefined;
+}
+
+function unpacked(path: string): Promise<KernelImage> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL(import.meta.url), { workerData: { xenolithKernelPath: path } satisfies Task });
     worker.once('message', (answer: Answer) => {

@@ -467,6 +467,8 @@ export class Fn {
   }
 }
 
+const functionConstant = (index: number): Code => '\xd2' + uleb(index) + '\x0b';
+
 const WASM_PAGE_BYTES = 65536;
 /** A module with one imported shared memory ("e" "mem"), imported functions, one table, and its own functions. */
 export class ModuleBuilder {
@@ -501,6 +503,9 @@ export class ModuleBuilder {
   /** This function goes into the imported table ("e" "table"), as element `at`. */
   extendTable(at: number, ref: FuncRef): void { this.elements.push({ at, functions: [ref.index] }); this.sharedTable = true; }
 
+  /** Functions of one type, and never null: a call through the table need not look what it calls. */
+  private elementType(): Code { return '\x64' + sleb32(this.fns[this.elements[0]!.functions[0]! - this.imports.length]!.type); }
+
   build(): Uint8Array<ArrayBuffer> {
     let out = '\0asm\x01\0\0\0';
     const section = (id: number, items: readonly Code[]): void => {
@@ -511,11 +516,11 @@ export class ModuleBuilder {
     const string = (s: string): Code => uleb(s.length) + s;
     section(1, this.types.map(t => { const [p, r] = t.split('>') as [string, string]; return '\x60' + list(p) + list(r); }));
     section(2, [string('e') + string('mem') + '\x02\x03' + uleb(this.memoryPages) + uleb(65536),
-      ...(this.sharedTable ? [string('e') + string('table') + '\x01\x70\x00\x00'] : []), ...this.imports.map(i => string('e') + string(i.name) + '\x00' + uleb(i.type))]);
+      ...(this.sharedTable ? [string('e') + string('table') + '\x01' + this.elementType() + '\x00\x00'] : []), ...this.imports.map(i => string('e') + string(i.name) + '\x00' + uleb(i.type))]);
     section(3, this.fns.map(f => uleb(f.type)));
-    if (!this.sharedTable) section(4, ['\x70\x00' + uleb(this.elements.reduce((n, e) => n + e.functions.length, 0))]);
-    section(7, [...(this.sharedTable ? [] : [string('table') + '\x01\x00']), ...this.fns.flatMap((f, i) => f.name ? [string(f.name) + '\x00' + uleb(this.imports.length + i)] : [])]);
-    section(9, this.elements.map(({ at, functions }) => '\x00\x41' + sleb32(at) + '\x0b' + uleb(functions.length) + functions.map(uleb).join('')));
+    if (this.elements.length && !this.sharedTable) section(4, ['\x40\x00' + this.elementType() + '\x00' + uleb(this.elements.reduce((n, e) => n + e.functions.length, 0)) + functionConstant(this.elements[0]!.functions[0]!)]);
+    section(7, [...(!this.elements.length || this.sharedTable ? [] : [string('table') + '\x01\x00']), ...this.fns.flatMap((f, i) => f.name ? [string(f.name) + '\x00' + uleb(this.imports.length + i)] : [])]);
+    section(9, this.elements.map(({ at, functions }) => '\x06\x00\x41' + sleb32(at) + '\x0b' + this.elementType() + uleb(functions.length) + functions.map(functionConstant).join('')));
     const hinted = this.fns.flatMap((f, i) => { const h = f.fn?.branchHints(); return h ? [uleb(this.imports.length + i) + h] : []; });
     if (hinted.length) {
       const body = string('metadata.code.branch_hint') + uleb(hinted.length) + hinted.join('');

@@ -48,14 +48,17 @@ export class NetworkCard implements Device {
       this.#backend = backend;
       this.#unwatch = store.watch(`${backend}/state`, () => this.#look());
     }
-    const state = this.#state(backend);
-    if (!this.#front) { if (state === XenbusStateInitWait && this.#state(this.#path) === XenbusStateInitialising) this.#connect(); return; }
-    if (state === XenbusStateConnected) this.#link(true);
-    if (state !== XenbusStateClosing && state !== XenbusStateClosed && state !== XenbusStateUnknown) return;
+    // Nobody has begun with these nodes: where we had, they are another interface's, and its backend with them.
+    const isNew = this.#state(this.#path) === XenbusStateInitialising, state = this.#state(backend);
+    if (!this.#front) { if (state === XenbusStateInitWait && isNew) this.#connect(); return; }
+    if (!isNew) {
+      if (state === XenbusStateConnected) this.#link(true);
+      if (state !== XenbusStateClosing && state !== XenbusStateClosed && state !== XenbusStateUnknown) return;
+      this.#sayClosed();
+    }
     this.#link(false);
-    this.#sayClosed();
     // One that is closing has our frames until it has heard that we have closed.
-    if (state === XenbusStateClosing) return;
+    if (state === XenbusStateClosing && !isNew) return;
     this.#front.release();
     this.#front = undefined;
     // It may have come back meanwhile.

@@ -25,6 +25,8 @@ const body = {
   create: z.strictObject({ ...configSource, paused: z.boolean().default(false) }).refine(oneConfig, ONE_CONFIG),
   act: z.discriminatedUnion('action', [
     z.strictObject({ action: z.literal('shutdown') }), z.strictObject({ action: z.literal('reboot') }),
+    z.strictObject({ action: z.literal('suspend').describe('answers once it is suspended: shut down with reason 2, its devices kept') }),
+    z.strictObject({ action: z.literal('resume').describe('a suspended domain goes on where it was') }),
     z.strictObject({ action: z.literal('pause') }), z.strictObject({ action: z.literal('unpause') }),
     z.strictObject({ action: z.literal('rename'), name: z.string().max(255) }),
     z.strictObject({ action: z.literal('sysrq'), key: z.string().length(1) }),
@@ -83,10 +85,10 @@ export const CONTRACT = {
   config: { method: 'GET', path: '/v1/domains/{domain}/config', tag: 'domains', summary: 'The configuration it was made from', answer: domainConfig, problems: ['domain-not-found', 'dom0-refused'] },
   destroy: { method: 'DELETE', path: '/v1/domains/{domain}', tag: 'domains', summary: 'Ends it at once', async: true, problems: ['domain-not-found', 'dom0-refused', 'limit-reached'] },
   act: {
-    method: 'POST', path: '/v1/domains/{domain}/actions', tag: 'domains', summary: 'Shuts down, reboots, pauses, unpauses, renames, sends a sysrq', query: query.act, body: body.act, answer: domainView, async: true,
-    problems: ['cancelled', 'limit-reached', 'definition-exists', 'domain-not-found', 'domain-not-running', 'domain-exists', 'bad-name', 'no-answer', 'dom0-refused', 'hypervisor'],
+    method: 'POST', path: '/v1/domains/{domain}/actions', tag: 'domains', summary: 'Shuts down, reboots, suspends, resumes, pauses, unpauses, renames, sends a sysrq', query: query.act, body: body.act, answer: domainView, async: true,
+    problems: ['cancelled', 'limit-reached', 'definition-exists', 'domain-not-found', 'domain-not-running', 'domain-not-suspended', 'domain-exists', 'bad-name', 'no-answer', 'dom0-refused', 'hypervisor'],
   },
-  waitEnd: { method: 'GET', path: '/v1/domains/{domain}/end', tag: 'domains', summary: 'Answers when the domain shuts down or is destroyed', answer: domainEnd, problems: ['domain-not-found', 'dom0-refused'] },
+  waitEnd: { method: 'GET', path: '/v1/domains/{domain}/end', tag: 'domains', summary: 'Answers when the domain shuts down, is suspended (reason 2), or is destroyed', answer: domainEnd, problems: ['domain-not-found', 'dom0-refused'] },
   console: {
     method: 'GET', scope: 'operate', path: '/v1/domains/{domain}/console', tag: 'domains', summary: 'With `Upgrade: websocket` (binary frames are its bytes, text frames JSON) or `Upgrade: xenolith-console` (bytes alone) the connection becomes the console, scrollback first', query: consoleQuery,
     status: 101, problems: ['upgrade-required', 'domain-not-found', 'domain-not-running', 'wrong-origin', 'too-many-readers'],

@@ -5,7 +5,7 @@ import type { Action, DomainView } from '../toolstack/action.ts';
 import { answerOperation } from './async.ts';
 import { configFrom } from './config-source.ts';
 import { CONTRACT } from './contract.ts';
-import { destroyDomain, endLife, renameDomain } from './lifecycle.ts';
+import { destroyDomain, endLife, renameDomain, suspendDomain } from './lifecycle.ts';
 import { once } from './idempotency.ts';
 import { BadRequest } from './problem.ts';
 import { serve, type QueryOf } from './route.ts';
@@ -39,6 +39,7 @@ export function domainRoutes(api: FastifyInstance, context: ApiContext): void {
   serve(api, CONTRACT.act, call => {
     const { params, body } = call;
     if (body.action === 'shutdown' || body.action === 'reboot') return answerOperation(management, call, endLife(context, call, body.action));
+    if (body.action === 'suspend') return answerOperation(management, call, suspendDomain(context, call));
     if (body.action === 'rename') return renameDomain(context, params.domain, body.name);
     return toolstack.perform({ ...body, domain: params.domain } as Action) as Promise<DomainView>;
   });

@@ -30,6 +30,12 @@ export function endLife({ toolstack, management: { operations, managed } }: Cont
   return operations.run({ kind: action, target: name, who: request.caller.who }, watch => action === 'shutdown' ? managed.stopping(uuid, () => ask(watch)) : ask(watch));
 }
 
+/** Its definition is not told: what is suspended has not ended. */
+export function suspendDomain({ toolstack, management: { operations } }: Context, { params, request }: Pick<EndCall, 'params' | 'request'>): OperationRun<DomainView> {
+  const { name } = toolstack.config(params.domain), domain = toolstack.domid(params.domain);
+  return operations.run({ kind: 'suspend', target: name, who: request.caller.who }, async watch => (await toolstack.perform({ action: 'suspend', domain }, watch))!);
+}
+
 export async function renameDomain({ toolstack, management }: Context, domain: string, name: string): Promise<DomainView> {
   const { uuid } = toolstack.config(domain), { definitions } = management, definition = definitions.find(uuid);
   if (!definition) return (await toolstack.perform({ action: 'rename', domain, name }))!;

@@ -3,7 +3,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts';
-import { SHUTDOWN_crash } from '../../hypervisor/public/sched.ts';
+import { SHUTDOWN_crash, SHUTDOWN_suspend } from '../../hypervisor/public/sched.ts';
 import type { Domid } from '../../hypervisor/public/types.ts';
 import { GdbSession, type DomainFate } from './gdb-session.ts';
 
@@ -63,7 +63,7 @@ export class GdbServer {
   #fate(): DomainFate {
     const info = this.#hypercalls.domainInfo(this.#dom);
     if (typeof info === 'number') return 'ended';
-    if (!info.shutdown && !info.crashed) return 'lives';
+    if (!info.shutdown && !info.crashed || info.shutdownReason === SHUTDOWN_suspend) return 'lives';
     return info.crashed || info.shutdownReason === SHUTDOWN_crash ? 'crashed' : 'ended';
   }
 

@@ -11,6 +11,10 @@ export type Action =
   /** Asks the guest through control/shutdown and waits until it has taken the request. */
   | { readonly action: 'shutdown'; readonly domain: DomainRef }
   | { readonly action: 'reboot'; readonly domain: DomainRef }
+  /** Asks the guest to come to rest in its memory, and waits until it has: it is shut down then with reason SHUTDOWN_suspend. */
+  | { readonly action: 'suspend'; readonly domain: DomainRef }
+  /** A suspended domain goes on where it was. */
+  | { readonly action: 'resume'; readonly domain: DomainRef }
   | { readonly action: 'pause'; readonly domain: DomainRef }
   | { readonly action: 'unpause'; readonly domain: DomainRef }
   | { readonly action: 'rename'; readonly domain: DomainRef; readonly name: string }

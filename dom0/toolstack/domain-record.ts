@@ -23,8 +23,9 @@ export interface DomainRecord {
   readonly console: ConsoleRing;
   disks: AttachedDisk[];
   vifs: AttachedVif[];
-  state: 'running' | 'ended' | 'destroying';
-  /** Called once each when the domain ends. */
+  /** suspended: shut down so that it can be resumed; its devices stay. */
+  state: 'running' | 'suspended' | 'ended' | 'destroying';
+  /** Called once each when the domain ends or is suspended. */
   readonly waiters: Set<(end: DomainEnd) => void>;
   end?: DomainEnd;
   /** To be made once this one is gone: it reboots. */

@@ -6,6 +6,7 @@ export const TOOLSTACK_ERRORS = {
   'domain-exists': { status: 409, title: 'A domain of that name exists' },
   'domain-busy': { status: 409, title: 'The domain is being created or destroyed' },
   'domain-not-running': { status: 409, title: 'The domain does not run' },
+  'domain-not-suspended': { status: 409, title: 'The domain is not suspended' },
   'bad-name': { status: 422, title: 'The name cannot be used' },
   'bad-memory': { status: 422, title: 'The memory size cannot be had' },
   'bad-disk': { status: 422, title: 'A disk cannot be used' },

@@ -32,6 +32,7 @@ export class FakeHypervisor {
     domainDestroy: async (dom: Domid): Promise<number> => this.domains.delete(dom) ? 0 : -3,
     domainPause: (dom: Domid): number => { const d = this.domains.get(dom); if (!d) return -3; d.paused = true; return 0; },
     domainUnpause: (dom: Domid): number => { const d = this.domains.get(dom); if (!d) return -3; d.paused = false; return 0; },
+    domainResume: (dom: Domid): number => { const d = this.domains.get(dom); if (!d) return -3; if (!d.shutdown || d.reason !== 2) return -22; d.shutdown = false; return 0; },
     domainInfo: (dom: Domid): DomainInfo | number => {
       const d = this.domains.get(dom);
       if (!d) return -3;
@@ -75,6 +76,7 @@ export class FakeStore implements Store {
     return () => { this.#watches.delete(watch); };
   }
   introduce(dom: Domid): void { this.introduced.add(dom); }
+  resume(): void {}
   release(dom: Domid): void { this.introduced.delete(dom); }
   #fire(path: string): void { for (const w of this.#watches) if (path === w.path || path.startsWith(`${w.path}/`)) queueMicrotask(() => w.handler(path)); }
 }

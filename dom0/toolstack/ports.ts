@@ -23,6 +23,8 @@ export interface Store {
   watch(path: string, handler: (path: string) => void): Maybe<() => void>;
   /** XS_INTRODUCE: the domain's ring is served from now on. */
   introduce(dom: Domid, ringMfn: Mfn, port: EvtchnPort): Maybe<void>;
+  /** XS_RESUME: that it shuts down is announced anew. */
+  resume(dom: Domid): Maybe<void>;
   /** XS_RELEASE */
   release(dom: Domid): Maybe<void>;
 }

@@ -9,6 +9,7 @@ import type { Store, StorePermissions } from './ports.ts';
 export interface RingServer {
   /** @param pageBytes the ring page @param port the guest's unbound event channel */
   introduce(domid: number, pageBytes: Uint8Array<SharedArrayBuffer>, port: number): void;
+  resume(domid: number): void;
   release(domid: number): void;
 }
 
@@ -46,5 +47,6 @@ export class StoreAdapter implements Store {
   list(path: string): string[] { return this.#xs.list(path); }
   watch(path: string, handler: (path: string) => void): () => void { return this.#xs.watch(path, `toolstack-${++this.#tokens}`, changed => handler(changed)); }
   introduce(dom: Domid, ringMfn: Mfn, port: EvtchnPort): void { this.#server.introduce(dom, framePage(this.#hypercalls, dom, ringMfn), port); }
+  resume(dom: Domid): void { this.#server.resume(dom); }
   release(dom: Domid): void { this.#server.release(dom); }
 }

@@ -6,7 +6,7 @@ import { fakeWorld } from './fakes.ts';
 import { Rollback } from './rollback.ts';
 import { domainNodes, ringNodes, vbdNodes } from './store-tree.ts';
 import { defaultMac, vifNodes } from './vif-nodes.ts';
-import { actionFor, Toolstack } from './toolstack.ts';
+import { actionFor, type Gone, Toolstack } from './toolstack.ts';
 import { domid, evtchnPort, mfn } from '../../hypervisor/public/types.ts';
 
 const UUID = '1eb66ca1-8cb7-4566-b006-36c25ca2303e';
@@ -246,6 +246,58 @@ describe('life cycle', () => {
     await asked;
     const error = await failure(toolstack.perform({ action: 'reboot', domain: 1 }));
     expect([error.code, world.store.read(path)]).toEqual(['no-answer', '']);
+  });
+  describe('suspended', () => {
+    const path = '/local/domain/1/control/shutdown';
+    const suspended = async () => {
+      const all = await start("disk=['/d.img,raw,xvda,rw']"), { world, toolstack } = all;
+      world.store.watch(path, () => { if (world.store.read(path) === 'suspend') { world.store.write(path, ''); setTimeout(() => world.hypervisor.shutdown(1, 2), 5); } });
+      expect(await toolstack.perform({ action: 'suspend', domain: 'g' })).toMatchObject({ shutdown: true, crashed: false, shutdownReason: 2 });
+      return all;
+    };
+    test('it is shut down with its devices, whatever its settings say, and goes on when it is resumed', async () => {
+      const { world, toolstack, names } = await suspended();
+      expect([await names(), world.openDisks.size, world.openConsoles.size]).toEqual([['1 g'], 1, 1]);
+      expect(await toolstack.waitEnd('g')).toEqual({ kind: 'shutdown', reason: 2 });
+      for (const action of ['suspend', 'shutdown', 'reboot'] as const) expect(await failure(toolstack.perform({ action, domain: 'g' }))).toMatchObject({ code: 'domain-not-running', message: expect.stringContaining('xl resume') });
+      expect(await toolstack.perform({ action: 'resume', domain: 'g' })).toMatchObject({ shutdown: false, blocked: true });
+      expect((await failure(toolstack.perform({ action: 'resume', domain: 'g' }))).code).toBe('domain-not-suspended');
+      const end = toolstack.waitEnd('g');
+      world.hypervisor.shutdown(1, 1);
+      expect(await end).toEqual({ kind: 'shutdown', reason: 1 });
+      await settle();
+      expect(await names()).toEqual(['2 g']);
+    });
+    test('it is destroyed like one that runs: it has not ended by itself', async () => {
+      const { world, toolstack } = await suspended(), gone: Gone[] = [];
+      toolstack.onGone = g => { gone.push(g); };
+      await toolstack.perform({ action: 'destroy', domain: 'g' });
+      expect([gone.map(g => [g.returns, g.reason]), world.openDisks.size]).toEqual([[[false, undefined]], 0]);
+    });
+    test('it goes on, to power off, when the host goes down', async () => {
+      const { world, toolstack } = await suspended(), reasons: number[] = [];
+      world.store.watch(path, () => { if (world.store.read(path) === 'poweroff') { reasons.push(world.hypervisor.domains.get(1)!.reason); world.hypervisor.shutdown(1, 0); } });
+      const { domainResume } = world.hypervisor.calls;
+      let resumed = 0;
+      world.hypervisor.calls.domainResume = dom => { resumed++; return domainResume(dom); };
+      await toolstack.shutdownAll(1000);
+      expect([resumed, reasons.length, world.hypervisor.domains.size]).toEqual([1, 1, 0]);
+    });
+    test('one that takes the request and does nothing, or ends, is said', async () => {
+      const { world, toolstack } = await start();
+      let then = (): void => {};
+      world.store.watch(path, () => { if (world.store.read(path) === 'suspend') { world.store.write(path, ''); then(); } });
+      expect(await failure(toolstack.perform({ action: 'suspend', domain: 'g' }))).toMatchObject({ code: 'no-answer', message: expect.stringContaining('did not suspend') });
+      then = () => { setTimeout(() => world.hypervisor.shutdown(1, 0), 5); };
+      expect((await failure(toolstack.perform({ action: 'suspend', domain: 'g' }))).code).toBe('domain-not-running');
+    });
+    test('two who ask suspend it once', async () => {
+      const { world, toolstack } = await start();
+      let asked = 0;
+      world.store.watch(path, () => { if (world.store.read(path) === 'suspend' && asked++ === 0) { world.store.write(path, ''); setTimeout(() => world.hypervisor.shutdown(1, 2), 20); } });
+      await Promise.all([toolstack.perform({ action: 'suspend', domain: 'g' }), settle().then(() => toolstack.perform({ action: 'suspend', domain: 'g' }))]);
+      expect([asked, world.store.read(path)]).toEqual([2, '']);
+    });
   });
   test('rename', async () => {
     const { world, toolstack, names } = await start();

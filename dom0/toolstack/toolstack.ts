@@ -91,6 +91,8 @@ export class Toolstack {
       case 'destroy': delete record.successor; await this.#destroy(record); return undefined;
       case 'shutdown': await this.#control(record, 'poweroff', watch); break;
       case 'reboot': await this.#control(record, 'reboot', watch); break;
+      case 'suspend': await this.#suspend(record, watch); break;
+      case 'resume': await this.#resume(record); break;
       case 'pause': checked(hypercalls.domainPause(record.domid), 'pausing'); break;
       case 'unpause': checked(hypercalls.domainUnpause(record.domid), 'unpausing'); break;
       case 'rename': await this.#rename(record, action.name); break;
@@ -128,9 +130,9 @@ export class Toolstack {
     return record && { domid: record.domid, name: record.config.name };
   }
 
-  /** Resolves when the domain shuts down or is destroyed. */
-  waitEnd(ref: DomainRef, signal?: AbortSignal): Promise<DomainEnd> {
-    const record = this.#find(ref);
+  /** Resolves when the domain shuts down, is suspended, or is destroyed. */
+  waitEnd(ref: DomainRef, signal?: AbortSignal): Promise<DomainEnd> { return this.#awaitEnd(this.#find(ref), signal); }
+  #awaitEnd(record: DomainRecord, signal?: AbortSignal): Promise<DomainEnd> {
     if (record.end) return Promise.resolve(record.end);
     return new Promise((resolve, reject) => {
       record.waiters.add(resolve);
@@ -148,6 +150,7 @@ export class Toolstack {
   async shutdownAll(graceMs: number): Promise<void> {
     this.#closing = true;
     const running = [...this.#records.values()];
+    await Promise.all(running.filter(r => r.state === 'suspended').map(record => this.#resume(record)));
     const timeout = AbortSignal.timeout(Math.max(1, graceMs));
     await Promise.all(running.filter(r => r.state === 'running').map(async record => {
       this.#near.hypercalls.domainUnpause(record.domid);
@@ -204,7 +207,7 @@ export class Toolstack {
     this.#records.delete(record.domid);
     if (this.#names.get(record.config.name) === record.domid) this.#names.delete(record.config.name);
     log.info({ domid: record.domid, name: record.config.name }, 'domain destroyed');
-    const reason = record.end?.kind === 'shutdown' ? record.end.reason : undefined;
+    const reason = record.end?.kind === 'shutdown' && record.end.reason !== SHUTDOWN_suspend ? record.end.reason : undefined;
     this.#onGone({ config: record.config, ...(reason === undefined ? {} : { reason }), ranMs: this.#near.nowMs() - record.createdMs, returns: record.successor !== undefined });
     this.#onChange(undefined);
     endDomain(record, { kind: 'destroyed' });
@@ -241,7 +244,7 @@ export class Toolstack {
   }
 
   /** Writes control/shutdown and waits until the guest has emptied it. */
-  async #control(record: DomainRecord, request: 'poweroff' | 'reboot', { signal, step }: Watch): Promise<void> {
+  async #control(record: DomainRecord, request: 'poweroff' | 'reboot' | 'suspend', { signal, step }: Watch): Promise<void> {
     const { store } = this.#near, path = `${domainPath(record.domid)}/control/shutdown`;
     const limitMs = this.#near.acknowledgeMs ?? ACKNOWLEDGE_MS;
     this.#mustRun(record);
@@ -263,11 +266,35 @@ export class Toolstack {
     } finally { clearTimeout(timer); unwatch(); record.waiters.delete(ended); signal?.removeEventListener('abort', cancelled); }
   }
 
+  /** The guest takes the request, comes to rest, and shuts down with reason SHUTDOWN_suspend; backends and consoles stay as they are. */
+  async #suspend(record: DomainRecord, watch: Watch): Promise<void> {
+    const { store } = this.#near, limit = AbortSignal.timeout(this.#near.acknowledgeMs ?? ACKNOWLEDGE_MS);
+    await this.#control(record, 'suspend', watch);
+    watch.step?.('suspending', 1, 2);
+    const end = await this.#awaitEnd(record, watch.signal ? AbortSignal.any([limit, watch.signal]) : limit).catch(() => {
+      watch.signal?.throwIfAborted();
+      throw new ToolstackError('no-answer', 'guest did not suspend, timed out: its console may say why');
+    });
+    if (end.kind !== 'shutdown' || end.reason !== SHUTDOWN_suspend) throw new ToolstackError('domain-not-running', `domain ${record.domid} has ended instead of being suspended`);
+    // Of another who asked meanwhile: it would be suspended again as soon as it is resumed.
+    await store.write(`${domainPath(record.domid)}/control/shutdown`, '');
+  }
+
+  async #resume(record: DomainRecord): Promise<void> {
+    if (record.state !== 'suspended') throw new ToolstackError('domain-not-suspended', `domain ${record.domid} is not suspended`);
+    checked(this.#near.hypercalls.domainResume(record.domid), 'resuming');
+    record.state = 'running';
+    delete record.end;
+    await this.#near.store.resume(record.domid);
+    this.#near.log.info({ domid: record.domid, name: record.config.name }, 'domain resumed');
+  }
+
   #mustBeFree(name: string): void {
     if (this.#names.has(name) || name === DOM0_NAME) throw new ToolstackError('domain-exists', `Domain with name "${name}" already exists.`);
   }
 
   #mustRun(record: DomainRecord): void {
+    if (record.state === 'suspended') throw new ToolstackError('domain-not-running', `domain ${record.domid} is suspended: use xl resume, or xl destroy`);
     if (record.state !== 'running') throw new ToolstackError('domain-not-running', `domain ${record.domid} has already shut down: use xl destroy`);
   }
 
@@ -277,9 +304,9 @@ export class Toolstack {
       const info = this.#near.hypercalls.domainInfo(record.domid);
       if (typeof info === 'number') continue;
       if (!info.shutdown && !info.crashed) continue;
-      record.state = 'ended';
-      void this.#changed(record);
       const reason = info.crashed ? SHUTDOWN_crash : info.shutdownReason;
+      record.state = reason === SHUTDOWN_suspend ? 'suspended' : 'ended';
+      void this.#changed(record);
       void this.#ended(record, reason).catch(error => this.#near.log.error({ domid: record.domid, error: messageOf(error) }, 'handling the end of a domain'));
     }
   }
@@ -287,9 +314,10 @@ export class Toolstack {
   async #ended(record: DomainRecord, reason: number): Promise<void> {
     const { log, nowMs } = this.#near;
     const action = this.#closing ? 'destroy' : actionFor(record.config, reason);
-    log.info({ domid: record.domid, name: record.config.name, reason, action }, 'domain has shut down');
+    log.info({ domid: record.domid, name: record.config.name, reason, action }, action === 'suspend' ? 'domain is suspended' : 'domain has shut down');
     const config = record.config, ranMs = nowMs() - record.createdMs;
     endDomain(record, { kind: 'shutdown', reason });
+    if (action === 'suspend') return;
     if (action === 'preserve') { await this.#closeDevices(record); this.#near.memory?.save(record); return; }
     if (action === 'rename-restart') { await this.#closeDevices(record); await this.#setAside(record); }
     else {
@@ -385,10 +413,11 @@ function stateOf(info: DomainInfo): Omit<DomainView, 'domid' | 'name' | 'uuid' |
 }
 
 /** The configured action for a shutdown reason; core dumps are not made. */
-export function actionFor(config: DomainConfig, reason: number): 'destroy' | 'restart' | 'rename-restart' | 'preserve' {
+export function actionFor(config: DomainConfig, reason: number): 'destroy' | 'restart' | 'rename-restart' | 'preserve' | 'suspend' {
+  if (reason === SHUTDOWN_suspend) return 'suspend';
   const wanted: EventAction = reason === SHUTDOWN_poweroff ? config.onPoweroff : reason === SHUTDOWN_reboot ? config.onReboot
     : reason === SHUTDOWN_crash ? config.onCrash : reason === SHUTDOWN_watchdog ? config.onWatchdog
-      : reason === SHUTDOWN_soft_reset ? config.onSoftReset : reason === SHUTDOWN_suspend ? 'preserve' : 'destroy';
+      : reason === SHUTDOWN_soft_reset ? config.onSoftReset : 'destroy';
   switch (wanted) {
     case 'coredump-destroy': return 'destroy';
     case 'coredump-restart': case 'soft-reset': return 'restart';

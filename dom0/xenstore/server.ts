@@ -51,6 +51,8 @@ export class XenstoreServer {
   introduce(domid: number, pageBytes: Uint8Array<SharedArrayBuffer>, port: number): void { this.#domains.introduce(domid, port, pageBytes); }
   /** XS_RELEASE: the domain is gone; so are the nodes that it owns. No error if it is not known. */
   release(domid: number): void { this.#domains.release(domid); }
+  /** XS_RESUME: a domain that has shut down runs again. */
+  resume(domid: number): void { this.#domains.resume(domid); }
   isIntroduced(domid: number): boolean { return this.#domains.isIntroduced(domid); }
   /** To be called at VIRQ_DOM_EXC (Dom0Hypercalls.onDomainEvent): fires @releaseDomain for domains that have ended. */
   checkDomains(): void { this.#domains.check(); }

@@ -61,6 +61,7 @@ export class Blkfront {
     this.#remote = Number(store.read(`${path}/backend-id`));
     this.#awaitBackend(XenbusStateInitWait);
     this.#connect();
+    kernel.beforeSuspend(() => this.#pending.size === 0);
   }
   get maxSegments(): number { return this.#maxSegments; }
   /** Requests that may be under way at once. */

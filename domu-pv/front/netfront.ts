@@ -34,15 +34,17 @@ export class Netfront {
   /** In the upcall: send() has room again after it refused. */
   onRoom: () => void = () => {};
 
-  /** @param path the frontend's directory: device/vif/0. Returns connected. @throws Error */
-  constructor(kernel: Kernel, path: string) {
+  readonly #granted: Buffer[] = [];
+
+  /** @param path the frontend's directory: device/vif/0 @param waits returns connected; else the backend is in InitWait, and goes on by itself @throws Error */
+  constructor(kernel: Kernel, path: string, waits = true) {
     const { store, heap, grants, hypercalls, events } = kernel;
     this.#kernel = kernel;
     this.#backend = store.read(`${path}/backend`);
     this.#remote = Number(store.read(`${path}/backend-id`));
     this.mac = Uint8Array.from(store.read(`${path}/mac`).split(':'), part => parseInt(part, 16));
-    this.#await(XenbusStateInitWait);
-    const buffer = (readOnly: boolean): Buffer => { const pfn = heap.allocate(); return { pfn, gref: grants.grant(this.#remote, pfn, readOnly) }; };
+    if (waits) this.#await(XenbusStateInitWait);
+    const buffer = (readOnly: boolean): Buffer => { const pfn = heap.allocate(), b = { pfn, gref: grants.grant(this.#remote, pfn, readOnly) }; this.#granted.push(b); return b; };
     const txRing = buffer(false), rxRing = buffer(false);
     this.#tx = new FrontRing([heap.page(txRing.pfn)], netif_tx_request.bytes);
     this.#rx = new FrontRing([heap.page(rxRing.pfn)], netif_rx_response.bytes);
@@ -56,7 +58,7 @@ export class Netfront {
     for (let id = 0; id < this.#rxBuffers.length; id++) this.#post(id);
     this.#rx.push();
     store.transaction(tx => store.writeAll(below(path, { 'tx-ring-ref': txRing.gref, 'rx-ring-ref': rxRing.gref, 'event-channel': this.#port, 'request-rx-copy': 1, 'feature-rx-notify': 1, 'feature-sg': 0, state: XenbusStateConnected }), tx));
-    this.#await(XenbusStateConnected);
+    if (waits) this.#await(XenbusStateConnected);
   }
   #await(state: number): void {
     let now = 0;
@@ -64,6 +66,13 @@ export class Netfront {
     events.waitFor(() => now >= state);
     unwatch();
     if (now === XenbusStateClosing || now === XenbusStateClosed) throw new Error('the network backend is closing');
+  }
+
+  /** Gives back what the backend, which has closed, had. A frame that it has mapped all the same is not used again. */
+  release(): void {
+    const { events, grants, heap } = this.#kernel;
+    events.unbind(this.#port);
+    for (const { pfn, gref } of this.#granted) if (grants.end(gref)) heap.release(pfn);
   }
 
   /** Frames that may be sent now. What was sent is looked for only when it is needed. */

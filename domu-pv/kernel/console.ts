@@ -2,7 +2,10 @@
 import { XENCONS_IN_SIZE, XENCONS_OUT_SIZE, xencons_interface as ring } from '../../hypervisor/public/io/console.ts';
 import type { Events } from './events.ts';
 
-const CR = 13, LF = 10, BACKSPACE = 8, DELETE = 127, CTRL_C = 3, CTRL_D = 4, CTRL_U = 21, TAB = 9, SPACE = 32, LINE_MAX = 4096;
+const CR = 13, LF = 10, BACKSPACE = 8, DELETE = 127, CTRL_C = 3, CTRL_D = 4, CTRL_U = 21, TAB = 9, SPACE = 32;
+/** As in a terminal's input queue: what is typed and not read, an end of input being one. The last place is for the end of a line. */
+const INPUT_MAX = 4096;
+const BELL = '\x07';
 /** Shown as a letter behind ^: a key like an arrow must not move the terminal's cursor. */
 const isControl = (b: number): boolean => b < SPACE && b !== TAB;
 
@@ -12,6 +15,7 @@ export class Console {
   #line: number[] = [];
   /** Lines that are complete, each to be read on its own; an empty one is the end of input. */
   readonly #ready: Uint8Array[] = [];
+  #readyBytes = 0;
   /** What ctrl-C does besides emptying the line. */
   onInterrupt: () => void = () => {};
 
@@ -52,6 +56,7 @@ export class Console {
     this.#events.waitFor(() => this.#ready.length > 0);
     const line = this.#ready.shift()!;
     if (line.length > maxBytes) this.#ready.unshift(line.subarray(maxBytes));
+    this.#readyBytes -= Math.max(1, Math.min(line.length, maxBytes));
     return line.subarray(0, maxBytes);
   }
   /** Sleeps until there is a line, or the deadline. */
@@ -67,12 +72,12 @@ export class Console {
   }
   #key(b: number): void {
     switch (b) {
-      case CR: case LF: this.#line.push(LF); this.print('\n'); this.#endLine(); return;
+      case CR: case LF: if (this.#room > 0) { this.#line.push(LF); this.print('\n'); this.#endLine(); } else this.print(BELL); return;
       case BACKSPACE: case DELETE: this.#erase(); return;
       case CTRL_U: while (this.#line.length > 0) this.#erase(); return;
       case CTRL_C: this.#line = []; this.print('^C\n'); this.onInterrupt(); return;
-      case CTRL_D: this.#endLine(); return;
-      default: if (this.#line.length < LINE_MAX) { this.#line.push(b); if (isControl(b)) this.print(`^${String.fromCharCode(b + 0x40)}`); else this.write(Uint8Array.of(b)); }
+      case CTRL_D: if (this.#room > 0 || this.#line.length > 0) this.#endLine(); else this.print(BELL); return;
+      default: if (this.#room <= 1) this.print(BELL); else { this.#line.push(b); if (isControl(b)) this.print(`^${String.fromCharCode(b + 0x40)}`); else this.write(Uint8Array.of(b)); }
     }
   }
   /** The last character goes, with all its bytes. */
@@ -82,7 +87,12 @@ export class Console {
     while (b !== undefined && (b & 0xc0) === 0x80) b = this.#line.pop();
     this.print(b !== undefined && isControl(b) ? '\b \b\b \b' : '\b \b');
   }
-  #endLine(): void { this.#ready.push(Uint8Array.from(this.#line)); this.#line = []; }
+  get #room(): number { return INPUT_MAX - this.#readyBytes - this.#line.length; }
+  #endLine(): void {
+    this.#ready.push(Uint8Array.from(this.#line));
+    this.#readyBytes += Math.max(1, this.#line.length);
+    this.#line = [];
+  }
 
   /** The page itself, and the event alone: for a guest that does not mean well. */
   raw(): { readonly page: Uint8Array<SharedArrayBuffer>; readonly words: Int32Array<SharedArrayBuffer> } { return { page: this.#page, words: this.#words }; }

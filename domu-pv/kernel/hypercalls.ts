@@ -5,7 +5,7 @@ import { GNTTABOP_setup_table } from '../../hypervisor/public/grant_table.ts';
 import * as layouts from '../../hypervisor/public/layouts.ts';
 import { XENMEM_decrease_reservation, XENMEM_populate_physmap } from '../../hypervisor/public/memory.ts';
 import type { ProgramVcpu } from '../../hypervisor/public/program.ts';
-import { SCHEDOP_block, SCHEDOP_poll, SCHEDOP_shutdown, SCHEDOP_yield } from '../../hypervisor/public/sched.ts';
+import { SCHEDOP_block, SCHEDOP_poll, SCHEDOP_shutdown, SCHEDOP_yield, SHUTDOWN_suspend } from '../../hypervisor/public/sched.ts';
 import { VCPUOP_set_singleshot_timer } from '../../hypervisor/public/vcpu.ts';
 import {
   CONSOLEIO_write, DOMID_SELF, __HYPERVISOR_console_io, __HYPERVISOR_event_channel_op, __HYPERVISOR_grant_table_op, __HYPERVISOR_memory_op,
@@ -54,6 +54,12 @@ export class Hypercalls {
     this.#view.setUint32(0, reason, true);
     this.#vcpu.hypercall(__HYPERVISOR_sched_op, SCHEDOP_shutdown, this.#at);
     return this.#vcpu.leave();
+  }
+
+  /** Returns when the domain is resumed. @returns SUSPEND_CANCELLED in the domain that it was */
+  suspend(): number {
+    this.#view.setUint32(0, SHUTDOWN_suspend, true);
+    return this.#checked('SCHEDOP_shutdown', this.#vcpu.hypercall(__HYPERVISOR_sched_op, SCHEDOP_shutdown, this.#at));
   }
 
   // ---- event_channel_op

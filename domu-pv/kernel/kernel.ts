@@ -1,5 +1,5 @@
 // Start of day: what a PV guest does before its first program, in order.
-import { SHUTDOWN_crash } from '../../hypervisor/public/sched.ts';
+import { SHUTDOWN_crash, SUSPEND_CANCELLED } from '../../hypervisor/public/sched.ts';
 import type { ProgramVcpu } from '../../hypervisor/public/program.ts';
 import { MFN_INDEX_BITS } from '../../hypervisor/public/types.ts';
 import { Alarms } from './alarms.ts';
@@ -14,10 +14,14 @@ import { followShutdown } from './shutdown.ts';
 import { readStartInfo, type StartInfo } from './start-info.ts';
 import { XenStore } from './xenstore.ts';
 
+/** How long requests that are under way may take when the domain is to be suspended. */
+const REST_NS = 10_000_000_000n;
+
 export class Kernel {
   readonly vcpu: ProgramVcpu; readonly start: StartInfo;
   readonly heap: Heap; readonly hypercalls: Hypercalls; readonly events: Events; readonly clock: Clock; readonly alarms: Alarms; readonly grants: Grants;
   readonly console: Console; readonly store: XenStore; readonly memory: Memory;
+  readonly #devices: (() => boolean)[] = [];
   /** To be done before the domain ends: files and disks brought in order. */
   readonly #atEnd: (() => void)[] = [];
 
@@ -34,7 +38,7 @@ export class Kernel {
     this.console = new Console(this.#ownPage(start.consoleMfn), this.events, start.consolePort);
     this.store = new XenStore(this.#ownPage(start.storeMfn), this.events, start.storePort);
     this.memory = new Memory(vcpu, this.hypercalls, Math.floor(start.image.at / PAGE_BYTES));
-    followShutdown(this.store, reason => this.end(reason), line => this.log(line));
+    followShutdown(this.store, this);
     this.#followTarget();
   }
   get domid(): number { return Number(this.store.read('domid')); }
@@ -49,6 +53,15 @@ export class Kernel {
       const kib = Number(this.store.tryRead('memory/target'));
       if (Number.isInteger(kib)) this.memory.balloon(this.start.pageCount - Math.floor(kib * 1024 / PAGE_BYTES));
     });
+  }
+
+  /** @param isAtRest whether nothing of a device's is under way: what a backend would write into the memory of a domain that rests */
+  beforeSuspend(isAtRest: () => boolean): void { this.#devices.push(isAtRest); }
+  /** As deferred work: no file is half written, and nothing is begun before it returns. Rings, grants, watches and timers stay as they are. */
+  suspend(): void {
+    if (!this.events.waitFor(() => this.#devices.every(isAtRest => isAtRest()), this.clock.systemNs() + REST_NS)) { this.log('not suspended: a disk does not answer'); return; }
+    // The program's state is on its thread's stack: another domain could not be made of what is in memory.
+    if (this.hypercalls.suspend() !== SUSPEND_CANCELLED) this.vcpu.crash('it was resumed as another domain');
   }
 
   atEnd(work: () => void): void { this.#atEnd.push(work); }

@@ -6,36 +6,37 @@ import {
 import { u16, u32 } from '../../net/packet/bytes.ts';
 import type { Interface, Lease } from './interface.ts';
 import { BROADCAST, maskOf, numberOf } from './ipv4.ts';
-import type { UdpSocket, UdpTable } from './udp.ts';
+import type { UdpTable } from './udp.ts';
 
-const TRIES = 4, TRY_NS = 1_000_000_000n, MIN_MTU = 576, MAX_MTU = 1500, DEFAULT_MTU = 1500;
+const TRIES = 4, TRY_MS = 1000, MIN_MTU = 576, MAX_MTU = 1500, DEFAULT_MTU = 1500;
 const WANTED = [OPT_PARAMETERS, Uint8Array.of(OPT_MASK, OPT_ROUTER, OPT_DNS, OPT_MTU)] as const;
 
-/** Waits for a server's offer; undefined where nobody answers. */
-export function askForAddress(net: Interface, udp: UdpTable): Lease | undefined {
-  const socket = udp.open(DHCP_CLIENT_PORT);
-  try {
-    for (let n = 0; n < TRIES; n++) {
-      const offer = exchange(net, socket, DHCPDISCOVER, []), server = offer?.options.get(OPT_SERVER);
-      if (offer?.type !== DHCPOFFER || server?.length !== 4) continue;
-      const answer = exchange(net, socket, DHCPREQUEST, [[OPT_REQUESTED_IP, offer.yourIp], [OPT_SERVER, server]]);
-      if (answer?.type === DHCPACK) return leaseOf(answer);
-    }
-    return undefined;
-  } finally { socket.close(); }
-}
-
-function exchange(net: Interface, socket: UdpSocket, type: number, options: readonly (readonly [number, Uint8Array])[]): DhcpReply | undefined {
-  const { vcpu, events, clock } = net.kernel, random = new Uint8Array(4);
-  vcpu.randomBytes(random);
-  const xid = u32(random, 0);
-  socket.send(BROADCAST, DHCP_SERVER_PORT, dhcpRequest(type, xid, net.mac, [...options, WANTED]));
-  let reply: DhcpReply | undefined;
-  events.waitFor(() => {
-    for (let d = socket.take(); d && !reply; d = socket.take()) if (d.port === DHCP_SERVER_PORT) reply = parseDhcpReply(d.data, xid);
-    return reply !== undefined;
-  }, clock.systemNs() + TRY_NS);
-  return reply;
+/** Looks for a server's offer and takes it. `done` is told, with undefined where nobody answers. @throws SocketError where another is looking */
+export function seekAddress(net: Interface, udp: UdpTable, done: (lease: Lease | undefined) => void): void {
+  const socket = udp.open(DHCP_CLIENT_PORT), { vcpu, alarms } = net.kernel;
+  let tries = TRIES, stop = (): void => {};
+  const end = (lease: Lease | undefined): void => { stop(); socket.close(); done(lease); };
+  /** @param isAnswer looks at a reply; where it takes none in time, the next try begins */
+  const ask = (type: number, options: readonly (readonly [number, Uint8Array])[], isAnswer: (reply: DhcpReply) => void): void => {
+    const random = new Uint8Array(4);
+    vcpu.randomBytes(random);
+    const xid = u32(random, 0);
+    stop();
+    stop = alarms.after(TRY_MS, discover);
+    socket.onInput = () => {
+      for (let d = socket.take(); d; d = socket.take()) { const reply = d.port === DHCP_SERVER_PORT ? parseDhcpReply(d.data, xid) : undefined; if (reply) { isAnswer(reply); return; } }
+    };
+    socket.send(BROADCAST, DHCP_SERVER_PORT, dhcpRequest(type, xid, net.mac, [...options, WANTED]));
+  };
+  function discover(): void {
+    if (tries-- === 0) { end(undefined); return; }
+    ask(DHCPDISCOVER, [], offer => {
+      const server = offer.options.get(OPT_SERVER);
+      if (offer.type !== DHCPOFFER || server?.length !== 4) return;
+      ask(DHCPREQUEST, [[OPT_REQUESTED_IP, offer.yourIp], [OPT_SERVER, server]], answer => { if (answer.type === DHCPACK) end(leaseOf(answer)); else discover(); });
+    });
+  }
+  discover();
 }
 
 function leaseOf({ yourIp, options }: DhcpReply): Lease {

@@ -19,7 +19,7 @@ export interface Lease {
   readonly resolvers: readonly number[];
   readonly mtu: number;
 }
-/** What frames go through: front/netfront.ts. */
+/** What frames go through: front/network-card.ts. */
 export interface Device {
   readonly mac: Uint8Array;
   /** Frames that may be sent now. */
@@ -31,6 +31,8 @@ export interface Device {
   onReceive: () => void;
   /** There is room again after there was none. */
   onRoom: () => void;
+  /** The wire has gone, or another has come; when nothing is half done. */
+  onLink: (isUp: boolean) => void;
 }
 /** Takes a packet, and copies what it keeps of the frame. */
 export type Protocol = (frame: Frame, ip: Ip) => void;
@@ -58,6 +60,9 @@ export class Interface {
   /** Frames that may be sent now. */
   get room(): number { return this.#device.room; }
   whenRoom(work: () => void): void { this.#device.onRoom = () => this.kernel.events.later(work); }
+
+  /** What was known of who is where. */
+  forgetNeighbours(): void { this.#neighbours.clear(); }
 
   // ---- out
   send(frame: Frame): void {

@@ -60,6 +60,7 @@ class WireEnd implements Device {
   readonly #received: Frame[] = [];
   onReceive = (): void => {};
   onRoom = (): void => {};
+  onLink: (isUp: boolean) => void = () => {};
   constructor(mac: Uint8Array) { this.mac = mac; }
   get room(): number { return QUEUE_FRAMES - this.sent.length; }
   send(frame: Frame): void { if (this.room > 0) this.sent.push({ ...frame, bytes: frame.bytes.slice() }); }
@@ -99,6 +100,23 @@ test.each([['a good wire', World, 4_000_000], ['one that loses, repeats and reor
   }, 600_000);
   for (const all of got) expect(Buffer.compare(all, data)).toBe(0);
   world.run(() => [...world.stacks.values()].every(s => s.tcp.count === 0), 10_000);
+});
+test('a wire that goes and comes back: connections wait, calls are not answered, and neighbours are asked for anew', () => {
+  const world = new World(3), { caller, called } = pair(world), [device] = world.devices, a = world.stacks.get(A)!;
+  let isUp = false;
+  const pass = world.pass.bind(world);
+  world.pass = (frame, to) => { if (isUp) pass(frame, to); };
+  device!.onLink(false);
+  caller.send(content(1000));
+  const nowhere = a.tcp.connect(B, 81, 0);
+  world.run(() => nowhere.destroyed, 10_000);
+  expect([nowhere.failure, caller.destroyed, called.unreadBytes]).toEqual(['unreachable', false, 0]);
+  isUp = true;
+  device!.onLink(true);
+  world.run(() => called.unreadBytes === 1000, 60_000);
+  const refused = a.tcp.connect(B, 81, 0);
+  world.run(() => refused.destroyed, 10_000);
+  expect([refused.failure, a.lease?.address]).toEqual(['refused', A]);
 });
 test('a port where nobody listens refuses, a host that is not there is not reached', () => {
   const world = new World(1), a = world.add(A);

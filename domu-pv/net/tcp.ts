@@ -93,6 +93,8 @@ export class TcpTable implements TcpHost {
     if (!socket.destroyed) this.#interface.kernel.alarms.after(ORPHAN_MS, () => socket.connection.abort());
   }
 
+  /** Their address is another's now: nothing that is sent to them arrives. */
+  resetAll(): void { for (const { connection } of [...this.#entries.values()]) connection.abort(); }
   /** All that programs have, as if they closed it. */
   endAll(): void { for (const { socket } of [...this.#entries.values()]) socket.close(); }
   /** Something is not acknowledged yet. */

@@ -18,6 +18,8 @@ export class UdpSocket {
   port: number;
   /** Datagrams of others are not taken. */
   peer: { readonly address: number; readonly port: number } | undefined;
+  /** Something has come. */
+  onInput: () => void = () => {};
   readonly #queue: Datagram[] = [];
   #queuedBytes = 0;
   constructor(table: UdpTable, port: number) { this.#table = table; this.port = port; }
@@ -39,6 +41,7 @@ export class UdpSocket {
     if (this.#queuedBytes + from.data.length > QUEUE_BYTES) return;
     this.#queue.push(from);
     this.#queuedBytes += from.data.length + OVERHEAD_BYTES;
+    this.onInput();
   }
 }
 

@@ -5,7 +5,7 @@ import { follow, type Found, type Place } from '../fs/mounts.ts';
 import { HypercallError } from '../kernel/hypercalls.ts';
 import { ALL_RIGHTS, Descriptors, RIGHT, Terminal, type Descriptor } from './descriptors.ts';
 import { ERRNO } from './errno.ts';
-import { byteLengthOf, GuestMemory } from './guest-memory.ts';
+import { byteLengthOf, GuestMemory, roomOf } from './guest-memory.ts';
 import type { Stack } from '../net/stack.ts';
 import { socketCalls } from './socket-calls.ts';
 import { SocketNode } from './socket-node.ts';
@@ -149,7 +149,7 @@ class Calls {
     };
   }
   /** Files and disks are not interrupted by work that uses them too (a shutdown); terminals and sockets are. */
-  #transfer<T>(d: Descriptor, work: () => T): T { return d.node instanceof Terminal || d.node instanceof SocketNode ? work() : this.#kernel.events.critical(work); }
+  #transfer<T>(d: Descriptor, work: () => T): T { return isStream(d.node) ? work() : this.#kernel.events.critical(work); }
 
   #now(id: number): bigint {
     if (id === CLOCK.realtime) return this.#kernel.clock.realNs();
@@ -191,9 +191,15 @@ class Calls {
   #read(d: Descriptor, vectors: number, count: number, position: number, out: number): number {
     if (d.node.kind === 'directory') throw new FsError(ERRNO.ISDIR);
     if (!(d.rights & RIGHT.read)) throw new FsError(ERRNO.BADF);
+    const parts = this.#memory.vectors(vectors, count).filter(part => part.length > 0);
     let total = 0;
-    for (const into of this.#memory.vectors(vectors, count)) {
-      if (into.length === 0) continue;
+    if (isStream(d.node) && parts.length > 0) {
+      if (d.node instanceof Terminal && d.flags & FDFLAGS.nonblock && !this.#kernel.console.hasInput) throw new FsError(ERRNO.AGAIN);
+      // One read over all of them: it may wait, and take an end of input, once.
+      const data = parts.length === 1 ? parts[0]! : new Uint8Array(roomOf(parts));
+      total = d.node.read(position, data);
+      if (parts.length > 1) this.#memory.scatter(parts, data.subarray(0, total));
+    } else for (const into of parts) {
       const n = this.#transfer(d, () => d.node.read(position + total, into));
       total += n;
       if (n < into.length) break;
@@ -310,6 +316,7 @@ class Calls {
   }
 }
 
+const isStream = (node: FileNode): boolean => node instanceof Terminal || node instanceof SocketNode;
 const filetypeOf = (node: FileNode): number => node instanceof SocketNode && node.type === 'datagram' ? DATAGRAM_FILETYPE : FILETYPE[node.kind];
 /** Where to read or write: what the engine gives as a signed number. @throws FsError(INVAL) */
 function offsetOf(at: bigint): number {

@@ -31,6 +31,11 @@ export class GuestMemory {
     const list = this.view(pointer, (count >>> 0) * 8);
     return Array.from({ length: count >>> 0 }, (_, i) => this.at(list.getUint32(8 * i, true), list.getUint32(8 * i + 4, true)));
   }
+  /** What comes of a stream in one read, over the vectors in order. */
+  scatter(parts: readonly Uint8Array[], data: Uint8Array): void {
+    let at = 0;
+    for (const part of parts) { const piece = data.subarray(at, at + part.length); part.set(piece); at += piece.length; }
+  }
   /** Strings as argv and environ want them. */
   strings(list: readonly string[], pointers: number, buffer: number): void {
     let at = buffer >>> 0;
@@ -42,4 +47,7 @@ export class GuestMemory {
     });
   }
 }
+/** Bytes that one call on a stream moves at most. */
+const TRANSFER_MAX = 1 << 20;
+export const roomOf = (parts: readonly Uint8Array[]): number => Math.min(TRANSFER_MAX, parts.reduce((sum, part) => sum + part.length, 0));
 export const byteLengthOf = (list: readonly string[]): number => list.reduce((sum, text) => sum + encoder.encode(text).length + 1, 0);

@@ -5,7 +5,7 @@ import type { Stack } from '../net/stack.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Descriptors } from './descriptors.ts';
 import { ERRNO } from './errno.ts';
-import type { GuestMemory } from './guest-memory.ts';
+import { type GuestMemory, roomOf } from './guest-memory.ts';
 import { asErrno, SocketNode, type SocketAddress } from './socket-node.ts';
 
 const FAMILY = { unspecified: 0, inet4: 1 } as const, TYPE = { any: 0, datagram: 1, stream: 2 } as const, PROTOCOL = { tcp: 1, udp: 2 } as const;
@@ -14,7 +14,7 @@ const OPTION = { reuseAddress: 0, type: 1, error: 2, dontRoute: 3, broadcast: 4,
 /** Taken and without effect: what they ask for is so, or cannot be. */
 const NO_EFFECT: ReadonlySet<number> = new Set([OPTION.reuseAddress, OPTION.dontRoute, OPTION.broadcast, OPTION.sendBuffer, OPTION.receiveBuffer, OPTION.keepAlive, OPTION.linger]);
 /** struct { buffer, size }: of this size and more the buffer starts with the family (16 bits), below it is the address alone. */
-const LONG_ADDRESS = 128, ADDRESS_BYTES = 8, TIMEVAL_BYTES = 16, TRANSFER_MAX = 1 << 20, BUFFER_BYTES = 262_144;
+const LONG_ADDRESS = 128, ADDRESS_BYTES = 8, TIMEVAL_BYTES = 16, BUFFER_BYTES = 262_144;
 /** wasi_addrinfo and its wasi_sockaddr. */
 const INFO = { flags: 0, family: 2, type: 3, protocol: 4, addressBytes: 8, address: 12, nameBytes: 20, next: 24, bytes: 28 } as const;
 const SOCKADDR = { family: 0, dataBytes: 4, data: 8, bytes: 12, inet4Bytes: 14 } as const;
@@ -39,18 +39,17 @@ export function socketCalls(kernel: Kernel, m: GuestMemory, fds: Descriptors, ne
     if (more.length > 1) m.u32(more[0]!, 4);
     m.u32(more[more.length - 1]!, port);
   };
-  /** All vectors as one piece, and a piece into all of them: each is looked at once. */
+  /** All vectors as one piece: each is looked at once. */
   const gather = (vectors: number, count: number): Uint8Array => {
-    const parts = m.vectors(vectors, count), all = new Uint8Array(Math.min(TRANSFER_MAX, parts.reduce((n, p) => n + p.length, 0)));
+    const parts = m.vectors(vectors, count), all = new Uint8Array(roomOf(parts));
     let at = 0;
     for (const part of parts) { const piece = part.subarray(0, all.length - at); all.set(piece, at); at += piece.length; }
     return all;
   };
   const receive = (fd: number, vectors: number, count: number, flags: number, lengthOut: number, flagsOut: number): SocketAddress => {
-    const parts = m.vectors(vectors, count), room = Math.min(TRANSFER_MAX, parts.reduce((n, p) => n + p.length, 0));
-    const { data, isCut, address: from = 0, port = 0 } = socket(fd).receive(room, (flags & RECEIVE.peek) !== 0, (flags & RECEIVE.waitAll) !== 0);
-    let at = 0;
-    for (const part of parts) { const piece = data.subarray(at, at + part.length); part.set(piece); at += piece.length; }
+    const parts = m.vectors(vectors, count);
+    const { data, isCut, address: from = 0, port = 0 } = socket(fd).receive(roomOf(parts), (flags & RECEIVE.peek) !== 0, (flags & RECEIVE.waitAll) !== 0);
+    m.scatter(parts, data);
     m.u32(lengthOut, data.length);
     m.view(flagsOut, 2).setUint16(0, isCut ? DATA_TRUNCATED : 0, true);
     return { address: from, port };

@@ -9,7 +9,7 @@ import type { DomainInfo } from '../public/dom0-hypercalls.ts';
 import { EBUSY, EINVAL, ENOMEM, ESRCH } from '../public/errno.ts';
 import { GTF_permit_access, GTF_reading, GTF_writing } from '../public/grant_table.ts';
 import { shared_info, vcpu_info } from '../public/layouts.ts';
-import { SHUTDOWN_crash, SHUTDOWN_poweroff } from '../public/sched.ts';
+import { SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_suspend } from '../public/sched.ts';
 import { domid, type EvtchnPort, mfn, mfnOf } from '../public/types.ts';
 import { Dom0 } from './dom0.ts';
 
@@ -61,7 +61,7 @@ describe('unknown domains', () => {
   test('are -ESRCH, and so is Dom0 where it makes no sense', async () => {
     for (const dom of [domid(0), domid(9)]) {
       const { dom0 } = host;
-      expect([dom0.domainPause(dom), dom0.domainUnpause(dom), dom0.domainShutdown(dom, 0), dom0.populate(dom, 1), dom0.foreign(dom), dom0.setM2p(dom, [], 0), dom0.domainSetMaxMem(dom, 4)]).toEqual(Array(7).fill(-ESRCH));
+      expect([dom0.domainPause(dom), dom0.domainUnpause(dom), dom0.domainShutdown(dom, 0), dom0.domainResume(dom), dom0.populate(dom, 1), dom0.foreign(dom), dom0.setM2p(dom, [], 0), dom0.domainSetMaxMem(dom, 4)]).toEqual(Array(8).fill(-ESRCH));
       expect(await dom0.domainDestroy(dom)).toBe(-ESRCH);
     }
     expect(host.dom0.domainInfo(domid(9))).toBe(-ESRCH);
@@ -103,6 +103,15 @@ describe('the end', () => {
     shutdownDomain(host.hv, d.slot, SHUTDOWN_poweroff);
     expect(info(d)).toMatchObject({ shutdown: true, crashed: true, shutdownReason: SHUTDOWN_crash });
     await expect.poll(() => told).toBe(1);
+  });
+  test('is not that of one that is suspended: it is resumed, once', () => {
+    const d = host.addDomain();
+    shutdownDomain(host.hv, d.slot, SHUTDOWN_suspend);
+    expect(info(d)).toMatchObject({ shutdown: true, crashed: false, shutdownReason: SHUTDOWN_suspend });
+    expect([host.dom0.domainResume(d.domid), host.dom0.domainResume(d.domid)]).toEqual([0, -EINVAL]);
+    expect(info(d)).toMatchObject({ shutdown: false });
+    shutdownDomain(host.hv, d.slot, SHUTDOWN_crash);
+    expect(host.dom0.domainResume(d.domid)).toBe(-EINVAL);
   });
   test('closes its event channels, frees its slot, and has its memory dropped', async () => {
     const d = host.addDomain(), port = host.dom0.evtchnAllocUnbound(d.domid, domid(0)) as EvtchnPort, mine = host.dom0.evtchnBindInterdomain(d.domid, port) as EvtchnPort;

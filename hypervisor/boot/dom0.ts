@@ -3,7 +3,7 @@
 import { parentPort, type MessagePort } from 'node:worker_threads';
 import { CODE, layoutMemory, PAGE_BYTES } from '../cpu/layout.ts';
 import { DebugClient } from '../debug/client.ts';
-import { type Hypervisor, domainChanged, kick, kickDomain, shutdownDomain } from '../domain/hypervisor.ts';
+import { type Hypervisor, domainChanged, kick, kickDomain, resumeDomain, shutdownDomain, shutdownReason } from '../domain/hypervisor.ts';
 import { runstateInfo } from '../domain/runstate.ts';
 import { collectDelayMs, Memories, type DomainMemory } from '../domain/memories.ts';
 import { D, DOMAIN_STATE, H, HypervisorState, MAX_SLOTS, MAX_VCPUS, V } from '../domain/state.ts';
@@ -269,6 +269,11 @@ export class Dom0 implements Dom0Hypercalls {
     shutdownDomain(this.hv, slot, reason);
     return 0;
   }
+  domainResume(dom: Domid): number {
+    const slot = this.hv.state.slotOf(dom);
+    if (slot <= 0) return -ESRCH;
+    return resumeDomain(this.hv, slot) ? 0 : -EINVAL;
+  }
   domainInfo(dom: Domid): DomainInfo | number {
     const slot = this.hv.state.slotOf(dom);
     return slot < 0 ? -ESRCH : this.infoOf(slot);
@@ -277,14 +282,14 @@ export class Dom0 implements Dom0Hypercalls {
     const { state } = this.hv, vcpus = state.dget(slot, D.vcpus), hex = (n: number): string => (n >>> 0).toString(16).padStart(8, '0');
     const all = Array.from({ length: vcpus }, (_, v) => v), dom = asDomid(state.dget(slot, D.domid));
     const u = [0, 1, 2, 3].map(i => hex(state.dget(slot, D.uuid + i))).join('');
-    const m = slot ? this.hv.memories.get(slot, dom) : undefined, shutdown = state.dget(slot, D.shutdown) !== 0;
+    const m = slot ? this.hv.memories.get(slot, dom) : undefined, reason = shutdownReason(this.hv, slot), shutdown = reason !== undefined;
     const running = slot === 0 || all.some(v => state.vget(slot, v, V.runstate) === RUNSTATE_running && state.vget(slot, v, V.granted));
     const paused = state.dget(slot, D.paused) > 0;
     return {
       domid: dom, slot, uuid: `${u.slice(0, 8)}-${u.slice(8, 12)}-${u.slice(12, 16)}-${u.slice(16, 20)}-${u.slice(20)}`,
       running, blocked: !running && !paused && !shutdown && all.every(v => state.vget(slot, v, V.blocked) !== 0), paused,
       dying: state.dget(slot, D.state) === DOMAIN_STATE.dying, shutdown,
-      crashed: shutdown && state.dget(slot, D.shutdownReason) === SHUTDOWN_crash, shutdownReason: state.dget(slot, D.shutdownReason),
+      crashed: reason === SHUTDOWN_crash, shutdownReason: reason ?? 0,
       memKib: m ? allocatedFrames(spaceOfMemory(m)) * 4 : 0, maxMemKib: state.dget(slot, D.maxMemKib),
       vcpusOnline: all.filter(v => state.vget(slot, v, V.up)).length, vcpus,
       cpuTimeNs: slot === 0 ? dom0TimeNs() : all.reduce((t, v) => t + state.vlong(slot, v, V.cpuTime) + (state.vget(slot, v, V.granted) ? state.now() - state.vlong(slot, v, V.ranSince) : 0n), 0n),

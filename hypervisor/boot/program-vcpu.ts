@@ -174,6 +174,8 @@ class ProgramThread implements ProgramVcpu {
 
   // ---- stopping and going on
   get #live(): boolean { return this.#hv.state.dget(this.#slot, D.state) === DOMAIN_STATE.live; }
+  /** It does not go on; one that is suspended may. */
+  get #over(): boolean { return !this.#live || this.#v.stopped && !this.#v.suspended; }
   get #halted(): boolean { const { state } = this.#hv; return state.dget(this.#slot, D.paused) > 0 || this.#v.stopped || !state.vget(this.#slot, this.#id, V.up); }
 
   /** After a hypercall and where the program looks up: stops as long as there is reason to, then delivers what is pending. */
@@ -183,7 +185,7 @@ class ProgramThread implements ProgramVcpu {
       Atomics.store(v.memory.words, this.#attention, 0);
       this.#lookAround();
     }
-    if (!this.#live || v.stopped) this.#trap();
+    if (this.#over) this.#trap();
     if (state.vget(this.#slot, this.#id, V.blocked) || this.#halted || v.yielded || sliceOver(this.#hv, this.#slot, this.#id)) {
       v.yielded = false;
       this.#counters.blocks++;
@@ -222,7 +224,7 @@ class ProgramThread implements ProgramVcpu {
     const { state } = this.#hv, { words } = state, v = this.#v, slot = this.#slot, id = this.#id;
     for (;;) {
       const seen = Atomics.load(words, this.#bell);
-      if (!this.#live || v.stopped) return false;
+      if (this.#over) return false;
       this.#lookAround();
       const blocked = state.vget(slot, id, V.blocked);
       if (!this.#halted && (!blocked || upcallPending(v) && !upcallMasked(v) || blocked === 2 && this.#pollDone())) {
@@ -230,7 +232,7 @@ class ProgramThread implements ProgramVcpu {
         v.poll = undefined;
         return true;
       }
-      v.setRunstate(!state.vget(slot, id, V.up) ? RUNSTATE_offline : blocked ? RUNSTATE_blocked : RUNSTATE_runnable);
+      v.setRunstate(!state.vget(slot, id, V.up) || v.stopped ? RUNSTATE_offline : blocked ? RUNSTATE_blocked : RUNSTATE_runnable);
       let until = state.vlong(slot, id, V.deadline);
       if (v.poll?.deadline && (until === 0n || v.poll.deadline < until)) until = v.poll.deadline;
       const ms = until === 0n || this.#halted ? undefined : Math.max(0, Number(until - state.now()) / 1e6);
@@ -248,7 +250,7 @@ class ProgramThread implements ProgramVcpu {
     for (;;) {
       const seen = Atomics.load(state.words, this.#bell);
       if (holdsPcpu(this.#hv, this.#slot, this.#id)) return true;
-      if (!this.#live || this.#v.stopped) return false;
+      if (this.#over) return false;
       this.#lookAround();
       Atomics.wait(state.words, this.#bell, seen);
     }

@@ -2,6 +2,7 @@
 import { breakLock } from '../lib/lock.ts';
 import { D, DOMAIN_STATE, H, type HypervisorState, LOCKS, MAX_SLOTS, V } from './state.ts';
 import { type Memories, raiseAttention } from './memories.ts';
+import { SHUTDOWN_suspend } from '../public/sched.ts';
 import { appendConsole } from '../trace/console.ts';
 
 export interface Hypervisor { readonly state: HypervisorState; readonly memories: Memories }
@@ -41,12 +42,23 @@ export function domainChanged(hv: Hypervisor): void {
   Atomics.notify(hv.state.words, H.dom0Bell);
 }
 
-/** The domain stops running with a SHUTDOWN_* reason; it stays until the toolstack destroys it. First reason wins. */
+/** The domain stops running with a SHUTDOWN_* reason; it stays until the toolstack destroys or resumes it. First reason wins. */
 export function shutdownDomain(hv: Hypervisor, slot: number, reason: number): void {
   const { state } = hv;
   if (state.dget(slot, D.state) !== DOMAIN_STATE.live) return;
-  if (Atomics.compareExchange(state.words, state.domain(slot) + D.shutdown, 0, 1) !== 0) return;
-  state.dset(slot, D.shutdownReason, reason);
+  if (Atomics.compareExchange(state.words, state.domain(slot) + D.shutdown, 0, reason + 1) !== 0) return;
   kickDomain(hv, slot);
   domainChanged(hv);
+}
+/** A domain that is suspended goes on where it was. @returns whether it was */
+export function resumeDomain(hv: Hypervisor, slot: number): boolean {
+  const { state } = hv;
+  if (Atomics.compareExchange(state.words, state.domain(slot) + D.shutdown, SHUTDOWN_suspend + 1, 0) !== SHUTDOWN_suspend + 1) return false;
+  kickDomain(hv, slot);
+  return true;
+}
+/** SHUTDOWN_*, or undefined while it has not shut down. */
+export function shutdownReason(hv: Hypervisor, slot: number): number | undefined {
+  const word = hv.state.dget(slot, D.shutdown);
+  return word === 0 ? undefined : word - 1;
 }

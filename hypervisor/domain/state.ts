@@ -30,8 +30,8 @@ export const D = {
   state: 0, domid: 1, vcpus: 2, maxMemKib: 3,
   /** Pause count: the domain runs at 0. */
   paused: 4,
-  /** 1 after SCHEDOP_shutdown, with shutdownReason. */
-  shutdown: 5, shutdownReason: 6, sharedInfo: 7,
+  /** SHUTDOWN_* + 1 after SCHEDOP_shutdown, 0 before: that it has shut down and why are never seen apart. */
+  shutdown: 5, sharedInfo: 7,
   /** Grant frames: how many, then their frame indexes. */
   grantFrames: 8, grantFrame: 9,
   weight: 44, cap: 45,

@@ -6,11 +6,11 @@ import type { Domid } from '../public/types.ts';
 import { vcpu_runstate_info } from '../public/layouts.ts';
 import { RUNSTATE_runnable, XEN_RUNSTATE_UPDATE } from '../public/vcpu.ts';
 import { VMASST_TYPE_runstate_update_flag } from '../public/xen.ts';
-import { SHUTDOWN_crash } from '../public/sched.ts';
+import { SHUTDOWN_crash, SHUTDOWN_suspend } from '../public/sched.ts';
 import type { PvState } from '../traps/pv-state.ts';
 import { PerfWriter } from '../trace/perf.ts';
 import { TRACE, trace, traced } from '../trace/trace.ts';
-import { type Hypervisor, logDomain, shutdownDomain } from './hypervisor.ts';
+import { type Hypervisor, logDomain, shutdownDomain, shutdownReason } from './hypervisor.ts';
 import type { DomainMemory } from './memories.ts';
 import { runstateInfo } from './runstate.ts';
 import { D, V } from './state.ts';
@@ -57,7 +57,9 @@ export class Vcpu implements VcpuContext {
     this.log(`domain crashed: ${reason}`);
     shutdownDomain(this.hv, this.slot, SHUTDOWN_crash);
   }
+  /** The domain has shut down: for good, or it is suspended. */
   get stopped(): boolean { return this.hv.state.dget(this.slot, D.shutdown) !== 0; }
+  get suspended(): boolean { return shutdownReason(this.hv, this.slot) === SHUTDOWN_suspend; }
 
   /** Accounts the time of the old runstate and begins a new one. */
   setRunstate(to: number): void {

@@ -1,7 +1,7 @@
 // The hypercalls of scheduling, vCPUs, events, grants and versions, called as a guest calls them: arguments in its memory.
 import { beforeEach, describe, expect, test } from 'vitest';
 import { D, GRANT_FRAMES_MAX, INITIALISED, V } from '../domain/state.ts';
-import { shutdownDomain } from '../domain/hypervisor.ts';
+import { resumeDomain, shutdownDomain, shutdownReason } from '../domain/hypervisor.ts';
 import { makeHost, type TestDomain, type TestHost } from '../domain/test-host.ts';
 import { Vcpu } from '../domain/vcpu.ts';
 import { bindIpi, send } from '../event/channels.ts';
@@ -13,7 +13,7 @@ import * as errno from '../public/errno.ts';
 import { EVTCHNOP_alloc_unbound, EVTCHNOP_init_control, EVTCHNOP_reset, EVTCHNOP_send, EVTCHNOP_status, EVTCHNSTAT_ipi } from '../public/event_channel.ts';
 import { GNTST_bad_handle, GNTST_general_error, GNTST_okay, GNTST_permission_denied, GNTTABOP_copy, GNTTABOP_get_version, GNTTABOP_map_grant_ref, GNTTABOP_query_size, GNTTABOP_set_version, GNTTABOP_setup_table, GNTTABOP_unmap_grant_ref, GTF_permit_access } from '../public/grant_table.ts';
 import * as layouts from '../public/layouts.ts';
-import { SCHEDOP_block, SCHEDOP_pin_override, SCHEDOP_poll, SCHEDOP_shutdown, SHUTDOWN_poweroff, SHUTDOWN_reboot } from '../public/sched.ts';
+import { SCHEDOP_block, SCHEDOP_pin_override, SCHEDOP_poll, SCHEDOP_shutdown, SHUTDOWN_poweroff, SHUTDOWN_reboot, SHUTDOWN_suspend } from '../public/sched.ts';
 import * as vcpu from '../public/vcpu.ts';
 import { XENVER_extraversion, XENVER_get_features, XENVER_guest_handle, XENVER_version } from '../public/version.ts';
 import * as xen from '../public/xen.ts';
@@ -118,8 +118,18 @@ describe('sched_op', () => {
     expect(call('sched_op', SCHEDOP_shutdown, NOWHERE)).toBe(-errno.EFAULT);
     expect(call('sched_op', SCHEDOP_shutdown, port(SHUTDOWN_reboot))).toBe(0);
     shutdownDomain(host.hv, d.slot, SHUTDOWN_poweroff);
-    expect(host.hv.state.dget(d.slot, D.shutdownReason)).toBe(SHUTDOWN_reboot);
+    expect(shutdownReason(host.hv, d.slot)).toBe(SHUTDOWN_reboot);
     expect([call('sched_op', SCHEDOP_pin_override), call('sched_op', 99)]).toEqual([-errno.EPERM, -errno.ENOSYS]);
+  });
+});
+
+describe('suspend', () => {
+  test('answers who is resumed that it was cancelled', () => {
+    expect(call('sched_op', SCHEDOP_shutdown, port(SHUTDOWN_suspend))).toBe(1);
+    expect([shutdownReason(host.hv, d.slot), v.stopped, v.suspended]).toEqual([SHUTDOWN_suspend, true, true]);
+    expect([resumeDomain(host.hv, d.slot), v.stopped, v.suspended, resumeDomain(host.hv, d.slot)]).toEqual([true, false, false, false]);
+    shutdownDomain(host.hv, d.slot, SHUTDOWN_reboot);
+    expect([shutdownReason(host.hv, d.slot), v.stopped, v.suspended]).toEqual([SHUTDOWN_reboot, true, false]);
   });
 });
 
@@ -165,7 +175,11 @@ describe('vcpu_op', () => {
   });
   test('the last vCPU to go down takes the domain with it', () => {
     expect(call('vcpu_op', vcpu.VCPUOP_down, 0)).toBe(0);
-    expect([host.hv.state.dget(d.slot, D.shutdown), host.hv.state.dget(d.slot, D.shutdownReason)]).toEqual([1, SHUTDOWN_poweroff]);
+    expect(shutdownReason(host.hv, d.slot)).toBe(SHUTDOWN_poweroff);
+  });
+  test('the time area is where the guest has memory, or nowhere', () => {
+    const time = (address: bigint): number => { v.processor.write64(ARG, address); return call('vcpu_op', vcpu.VCPUOP_register_vcpu_time_memory_area, 0, ARG); };
+    expect([time(va(11)), time(NOWHERE), time(0n)]).toEqual([0, -errno.EFAULT, 0]);
   });
   test('singleshot timers: past ones fire unless the guest says not to', () => {
     const timer = (timeout: bigint, flags = 0): number => call('vcpu_op', vcpu.VCPUOP_set_singleshot_timer, 0, put(layouts.vcpu_set_singleshot_timer, { timeout_abs_ns: timeout, flags }, { timeout_abs_ns: 8 }));

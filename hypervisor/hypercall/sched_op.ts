@@ -7,7 +7,7 @@ import { isPending } from '../event/channels.ts';
 import { copyIn } from '../mm/guest-access.ts';
 import { EFAULT, EINVAL, ENOSYS, EPERM } from '../public/errno.ts';
 import * as op from '../public/sched.ts';
-import { SHUTDOWN_crash, SHUTDOWN_MAX } from '../public/sched.ts';
+import { SHUTDOWN_crash, SHUTDOWN_MAX, SHUTDOWN_suspend, SUSPEND_CANCELLED } from '../public/sched.ts';
 import { setUpcallMask, upcallMasked, upcallPending } from '../traps/mode.ts';
 
 const POLL_PORTS_MAX = 128;
@@ -46,7 +46,8 @@ function shutdown(v: Vcpu, arg: bigint): number {
   if (reason > SHUTDOWN_MAX) return -EINVAL;
   if (reason === SHUTDOWN_crash) v.log('domain reports a crash');
   shutdownDomain(v.hv, v.slot, reason);
-  return 0;
+  // Seen only by who is resumed: it is the same domain still, so its suspend has been cancelled.
+  return reason === SHUTDOWN_suspend ? SUSPEND_CANCELLED : 0;
 }
 export const sched_op: HypercallHandler = (ctx, cmd, arg) => {
   const v = vcpuOf(ctx);

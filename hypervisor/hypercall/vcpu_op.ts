@@ -83,10 +83,11 @@ function registerRunstate(v: Vcpu, n: number, arg: bigint): number {
   if (n === v.vcpuId) v.publishRunstate(); else v.processor.writeVirtual(a.getBigUint64(0, true), runstateInfo(v.hv.state, v.slot, n));
   return 0;
 }
-/** VCPUOP_register_vcpu_time_memory_area: what is there never changes again. */
+/** VCPUOP_register_vcpu_time_memory_area: what is there never changes again. Address 0 ends it: a guest that is about to be suspended. */
 function registerTime(v: Vcpu, arg: bigint): number {
   const a = copyIn(v, arg, 8), time = new Uint8Array(VCPU_TIME_INFO_BYTES);
   if (!a) return -EFAULT;
+  if (a.getBigUint64(0, true) === 0n) return 0;
   fillTimeInfo(new DataView(time.buffer), 0);
   return v.processor.writeVirtual(a.getBigUint64(0, true), time) ? 0 : -EFAULT;
 }

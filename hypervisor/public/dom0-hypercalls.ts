@@ -88,6 +88,8 @@ export interface Dom0Hypercalls {
   domainUnpause(dom: Domid): number;
   /** Acts on a domain that has shut down itself: kept as `s` until destroyed. Toolstack-forced shutdown. */
   domainShutdown(dom: Domid, reason: number): number;
+  /** XEN_DOMCTL_resumedomain of a domain that is suspended, which goes on: its suspend has been cancelled. Else -EINVAL. */
+  domainResume(dom: Domid): number;
   domainInfo(dom: Domid): DomainInfo | number;
   domainList(): DomainInfo[];
   domainSetMaxMem(dom: Domid, kib: number): number;

@@ -18,3 +18,5 @@ export const SHUTDOWN_crash = 3;
 export const SHUTDOWN_watchdog = 4;
 export const SHUTDOWN_soft_reset = 5;
 export const SHUTDOWN_MAX = 5;
+/** What SCHEDOP_shutdown(SHUTDOWN_suspend) returns in a domain that goes on where it was; 0: in a new one made of what was saved. */
+export const SUSPEND_CANCELLED = 1;

@@ -32,7 +32,7 @@ function dumpDomain(hv: Hypervisor, s: number, say: Say): void {
   const g = (f: number): number => hv.state.dget(s, f), m = s ? hv.memories.get(s, g(D.domid)) : undefined;
   const u = [0, 1, 2, 3].map(i => hex(g(D.uuid + i), 8)).join('');
   say(`General information for domain ${g(D.domid)}:`);
-  say(`    slot=${s} dying=${g(D.state) === DOMAIN_STATE.dying ? 1 : 0} pause_count=${g(D.paused)} shutdown=${g(D.shutdown)} shutdown_code=${g(D.shutdownReason)}`);
+  say(`    slot=${s} dying=${g(D.state) === DOMAIN_STATE.dying ? 1 : 0} pause_count=${g(D.paused)} shutdown=${g(D.shutdown) === 0 ? 0 : 1} shutdown_code=${g(D.shutdown) - 1}`);
   if (m) say(`    nr_pages=${allocatedFrames(spaceOfMemory(m))} max_pages=${maxFrames(spaceOfMemory(m))} grant_frames=${g(D.grantFrames)}`);
   say(`    handle=${u.slice(0, 8)}-${u.slice(8, 12)}-${u.slice(12, 16)}-${u.slice(16, 20)}-${u.slice(20)} vm_assist=${hex(g(D.vmAssist), 8)}`);
   say(`VCPU information and callbacks for domain ${g(D.domid)}:`);

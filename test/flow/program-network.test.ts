@@ -74,6 +74,55 @@ afterAll(async () => {
 
 describe.skipIf(!can)('a program with sockets', { timeout: 120_000 }, () => {
   const webPort = (): number => (web.address() as AddressInfo).port;
+  test('follows its interface: one that is unplugged, plugged in again, at another bridge, with another backend', async () => {
+    const shell = join(dir, 'plug.wasm'), client = new Client(join(dir, 'run/api.sock'));
+    writeFileSync(shell, appModule('shell'));
+    const { said, type, has } = await start('plug', shell, '', "memory = 16\nvif = [ '' ]"), url = `http://10.0.2.2:${webPort()}/a`;
+    let from = 0;
+    /** Types a line, and waits for what is wanted and the prompt. */
+    const line = async (text: string, wanted: string): Promise<string> => {
+      from = said().length;
+      type(`${text}\r`);
+      await expect.poll(() => said().slice(from), { timeout: 30_000 }).toMatch(new RegExp(`${wanted}[^]*# $`));
+      return said().slice(from);
+    };
+    /** Not by xl: this process is the server, too. */
+    const detach = async (): Promise<void> => { const before = Date.now(); await client.detachVif('plug', '0'); expect(Date.now() - before).toBeLessThan(5000); };
+    await has(/# $/);
+    const address = /address (\S+)/.exec(await line('ifconfig', 'address'))![1]!;
+    await line(`get ${url}`, 'asked for /a');
+    for (let n = 0; n < 8; n++) {
+      await detach();
+      expect((await client.domain('plug')).vifs).toEqual([]);
+      if (n === 0) await line(`get ${url}`, 'get: ');
+      await client.attachVif('plug', { trusted: true });
+      await line(`get ${url}`, n === 0 ? 'asked for /a|get: ' : 'asked for /a');
+    }
+    expect(await line('ifconfig', 'address')).toContain(address);
+    // A server that waits for its first caller meanwhile: it has an address again, without having asked.
+    type('serve 80\r');
+    await has(/waiting at port 80/);
+    await detach();
+    await client.attachVif('plug', { trusted: true });
+    const asker = await start('asker', shell, '', VIF);
+    await asker.has(/# $/);
+    asker.type(`get http://${address}/\r`);
+    await asker.has(/domain \d+ was here/);
+    await has(/GET \/ HTTP\/1\.0 from \S+\r\n# $/);
+    await client.restartVif('plug', '0');
+    await line(`get ${url}`, 'asked for /a');
+    // Nobody lends addresses there.
+    await detach();
+    await client.attachVif('plug', { trusted: true, bridge: 'inner' });
+    await line(`get ${url}`, 'get: ');
+    await detach();
+    await client.attachVif('plug', { trusted: true, mac: '00:16:3e:77:00:01' });
+    await expect.poll(async () => { await line(`get ${url}`, 'asked for /a|: '); return said().slice(from); }, { timeout: 30_000 }).toMatch(/asked for/);
+    expect(await line('ifconfig', 'address')).not.toContain(`${address} `);
+    xl('destroy', 'asker');
+    xl('shutdown', '-w', 'plug');
+    expect(xl('list')).not.toContain('plug');
+  });
   test('fetches from a web server of this host, three megabytes unchanged', async () => {
     const said = await run('fetch', program, `fetch 10.0.2.2 ${webPort()} /large`);
     expect(said).toContain(`peer 10.0.2.2:${webPort()}\n`);

@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Client } from '../../tools/xl/client.ts';
 import { appModule } from '../../domu-pv/apps/app-module.ts';
-import { compile, compileRust, hasToolchain } from '../programs/toolchain.ts';
+import { compile, compileGo, compileRust, hasToolchain } from '../programs/toolchain.ts';
 
 const root = join(import.meta.dirname, '../..'), dir = mkdtempSync(join(tmpdir(), 'programs-'));
-const can = hasToolchain(dir), shelf = compileRust(dir, 'shelf');
+const can = hasToolchain(dir), shelf = compileRust(dir, 'shelf'), steps = compileGo(dir, 'steps');
 let host: ChildProcess;
 const env = (): NodeJS.ProcessEnv => ({ ...process.env, XENOLITH_RUNDIR: join(dir, 'run') });
 const xl = (...args: string[]): string => {
@@ -27,6 +27,7 @@ function config(name: string, kernel: string, extra: string, more = 'memory = 16
 const run = (...args: Parameters<typeof config>): string => xl('create', '-c', config(...args));
 const dmesg = (): string => xl('dmesg');
 const text = (s: string): string => s.replaceAll('\r', '');
+const pause = (ms: number): Promise<void> => new Promise(resolve => { setTimeout(resolve, ms); });
 async function consoleHas(domain: string, wanted: RegExp): Promise<(input: string) => void> {
   let seen = '';
   const stream = await client().console(domain);
@@ -116,6 +117,24 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
     (await consoleHas('hear', /^/))('one\rtwo\r');
     await expect.poll(dmesg).toMatch(/program ended with status 9/);
   });
+  test.skipIf(steps === undefined)('from Go has goroutines that sleep, memory, files and a console, and ends by a panic with its trace', async () => {
+    const image = join(dir, 'steps.img'), disk = `memory = 64\ndisk = [ '${image},raw,xvda,rw' ]`, of = (what: string): string => text(run('steps', steps!, `WHO=me mount=/data:xvda -- ${what}`, disk));
+    writeFileSync(image, '');
+    truncateSync(image, 16 << 20);
+    expect(spawnSync('mkfs.ext2', ['-q', '-F', image]).status).toBe(0);
+    expect(of('clock')).toContain('arguments [clock] me\norder [1 2 3 4 5] true true\n');
+    expect(of('memory')).toContain('allocated 200\n');
+    expect(of('files /data')).toContain('file /data/a/b/note\na line\nfar 10003\n');
+    expect(of('files /data')).toContain('file /data/a/b/note\nfile /data/far\na line\na line\nfar 10003\n');
+    expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
+    expect(of('sing')).toMatch(/panic: there is no such step[^]*steps\.go:\d+/);
+    expect(dmesg()).toMatch(/program ended with status 2/);
+    xl('create', config('listen', steps!, 'echo', 'memory = 64'));
+    const said = consoleHas('listen', /heard one\r\nheard two/), type = await consoleHas('listen', /arguments/);
+    type('one\rtwo\r\x04');
+    await said;
+    await expect.poll(() => dmesg().match(/program ended with status 9/g)?.length, { timeout: 20_000 }).toBeGreaterThan(0);
+  });
   test('of the guest kernel has an address on its network, and is answered there', async () => {
     const shell = join(dir, 'shell.wasm');
     writeFileSync(shell, appModule('shell'));
@@ -175,7 +194,7 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
   test('grows into the memory of its domain and no further', () => {
     expect(text(run('grow', probe, 'grow', 'memory = 24'))).toMatch(/grown by (1\d|2[0-3]) MiB/);
   });
-  test('answers what it is asked through xenstore: memory given back and taken again, a suspend refused, a halt', async () => {
+  test('answers what it is asked through xenstore: memory given back and taken again, nonsense refused, a halt', async () => {
     xl('create', config('asked', probe, 'wait', 'memory = 32'));
     await consoleHas('asked', /waiting/);
     const view = async () => (await client().domains()).find(d => d.name === 'asked')!, { domid } = await view();
@@ -185,11 +204,71 @@ describe.skipIf(!can)('a program', { timeout: 120_000 }, () => {
     xl('mem-set', 'asked', '32m');
     await expect.poll(async () => (await view()).memKib).toBeGreaterThan(31 * 1024);
     const node = `/local/domain/${domid}/control/shutdown`;
-    await store('PUT', node, 'suspend');
-    await expect.poll(dmesg).toMatch(/control\/shutdown: "suspend" is not something this kernel does/);
+    await store('PUT', node, 'sing');
+    await expect.poll(dmesg).toMatch(/control\/shutdown: "sing" is not something this kernel does/);
     expect(JSON.parse(await store('GET', node))).toMatchObject({ value: '' });
     await store('PUT', node, 'halt');
     await expect.poll(() => xl('list')).not.toContain('asked');
+  });
+  test('is suspended while it waits or computes, and goes on with its clock, its console and what it is asked', async () => {
+    xl('create', config('ticks', probe, 'tick', 'memory = 32'));
+    let seen = '';
+    (await client().console('ticks')).on('data', data => { seen += String(data); });
+    const ticks = (): number[][] => [...seen.matchAll(/tick (\d+) (\d+)\r/g)].map(m => [Number(m[1]), Number(m[2])]);
+    await expect.poll(() => ticks().length).toBeGreaterThan(3);
+    for (let n = 0; n < 3; n++) {
+      expect([xl('suspend', 'ticks'), xl('list', 'ticks')]).toEqual(['', expect.stringMatching(/---s--/)]);
+      // What came while xl ran is heard of now.
+      await pause(200);
+      const before = ticks(), last = before.at(-1)!;
+      await pause(600);
+      expect(ticks()).toEqual(before);
+      expect(xl('resume', 'ticks')).toBe('');
+      await expect.poll(() => ticks().length).toBeGreaterThan(before.length + 3);
+      const next = ticks()[before.length + 2]!;
+      expect(next[0]! - last[0]!).toBeGreaterThan(600);
+      expect(Math.abs(next[1]! - Date.now() / 1000)).toBeLessThan(3);
+    }
+    // Over the whole way a balloon, and an end of every kind.
+    expect(xl('mem-set', 'ticks', '20m')).toBe('');
+    await expect.poll(async () => (await client().domain('ticks')).memKib).toBeLessThanOrEqual(20 * 1024);
+    xl('shutdown', '-w', 'ticks');
+    expect(xl('list')).not.toContain('ticks');
+    xl('create', config('spins', probe, 'spin'));
+    await consoleHas('spins', /spinning/);
+    const ended = client().waitEnd('spins');
+    expect([xl('suspend', 'spins'), await ended]).toEqual(['', { kind: 'shutdown', reason: 2 }]);
+    expect(xl('shutdown', 'spins')).toContain('is suspended: use xl resume');
+    xl('destroy', 'spins');
+    expect(xl('list')).not.toContain('spins');
+  });
+  test('of the guest kernel keeps its disk and its network over a suspend', async () => {
+    const shell = join(dir, 'rests.wasm'), image = join(dir, 'rests.img');
+    writeFileSync(shell, appModule('shell'));
+    writeFileSync(image, '');
+    truncateSync(image, 16 << 20);
+    xl('create', config('rests', shell, '', `memory = 16\nvif = [ '' ]\ndisk = [ '${image},raw,xvda,rw' ]`));
+    const stream = await client().console('rests');
+    let seen = '';
+    stream.on('data', data => { seen += String(data); });
+    const type = async (input: string, wanted: RegExp): Promise<void> => { seen = ''; stream.write(input); await expect.poll(() => seen, { timeout: 30_000 }).toMatch(wanted); };
+    await type('mkfs; echo kept > f; disk-test 1\r', /disk-test[^]*# $/);
+    await type('ping 10.0.2.2 100000\r', /seq=2/);
+    for (let n = 0; n < 3; n++) {
+      expect(xl('suspend', 'rests')).toBe('');
+      await pause(200);
+      seen = '';
+      await pause(300);
+      expect([seen, xl('resume', 'rests')]).toEqual(['', '']);
+      await expect.poll(() => seen, { timeout: 30_000 }).toMatch(/seq=\d+[^]*seq=\d+/);
+    }
+    await type('\x03', /interrupted\r\n# $/);
+    // In the middle of the disk's work.
+    stream.write('disk-test 8\r');
+    expect([xl('suspend', 'rests'), xl('resume', 'rests')]).toEqual(['', '']);
+    await type('cat f; sync\r', /kept\r\n# $/);
+    xl('shutdown', '-w', 'rests');
+    expect(spawnSync('fsck.ext2', ['-fn', image]).status).toBe(0);
   });
   test('sleeps for as long as can be said, and uses no processor meanwhile', async () => {
     xl('create', config('forever', probe, 'forever'));

@@ -58,6 +58,10 @@ int main(int argc, char **argv) {
     puts("end of input");
     return 0;
   }
+  if (!strcmp(what, "tick")) {
+    struct timespec now, pause = { 0, 50000000 };
+    for (;; nanosleep(&pause, 0)) { clock_gettime(CLOCK_MONOTONIC, &now); printf("tick %lld %lld\n", now.tv_sec * 1000LL + now.tv_nsec / 1000000, (long long)time(0)); }
+  }
   if (!strcmp(what, "spin")) { puts("spinning"); for (volatile long n = 0;; n++); }
   if (!strcmp(what, "flood")) for (;;) puts("0123456789012345678901234567890123456789012345678901234567890123456789");
   if (!strcmp(what, "recurse")) return recurse(0);

@@ -3,7 +3,7 @@ import type { Command } from './command.ts';
 import { blockAttach, blockDetach } from './commands/block.ts';
 import { create } from './commands/create.ts';
 import { debugKeys, dmesg, info } from './commands/host.ts';
-import { consoleCommand, destroy, pause, reboot, rename, shutdown, sysrq, unpause } from './commands/lifecycle.ts';
+import { consoleCommand, destroy, pause, reboot, rename, resume, shutdown, suspend, sysrq, unpause } from './commands/lifecycle.ts';
 import { blockList, domid, domname, list, top, uptime, vcpuList, vmList } from './commands/list.ts';
 import { networkAttach, networkDetach, networkList } from './commands/network.ts';
 import { memSet, schedCredit2, trigger } from './commands/tuning.ts';
@@ -25,6 +25,6 @@ const completion: Command = {
 };
 
 export const COMMANDS: readonly Command[] = [
-  create, list, destroy, shutdown, reboot, pause, unpause, consoleCommand, vcpuList, vmList, info, domid, domname, rename,
+  create, list, destroy, shutdown, reboot, suspend, resume, pause, unpause, consoleCommand, vcpuList, vmList, info, domid, domname, rename,
   sysrq, debugKeys, dmesg, top, networkAttach, networkList, networkDetach, blockAttach, blockList, blockDetach, memSet, trigger, schedCredit2, uptime, help, completion,
 ];

@@ -226,6 +226,18 @@ describe('changing domains', () => {
     }
     expect(await run('pause', 'nosuchdomain')).toEqual({ code: 1, out: '', err: 'nosuchdomain is an invalid domain identifier (rc=-6)\n' });
   });
+  test('suspend, resume', async () => {
+    await withDomu();
+    const path = '/local/domain/45/control/shutdown';
+    world.store.watch(path, () => { if (world.store.read(path) === 'suspend') { world.store.write(path, ''); world.hypervisor.shutdown(45, 2); } });
+    for (const [command, letters] of [['suspend', '---s--'], ['resume', '-b----']] as const) {
+      expect(await run(command, 'domu')).toEqual({ code: 0, out: '', err: '' });
+      expect((await run('list', 'domu')).out).toContain(letters);
+    }
+    expect(await run('resume', 'domu')).toEqual({ code: 1, out: '', err: 'resume failed: domain 45 is not suspended\n' });
+    expect(await run('suspend')).toMatchObject({ code: 2 });
+    expect((await run('help', 'resume')).out).toContain('Usage: xl [-vf] resume <Domain>\n\nResume a domain from RAM.');
+  });
   test('destroy', async () => {
     await withDomu();
     expect(await run('destroy', '0')).toEqual({ code: 1, out: '', err: 'Not destroying domain 0; use -f to force.\nThis can only be done when using a disaggregated hardware domain and toolstack.\n\n' });

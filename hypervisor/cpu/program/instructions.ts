@@ -13,6 +13,8 @@ import { ModuleError, type Reader, type Writer } from './bytes.ts';
 export interface Rewriting {
   /** Where address 0 of the program lies in the domain's memory. */
   readonly base: number;
+  /** Types that the module has; those behind them are not for it to name. */
+  readonly types: number;
   /** Function imports that the module has; indexes above move up by `added`. */
   readonly imported: number; readonly added: number;
   /** Function indexes, as rewritten. */
@@ -62,11 +64,22 @@ export function valueType(r: Reader): void {
   if (code === 0x63 || code === 0x64) { heapType(r); return; }
   if (code < 0x68 || code > 0x7f) throw new ModuleError(`value type 0x${code.toString(16)} is not supported`);
 }
-function blockType(r: Reader): void {
+/** An index of a type, or of nothing. */
+export function typeIndex(r: Reader, types: number): number {
+  const index = r.u32();
+  if (index >= types) throw new ModuleError(`type ${index} is not there`);
+  return index;
+}
+function blockType(r: Reader, w: Rewriting): void {
   const code = r.byte();
   r.at--;
-  if (code === 0x40) r.byte(); else if (code >= 0x68 && code < 0x80 || code === 0x63 || code === 0x64) valueType(r); else r.skipNumber();
+  if (code === 0x40) { r.byte(); return; }
+  if (code >= 0x68 && code < 0x80 || code === 0x63 || code === 0x64) { valueType(r); return; }
+  const index = r.s32();
+  if (index < 0 || index >= w.types) throw new ModuleError(`type ${index} is not there`);
 }
+/** An instruction names the memory: there is one. */
+function memoryIndex(r: Reader): void { if (r.u32() !== 0) throw new ModuleError('several memories are not supported'); }
 
 /** A memory operand. */
 function memoryOperand(r: Reader, out: Writer, w: Rewriting): void {
@@ -114,10 +127,10 @@ export function rewriteExpression(r: Reader, out: Writer, w: Rewriting, target?:
       case 0x26: w.tableChanges(); copied(op, () => r.skipNumber()); break;
       case 0x00: case 0x01: case 0x1a: case 0x1b: case 0x05: case 0x0a: case 0xd1: case 0xd4: out.byte(op); break;
       case 0x0f: if (target?.inlined) { out.byte(0x0c); out.u32(depth - 1); } else out.byte(op); break;
-      case 0x02: case 0x04: depth++; copied(op, () => blockType(r)); break;
-      case 0x03: loops.push(++depth); copied(op, () => blockType(r)); writeAttentionCheck(out, w, target?.hints ?? []); break;
-      case 0x06: bound = true; depth++; copied(op, () => blockType(r)); break;
-      case 0x1f: bound = true; depth++; copied(op, () => tryTable(r)); break;
+      case 0x02: case 0x04: depth++; copied(op, () => blockType(r, w)); break;
+      case 0x03: loops.push(++depth); copied(op, () => blockType(r, w)); writeAttentionCheck(out, w, target?.hints ?? []); break;
+      case 0x06: bound = true; depth++; copied(op, () => blockType(r, w)); break;
+      case 0x1f: bound = true; depth++; copied(op, () => tryTable(r, w)); break;
       case 0x0b: if (loops.at(-1) === depth) loops.pop(); depth--; out.byte(op); break;
       // delegate ends its try.
       case 0x18: depth--; copied(op, () => r.skipNumber()); break;
@@ -133,7 +146,7 @@ export function rewriteExpression(r: Reader, out: Writer, w: Rewriting, target?:
         break;
       }
       case 0x11: {
-        const type = r.u32(), table = r.u32();
+        const type = typeIndex(r, w.types), table = r.u32();
         if (inPlace(target?.indirectCall(type, table, loops.length > 0, out))) break;
         calls = true;
         writeIndirectCall(out, type, table);
@@ -141,12 +154,12 @@ export function rewriteExpression(r: Reader, out: Writer, w: Rewriting, target?:
       }
       case 0x12: calls = bound = true; called(op); break;
       case 0xd2: called(op); break;
-      case 0x13: calls = bound = true; copied(op, () => { r.skipNumber(); r.skipNumber(); }); break;
-      case 0x14: calls = true; copied(op, () => r.skipNumber()); break;
-      case 0x15: calls = bound = true; copied(op, () => r.skipNumber()); break;
+      case 0x13: calls = bound = true; copied(op, () => { typeIndex(r, w.types); r.skipNumber(); }); break;
+      case 0x14: calls = true; copied(op, () => typeIndex(r, w.types)); break;
+      case 0x15: calls = bound = true; copied(op, () => typeIndex(r, w.types)); break;
       case 0x1c: copied(op, () => { for (let n = r.u32(); n > 0; n--) valueType(r); }); break;
-      case 0x3f: r.skip(1); out.byte(0x10); out.u32(w.size); break;
-      case 0x40: r.skip(1); out.byte(0x10); out.u32(w.grow); break;
+      case 0x3f: memoryIndex(r); out.byte(0x10); out.u32(w.size); break;
+      case 0x40: memoryIndex(r); out.byte(0x10); out.u32(w.grow); break;
       case 0x41: case 0x42: copied(op, () => r.skipNumber()); break;
       case 0x43: copied(op, () => r.skip(4)); break;
       case 0x44: copied(op, () => r.skip(8)); break;
@@ -160,17 +173,17 @@ export function rewriteExpression(r: Reader, out: Writer, w: Rewriting, target?:
   return { calls, bound };
 }
 
-function tryTable(r: Reader): void {
-  blockType(r);
+function tryTable(r: Reader, w: Rewriting): void {
+  blockType(r, w);
   for (let n = r.u32(); n > 0; n--) { if (r.byte() < 2) r.skipNumber(); r.skipNumber(); }
 }
 
 function miscellaneous(r: Reader, out: Writer, w: Rewriting): void {
   const from = r.at, op = r.u32();
   const call = (index: number): void => { out.byte(0x10); out.u32(index); };
-  if (op === 8) { const segment = r.u32(); r.skip(1); call(w.init(segment)); return; }
-  if (op === 10) { r.skip(2); call(w.copy); return; }
-  if (op === 11) { r.skip(1); call(w.fill); return; }
+  if (op === 8) { const segment = r.u32(); memoryIndex(r); call(w.init(segment)); return; }
+  if (op === 10) { memoryIndex(r); memoryIndex(r); call(w.copy); return; }
+  if (op === 11) { memoryIndex(r); call(w.fill); return; }
   if (op > 17) throw new ModuleError(`instruction 0xfc ${op} is not supported`);
   if (op === 12 || op === 14 || op === 15 || op === 17) w.tableChanges();
   if (op > 8) r.skipNumber();

@@ -22,7 +22,7 @@ function load(module: Uint8Array, seen: { attentions: number } = { attentions: 0
   };
   const { bytes, minPages, maxPages } = rewriteModule(module, BASE);
   const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { ...imports, [ADDED_IMPORTS]: added });
-  return { f: instance.exports['f'] as (...args: unknown[]) => unknown, bytes: new Uint8Array(memory.buffer), words, attention, minPages, maxPages };
+  return { exports: instance.exports as Record<string, (...args: unknown[]) => unknown>, f: instance.exports['f'] as (...args: unknown[]) => unknown, bytes: new Uint8Array(memory.buffer), words, attention, minPages, maxPages };
 }
 const traps = (work: () => unknown): void => { expect(work).toThrow(WebAssembly.RuntimeError); };
 
@@ -71,6 +71,9 @@ describe('memory', () => {
     v.bytes.set([9], BASE + 5);
     expect(v.f(5)).toBe(9n);
     traps(() => v.f(-8));
+    const lane = load(withFunction([I32], [I32], [0x20, 0, 0x41, 0, 0xfd, 0x11, 0xfd, 0x55, 0, 1, 2, 0xfd, 0x1b, 1]));
+    lane.bytes.set([7], BASE + 6);
+    expect(lane.f(5)).toBe(7);
     const add = load(withFunction([I32], [I32], [0x20, 0, 0x41, 5, 0xfe, 0x1e, 2, 0]));
     add.f(8);
     expect([add.f(8), add.words[BASE / 4 + 2]]).toEqual([5, 10]);
@@ -113,7 +116,43 @@ describe('function indexes', () => {
     expect(load(module, undefined, { x: { i: () => 1000 } }).f()).toBe(1000 + 7 + 7 + 100);
   });
 });
+describe('what a table holds', () => {
+  test('is not known where it is imported, or where another function than the code may put something there', () => {
+    // import x.t (table); functions: a = 7, b = 8; f = loop (call_indirect of slot 0). Slot 0 is a from the start, then what the importer says.
+    const module = moduleOf(section(1, 1, 0x60, 0, 1, I32), section(2, 1, ...name('x'), ...name('t'), 1, 0x70, 0, 1), section(3, 3, 0, 0, 0), MEMORY, section(7, 2, ...name('f'), 0, 2, ...name('b'), 0, 1),
+      section(9, 1, 0, 0x41, 0, 0x0b, 1, 0), section(10, 3, 4, 0, 0x41, 7, 0x0b, 4, 0, 0x41, 8, 0x0b, 10, 0, 0x03, I32, 0x41, 0, 0x11, 0, 0, 0x0b, 0x0b));
+    const t = new WebAssembly.Table({ initial: 1, element: 'anyfunc' }), { f, exports } = load(module, undefined, { x: { t } });
+    expect(f()).toBe(7);
+    t.set(0, exports['b']);
+    expect(f()).toBe(8);
+  });
+  test('may be chosen by a select of references', () => {
+    const choose = load(withFunction([I32], [I32], [0xd2, 0, 0xd0, 0x70, 0x20, 0, 0x1c, 1, 0x70, 0xd1]));
+    expect([choose.f(0), choose.f(1)]).toEqual([1, 0]);
+  });
+});
 describe('hostile modules', () => {
+  test('what is added, and what there is one of, are not for them to name', () => {
+    const refused: Record<string, [Uint8Array, RegExp]> = {
+      'the vCPU': [moduleOf(section(1, 1, 0x60, 0, 0), section(2, 1, ...name(ADDED_IMPORTS), ...name('attention'), 0, 0), MEMORY), /not for modules to name/],
+      'a type that is added, of a block': [withFunction([], [], [0x02, 1, 0x0b]), /type 1 is not there/],
+      'of a function': [moduleOf(section(1, 1, 0x60, 0, 0), section(3, 1, 1), MEMORY, section(10, 1, 2, 0, 0x0b)), /type 1 is not there/],
+      'of an import': [moduleOf(section(1, 1, 0x60, 0, 0), section(2, 1, ...name('x'), ...name('i'), 0, 1), MEMORY), /type 1 is not there/],
+      'of an exception': [moduleOf(section(1, 1, 0x60, 0, 0), MEMORY, section(13, 1, 0, 1)), /type 1 is not there/],
+      'of an indirect call': [withFunction([], [], [0x41, 0, 0x11, 1, 0]), /type 1 is not there/],
+      'another memory, by an access': [withFunction([], [I32], [0x41, 0, 0x28, 0x42, 1, 0]), /several memories/],
+      'by its size': [withFunction([], [I32], [0x3f, 1]), /several memories/],
+      'by a copy': [withFunction([], [], [0x41, 0, 0x41, 0, 0x41, 0, 0xfc, 10, 0, 1]), /several memories/],
+      'by a fill': [withFunction([], [], [0x41, 0, 0x41, 0, 0x41, 0, 0xfc, 11, 1]), /several memories/],
+      'tables of 64 bits': [moduleOf(section(4, 1, 0x70, 4, 1), MEMORY), /unknown flags/],
+      'a section behind its place': [moduleOf(MEMORY, section(1, 0)), /comes twice, or too late/],
+      'a section twice': [moduleOf(section(1, 0), section(1, 0), MEMORY), /comes twice/],
+      'more in a section than it says': [moduleOf(section(5, 1, 1, 1, 4, 0)), /goes on after its end/],
+    };
+    for (const [what, [module, wanted]] of Object.entries(refused)) expect(() => rewriteModule(module, BASE), what).toThrow(wanted);
+    // A zero may take more bytes than one.
+    expect(load(withFunction([], [I32], [0x3f, 0x80, 0])).f()).toBe(1);
+  });
   test('a function that goes on after its end is refused', () => {
     expect(() => rewriteModule(withFunction([], [], [0x01, 0x0b, 0x01]), BASE)).toThrow(/goes on after its end/);
   });

@@ -4,7 +4,7 @@
 // guarantee is that no instruction goes through with an address that has not been moved.
 import { ModuleError, Reader, Writer } from './bytes.ts';
 import { FunctionWriter, Functions, type FunctionType } from './inline.ts';
-import { movedFunction, rewriteExpression, valueType, type Rewriting } from './instructions.ts';
+import { movedFunction, rewriteExpression, typeIndex, valueType, type Rewriting } from './instructions.ts';
 
 const SECTION = { custom: 0, type: 1, import: 2, function: 3, table: 4, memory: 5, global: 6, export: 7, start: 8, element: 9, code: 10, data: 11, dataCount: 12, tag: 13 } as const;
 /** Order of sections in a module; ids are not in order. */
@@ -58,11 +58,13 @@ class ModuleRewriter {
     if (!isModule(bytes)) throw new ModuleError('it is not a WebAssembly module');
     const r = new Reader(bytes, 8);
     if (bytes[4] !== 1 || bytes[5] !== 0 || bytes[6] !== 0 || bytes[7] !== 0) throw new ModuleError(bytes[6] === 1 ? 'it is a component, not a core module' : 'its version is not 1');
-    while (!r.done) {
+    for (let place = -1; !r.done;) {
       const id = r.byte(), part = r.part(r.u32());
       if (id === SECTION.custom) continue;
-      if (id > SECTION.tag) throw new ModuleError(`section ${id} is not known`);
-      if (this.#sections.has(id)) throw new ModuleError(`section ${id} comes twice`);
+      const before = place;
+      place = (ORDER as readonly number[]).indexOf(id);
+      if (place < 0) throw new ModuleError(`section ${id} is not known`);
+      if (place <= before) throw new ModuleError(`section ${id} comes twice, or too late`);
       this.#sections.set(id, part);
     }
   }
@@ -75,7 +77,7 @@ class ModuleRewriter {
     this.#memorySection();
     if (!this.#limits) throw new ModuleError('it has no memory');
     const w: Rewriting = {
-      base: this.#base, imported: this.#imported, added: 3,
+      base: this.#base, types: this.#types.length, imported: this.#imported, added: 3,
       attention: this.#imported, size: this.#imported + 1, grow: this.#imported + 2,
       copy: this.#imported + 3 + this.#functions, fill: this.#imported + 4 + this.#functions,
       init: segment => this.#initHelper(segment),
@@ -83,7 +85,9 @@ class ModuleRewriter {
     };
     parts.set(SECTION.type, types.writer);
     parts.set(SECTION.import, imports);
-    for (const id of [SECTION.tag, SECTION.dataCount] as const) this.#asItIs(id, parts);
+    this.#rewritten(SECTION.tag, parts, (r, out) => { const from = r.at; r.skip(1); typeIndex(r, w.types); out.copy(r, from); });
+    const dataCount = this.#sections.get(SECTION.dataCount);
+    if (dataCount) { const out = new Writer(); out.u32(dataCount.u32()); parts.set(SECTION.dataCount, out); }
     const share = Math.floor(TABLE_ENTRIES / Math.max(1, this.#entries(SECTION.table)));
     this.#rewritten(SECTION.table, parts, (r, out) => tableOf(r, out, share));
     this.#rewritten(SECTION.global, parts, (r, out) => { const from = r.at; valueType(r); r.skip(1); out.copy(r, from); rewriteExpression(r, out, w); });
@@ -102,6 +106,7 @@ class ModuleRewriter {
     // Helpers for memory.init are known now.
     parts.set(SECTION.function, this.#withHelpers(functions, types.index));
     this.#rewritten(SECTION.data, parts, (r, out) => dataSegment(r, out, w));
+    for (const [id, r] of this.#sections) if (!r.done) throw new ModuleError(`section ${id} goes on after its end`);
     const whole = new Writer();
     whole.bytes([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     for (const id of ORDER) {
@@ -114,13 +119,6 @@ class ModuleRewriter {
     return { bytes: whole.taken(), minPages: this.#limits.min, maxPages: this.#limits.max };
   }
 
-  #asItIs(id: number, parts: Map<number, Writer>): void {
-    const r = this.#sections.get(id);
-    if (!r) return;
-    const out = new Writer();
-    out.bytes(r.bytes.subarray(r.at, r.end));
-    parts.set(id, out);
-  }
   #entries(id: number): number { const r = this.#sections.get(id); return r ? new Reader(r.bytes, r.at, r.end).u32() : 0; }
   #rewritten(id: number, parts: Map<number, Writer>, entry: (r: Reader, out: Writer) => void): void {
     const r = this.#sections.get(id);
@@ -153,11 +151,11 @@ class ModuleRewriter {
       if (r.name() === ADDED_IMPORTS) throw new ModuleError(`it imports from ${ADDED_IMPORTS}, which is not for modules to name`);
       r.skip(r.u32());
       switch (r.byte()) {
-        case 0: this.#imported++; r.u32(); break;
+        case 0: this.#imported++; typeIndex(r, this.#types.length); break;
         case 1: this.#fixedTables = false; valueType(r); skipLimits(r); break;
         case 2: this.#takeMemory(memoryLimits(r)); continue;
         case 3: valueType(r); r.skip(1); break;
-        case 4: r.skip(1); r.u32(); break;
+        case 4: r.skip(1); typeIndex(r, this.#types.length); break;
         default: throw new ModuleError('an import of an unknown kind');
       }
       kept.copy(r, from);
@@ -178,7 +176,7 @@ class ModuleRewriter {
     this.#functions = r?.u32() ?? 0;
     if (!r) return out;
     out.bytes(r.bytes.subarray(r.at, r.end));
-    for (let n = 0; n < this.#functions; n++) this.#typeOf.push(r.u32());
+    for (let n = 0; n < this.#functions; n++) this.#typeOf.push(typeIndex(r, this.#types.length));
     return out;
   }
   #memorySection(): void {

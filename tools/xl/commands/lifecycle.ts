@@ -1,4 +1,4 @@
-// Commands that change a domain: destroy, shutdown, reboot, pause, unpause, rename, sysrq, console.
+// Commands that change a domain: destroy, shutdown, reboot, suspend, resume, pause, unpause, rename, sysrq, console.
 import type { DomainView } from '../../../dom0/toolstack/action.ts';
 import { ApiError, type Client, type DomainEndView } from '../client.ts';
 import { CommandError, type Command, type Context } from '../command.ts';
@@ -61,6 +61,17 @@ async function control({ client, options, args, err }: Context, action: 'shutdow
   }));
   return 0;
 }
+
+const rest = (name: 'suspend' | 'resume', summary: string): Command => ({
+  name, summary, usage: '<Domain>', options: [], requires: 1,
+  run: async ({ client, args }) => {
+    const host = await client(), domain = await find(host, args[0]!);
+    await host.act(String(domain.domid), name).catch(error => { throw new CommandError(`${name} failed: ${(error as Error).message}\n`); });
+    return 0;
+  },
+});
+export const suspend = rest('suspend', 'Suspend a domain to RAM');
+export const resume = rest('resume', 'Resume a domain from RAM');
 
 const simple = (name: 'pause' | 'unpause', summary: string, all: string): Command => ({
   name, summary, usage: '<Domain>|-a', options: [{ short: 'a', long: 'all', summary: all }],

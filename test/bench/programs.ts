@@ -157,6 +157,8 @@ async function answers(stream: Duplex): Promise<number[]> {
   // A line that comes before the first prompt is echoed before it, and its answer stands behind the prompt.
   stream.write('\r');
   while (!said.includes('\r\n# ')) await new Promise(resolve => { stream.once('data', resolve); });
+  // The answer to the empty line may be the second prompt.
+  await pause(500);
   for (let n = 0; n < 100; n++) {
     const begin = performance.now();
     said = '';

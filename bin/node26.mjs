@@ -57,7 +57,9 @@ export function requireNode() {
  * How V8 treats WebAssembly. Calls between translations of guest code all go through one table, to ever other functions:
  * counting them, for inlining, costs much and gives nothing (hypervisor/boot/compile-now.ts).
  */
-const FLAGS = ['--no-wasm-inlining', '--no-wasm-inlining-call-indirect'];
+const FLAGS = ['--no-wasm-inlining', '--no-wasm-inlining-call-indirect',
+  // MiB. Memories of guests count for the host's heap, which is marked over and over when they come near its limit.
+  '--max-old-space-size=65536'];
 
 const ORPHAN_LOOK_MS = 1000;
 

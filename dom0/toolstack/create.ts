@@ -74,7 +74,7 @@ async function build(near: Neighbours, config: DomainConfig, rollback: Rollback,
   const image = await near.builder.prepare(config);
 
   step?.('memory', 2, STEPS);
-  const created = hypercalls.domainCreate({ uuid: config.uuid, vcpus: config.maxVcpus, maxMemKib: config.maxMemKib, weight: config.weight, cap: config.cap });
+  const created = hypercalls.domainCreate({ uuid: config.uuid, vcpus: config.maxVcpus, maxMemKib: config.maxMemKib, weight: config.weight, cap: config.cap, ...image.program && { program: true } });
   if (created < 0) throw new ToolstackError('bad-memory', `Out of memory: cannot make a domain of ${config.maxMemKib / MIB} MiB and ${config.maxVcpus} vCPUs (error ${created})`);
   const dom = created as Domid;
   rollback.add('destroy the domain', async () => { await hypercalls.domainDestroy(dom); });

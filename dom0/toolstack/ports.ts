@@ -52,6 +52,7 @@ export interface Builder {
   prepare(config: DomainConfig): Promise<PreparedImage>;
 }
 export interface PreparedImage {
+  readonly program?: boolean;
   /** @throws ToolstackError */
   build(dom: Domid, ports: { storePort: EvtchnPort; consolePort: EvtchnPort }): Maybe<{ storeMfn: Mfn; consoleMfn: Mfn }>;
 }

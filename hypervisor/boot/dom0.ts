@@ -1,7 +1,7 @@
 // Dom0's hypercalls, on Dom0's own thread (see public/dom0-hypercalls.ts for the contract). Checks are those of a
 // guest's calls; what differs is that arguments are values and that Dom0 has no memory of its own to map things into.
 import { parentPort, type MessagePort } from 'node:worker_threads';
-import { CODE, layoutMemory, PAGE_BYTES } from '../cpu/layout.ts';
+import { CODE, layoutMemory, PAGE_BYTES, PROGRAM_AREA_BYTES } from '../cpu/layout.ts';
 import { DebugClient } from '../debug/client.ts';
 import { type Hypervisor, domainChanged, kick, kickDomain, resumeDomain, shutdownDomain, shutdownReason } from '../domain/hypervisor.ts';
 import { runstateInfo } from '../domain/runstate.ts';
@@ -163,8 +163,8 @@ export class Dom0 implements Dom0Hypercalls {
   // ---- domains
   domainCreate(c: CreateDomain): Domid | number {
     const { state } = this.hv, frames = Math.ceil(c.maxMemKib / 4);
-    if (!(c.vcpus >= 1 && c.vcpus <= MAX_VCPUS) || !(frames > 0)) return -EINVAL;
-    const layout = layoutMemory(c.vcpus, frames + SLACK_FRAMES);
+    if (!(c.vcpus >= 1 && c.vcpus <= (c.program ? 1 : MAX_VCPUS)) || !(frames > 0)) return -EINVAL;
+    const layout = layoutMemory(c.vcpus, frames + SLACK_FRAMES, undefined, c.program ? PROGRAM_AREA_BYTES : undefined);
     if (layout.end > GIB4_FRAMES) return -ENOMEM;
     const slot = locked(state.words, H.tableLock, () => {
       for (let s = 1; s < MAX_SLOTS; s++) if (state.dget(s, D.state) === DOMAIN_STATE.free) { state.dset(s, D.state, DOMAIN_STATE.dying); return s; }

@@ -11,7 +11,7 @@ import { cleanUpAfter, type Hypervisor, kick, shutdownDomain } from '../domain/h
 import { D, DOMAIN_STATE, H, HypervisorState, INITIALISED, V } from '../domain/state.ts';
 import { putCompilersBelowDom0 } from './thread-priority.ts';
 import type { Introduction } from './translator-thread.ts';
-import { collectDelayMs, Memories, type MemoryMessage } from '../domain/memories.ts';
+import { collectDelayMs, Memories, type MemoryMessage, type NewMemory } from '../domain/memories.ts';
 import type { BootContext, ProgramContext } from '../public/dom0-hypercalls.ts';
 import { HANDOVER_AREAS, newHandover } from '../public/handover.ts';
 import { EINVAL } from '../public/errno.ts';
@@ -62,6 +62,8 @@ export async function startHypervisor(o: HypervisorOptions): Promise<RunningHype
 const SPARE_DELAY_MS = 100;
 /** Exceptions that a program keeps and what its kernel notes lie on its thread's heap: it ends where that is used up, and the host does not. */
 const PROGRAM_LIMITS: ResourceLimits = { maxOldGenerationSizeMb: 256 };
+/** Domains' memories count for every heap that names them: near a limit a heap is marked over and over. */
+const THREAD_LIMITS: ResourceLimits = { maxOldGenerationSizeMb: 0x10000 };
 
 interface VcpuThread { readonly slot: number; readonly domid: number; readonly vcpu: number; readonly worker: Worker }
 
@@ -70,7 +72,7 @@ class Machine {
   private readonly options: HypervisorOptions;
   private readonly modules = new Map<number, WebAssembly.Module>();
   private readonly prepared = new PreparedModules();
-  private readonly memories = new Map<number, MemoryMessage & { add: object }>();
+  private readonly memories = new Map<number, { readonly add: NewMemory }>();
   private readonly ports = new Map<Worker, MessagePort>();
   private readonly vcpus = new Set<VcpuThread>();
   /** Of domains that have not started, by slot. */
@@ -106,14 +108,19 @@ class Machine {
     if (!m) this.modules.set(vcpu, m = compileInterpreter(vcpu));
     return m;
   }
-  private spawn(module: URL, name: string, extra: Record<string, unknown>, ports: MessagePort[] = [], resourceLimits: ResourceLimits = {}): Worker {
+  /** A thread that meets every domain's memory. */
+  private spawn(module: URL, name: string, extra: Record<string, unknown>, ports: MessagePort[] = []): Worker {
     const { port1, port2 } = new MessageChannel();
     for (const message of this.memories.values()) port1.postMessage(message);
-    const worker = new Worker(module, { name, workerData: { buffer: this.hv.state.buffer, memoryPort: port2, ...extra }, transferList: [port2, ...ports], resourceLimits });
-    const thread = worker.threadId;
+    const worker = this.thread(module, name, { memoryPort: port2, ...extra }, [port2, ...ports], THREAD_LIMITS);
     this.ports.set(worker, port1);
     port1.unref();
-    worker.once('exit', () => { this.ports.delete(worker); port1.close(); cleanUpAfter(this.hv, thread); });
+    worker.once('exit', () => { this.ports.delete(worker); port1.close(); });
+    return worker;
+  }
+  private thread(module: URL, name: string, extra: Record<string, unknown>, ports: MessagePort[], resourceLimits: ResourceLimits): Worker {
+    const worker = new Worker(module, { name, workerData: { buffer: this.hv.state.buffer, ...extra }, transferList: ports, resourceLimits }), thread = worker.threadId;
+    worker.once('exit', () => cleanUpAfter(this.hv, thread));
     return worker;
   }
 
@@ -153,7 +160,7 @@ class Machine {
     Atomics.add(state.words, H.memoryBell, 1);
     ringTicker(this.hv);
     // Sleepers look when they wake; only what is to be freed has to wake them.
-    if ('collect' in m) for (const v of this.vcpus) kick(this.hv, v.slot, v.vcpu);
+    if ('collect' in m) for (const v of this.vcpus) if (this.ports.has(v.worker)) kick(this.hv, v.slot, v.vcpu);
   }
   private keepMemory(r: ThreadRequest & { xenolith: 'memory' }): void {
     const message = { add: { slot: r.slot, domid: r.domid, memory: r.memory, layout: r.layout } };
@@ -177,7 +184,7 @@ class Machine {
     state.vset(slot, vcpu, V.started, 1);
     const { programModule } = this.options, isProgram = 'boot' in r.start && 'program' in r.start.boot, name = `d${domid}v${vcpu}`;
     if (isProgram && !programModule) { this.vcpuEnded(slot, domid, vcpu); return; }
-    const worker = isProgram ? this.programThread(programModule!, name, { slot, domid, vcpu, start: r.start, prepared: this.prepared.list })
+    const worker = isProgram ? this.programThread(programModule!, name, { slot, domid, vcpu, start: r.start, prepared: this.prepared.list, memory: this.memories.get(slot)?.add })
       : this.processorThread(name, { slot, domid, vcpu, start: r.start });
     const thread: VcpuThread = { slot, domid, vcpu, worker };
     this.vcpus.add(thread);
@@ -186,7 +193,7 @@ class Machine {
     worker.once('exit', () => { this.vcpus.delete(thread); this.vcpuEnded(slot, domid, vcpu); });
   }
   private processorThread(name: string, assignment: { slot: number; domid: number; vcpu: number; start: Start }): Worker {
-    const { slot, vcpu } = assignment, memory = this.memories.get(slot)?.add as { memory: WebAssembly.Memory } | undefined, own = this.freeShares.pop();
+    const { slot, vcpu } = assignment, memory = this.memories.get(slot)?.add, own = this.freeShares.pop();
     const mode = own === undefined ? 'off' : this.options.jit ?? 'on', common = { ...assignment, module: this.moduleOf(vcpu), jit: mode, code: { shares: this.codeShares, own: own ?? 0 } };
     const begun = (worker: Worker): Worker => {
       if (own !== undefined) worker.once('exit', () => { this.codeShares[own] = 0; this.freeShares.push(own); });
@@ -205,17 +212,20 @@ class Machine {
     translator.once('exit', () => { if (this.translator === translator) this.translator = undefined; });
     return translator;
   }
-  /** A thread for a program. From the first one on a spare is kept, with everything loaded: a domain starts in milliseconds then. */
+  /**
+   * A thread for a program. From the first one on a spare is kept, with everything loaded: a domain starts in milliseconds then.
+   * It meets its own domain's memory alone, as its kernel deals with Dom0 alone: its small heap would be collected for each of the others'.
+   */
   private programThread(module: URL, name: string, assignment: Record<string, unknown>): Worker {
     const { spare } = this;
     this.spare = undefined;
     setTimeout(() => {
       if (this.spare || this.stopping) return;
-      const next = this.spare = this.spawn(module, 'spare', {}, [], PROGRAM_LIMITS);
+      const next = this.spare = this.thread(module, 'spare', {}, [], PROGRAM_LIMITS);
       next.once('exit', () => { if (this.spare === next) this.spare = undefined; });
       next.on('error', () => {});
     }, SPARE_DELAY_MS).unref();
-    if (!spare) return this.spawn(module, name, assignment, [], PROGRAM_LIMITS);
+    if (!spare) return this.thread(module, name, assignment, [], PROGRAM_LIMITS);
     spare.postMessage(assignment);
     return spare;
   }

@@ -1,9 +1,9 @@
 // The thread of a vCPU whose program is WebAssembly. The guest's kernel (TypeScript) and its program run on this thread;
 // wherever they call a hypercall or the program looks at its attention word, the vCPU may have to stop: it gives its
 // pCPU back, sleeps, and goes on where it was. See vcpu-thread.ts for why no wake-up is lost.
-import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { attentionOffset, PAGE_BYTES } from '../cpu/layout.ts';
-import { Memories } from '../domain/memories.ts';
+import { Memories, type NewMemory } from '../domain/memories.ts';
 import { D, DOMAIN_STATE, DUMP, HypervisorState, INITIALISED, V } from '../domain/state.ts';
 import { Vcpu } from '../domain/vcpu.ts';
 import { isPending, sendVirq } from '../event/channels.ts';
@@ -30,7 +30,9 @@ import { createPvState } from '../traps/pv-state.ts';
 import type { ThreadRequest } from './main.ts';
 
 export interface ProgramThreadData {
-  readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly slot: number; readonly domid: number;
+  readonly buffer: SharedArrayBuffer; readonly slot: number; readonly domid: number;
+  /** Absent: the domain has gone already. */
+  readonly memory?: NewMemory;
   readonly vcpu: number; readonly start: { readonly boot: ProgramContext };
   /** Modules that other domains have run. */
   readonly prepared?: readonly PreparedModule[];
@@ -46,23 +48,20 @@ const TRAP = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0,
 const RANDOM_STEP = 65536;
 
 /** What a spare thread is told when it becomes a vCPU's. */
-export type ProgramAssignment = Omit<ProgramThreadData, 'buffer' | 'memoryPort'>;
-/** How often a spare thread takes the messages that name memories: one that waits keeps its memory. */
-const SPARE_REFRESH_MS = 200;
+export type ProgramAssignment = Omit<ProgramThreadData, 'buffer'>;
 
 /** To be called once by the thread's program, with its guest kernel: runs the vCPU that the thread is for, now or when it is told. */
 export function runProgramVcpu(kernel: ProgramKernel): void {
-  const data = workerData as Pick<ProgramThreadData, 'buffer' | 'memoryPort'> & Partial<ProgramAssignment>;
-  const state = new HypervisorState(data.buffer), memories = new Memories(data.memoryPort);
+  const data = workerData as Pick<ProgramThreadData, 'buffer'> & Partial<ProgramAssignment>, state = new HypervisorState(data.buffer);
   const run = (assigned: ProgramAssignment): void => {
-    try { new ProgramThread({ state, memories }, assigned).run(kernel); } finally {
+    try { new ProgramThread(state, assigned).run(kernel); } finally {
       parentPort?.close();
-      data.memoryPort.close();
     }
   };
   if (data.slot !== undefined) { run(data as ProgramThreadData); return; }
-  const refresh = setInterval(() => memories.refresh(state), SPARE_REFRESH_MS);
-  parentPort?.once('message', (assigned: ProgramAssignment) => { clearInterval(refresh); run(assigned); });
+  parentPort?.once('message', run);
+  // What loading left behind is nearly half of the heap, and the domain may sleep for good.
+  (globalThis as { gc?: () => void }).gc?.();
 }
 
 class ProgramThread implements ProgramVcpu {
@@ -81,9 +80,10 @@ class ProgramThread implements ProgramVcpu {
   readonly #prepared: readonly PreparedModule[];
   #upcall: (() => void) | undefined;
 
-  constructor(hv: { readonly state: HypervisorState; readonly memories: Memories }, data: ProgramAssignment) {
+  constructor(state: HypervisorState, data: ProgramAssignment) {
     const { slot, domid, vcpu } = data;
-    this.#hv = hv;
+    this.#hv = { state, memories: new Memories() };
+    if (data.memory) this.#hv.memories.accept({ add: data.memory });
     this.#slot = slot; this.#id = vcpu;
     this.#prepared = data.prepared ?? [];
     const memory = this.#hv.memories.get(slot, domid);
@@ -123,7 +123,6 @@ class ProgramThread implements ProgramVcpu {
     for (;;) {
       const seen = Atomics.load(this.#hv.state.words, this.#bell);
       if (!this.#live) return;
-      this.#hv.memories.refresh(this.#hv.state);
       Atomics.wait(this.#hv.state.words, this.#bell, seen);
     }
   }
@@ -210,8 +209,7 @@ class ProgramThread implements ProgramVcpu {
     return ok;
   }
   #lookAround(): void {
-    const { state, memories } = this.#hv, { words } = state;
-    memories.refresh(state);
+    const { state } = this.#hv, { words } = state;
     const deadline = state.vlong(this.#slot, this.#id, V.deadline);
     if (deadline !== 0n && deadline <= state.now()) {
       state.setVlong(this.#slot, this.#id, V.deadline, 0n);

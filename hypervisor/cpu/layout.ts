@@ -12,6 +12,8 @@
 export const PAGE_BYTES = 4096;
 export const VCPU_AREA = 0x10000;
 export const VCPU_STRIDE = 0x600_0000;
+/** Of the one vCPU of a program, which has neither TLBs nor decoded code: what lies in the memory counts for every thread's heap that names it. */
+export const PROGRAM_AREA_BYTES = 0x1_0000;
 /** Bytes of hypervisor state per frame, used by hypervisor/mm as it likes (zero at start). */
 export const FRAME_ENTRY_BYTES = 16;
 
@@ -28,8 +30,8 @@ export interface MemoryLayout {
 const pageUp = (n: number): number => Math.ceil(n / PAGE_BYTES) * PAGE_BYTES;
 
 /** Largest number of guest frames that fits 4 GiB beside the hypervisor's part. */
-export function layoutMemory(vcpus: number, guestFrames: number, reservedFrames = 64): MemoryLayout {
-  const frameTable = VCPU_AREA + vcpus * VCPU_STRIDE;
+export function layoutMemory(vcpus: number, guestFrames: number, reservedFrames = 64, areaBytes = VCPU_STRIDE): MemoryLayout {
+  const frameTable = VCPU_AREA + vcpus * areaBytes;
   const perFrame = FRAME_ENTRY_BYTES + 8 + 1;
   // The arrays cover the frames they themselves lie in, so the count is solved for, not added up.
   const end = Math.ceil((frameTable + (reservedFrames + guestFrames + 4) * PAGE_BYTES) / (PAGE_BYTES - perFrame));

@@ -11,7 +11,8 @@ export interface DomainMemory {
   readonly memory: WebAssembly.Memory; readonly layout: MemoryLayout;
   readonly bytes: Uint8Array<SharedArrayBuffer>; readonly words: Int32Array<SharedArrayBuffer>; readonly view: DataView<SharedArrayBuffer>;
 }
-export type MemoryMessage = { add: { slot: number; domid: number; memory: WebAssembly.Memory; layout: MemoryLayout } } | { drop: { slot: number; domid: number } } | { collect: true };
+export interface NewMemory { readonly slot: number; readonly domid: number; readonly memory: WebAssembly.Memory; readonly layout: MemoryLayout }
+export type MemoryMessage = { add: NewMemory } | { drop: { slot: number; domid: number } } | { collect: true };
 /** How long after a drop threads collect, once for all that went meanwhile: longer the more they are, as each takes some milliseconds for it. */
 export const collectDelayMs = (threads: number): number => 1000 + 20 * threads;
 

@@ -16,6 +16,8 @@ export interface CreateDomain {
   readonly uuid: string; readonly vcpus: number; readonly maxMemKib: number;
   /** credit2 weight (default 256) and cap in percent of one pCPU (0: none). */
   readonly weight?: number; readonly cap?: number;
+  /** Its kernel is a WebAssembly module, which runs on one vCPU. */
+  readonly program?: boolean;
 }
 
 /** Boot state of vCPU 0 (VCPUOP_initialise's vcpu_guest_context, 64-bit PV form, as far as the builder sets it). */

@@ -11,4 +11,6 @@ export function adjustCollector(): void {
   // Otherwise a heap is marked whenever 64 MiB outside it have come: several heaps at each start of a domain, which takes
   // as much processor time as the start itself. Now what is outside counts in proportion to what is there.
   setFlagsFromString('--external-memory-accounted-in-global-limit');
+  // This thread's heap has got its limit (bin/node26.mjs); the flag would take the place of the others' own.
+  setFlagsFromString('--max-old-space-size=0');
 }

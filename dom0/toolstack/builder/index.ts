@@ -29,7 +29,7 @@ export function createBuilder(hv: Dom0Hypercalls): Builder {
     prepare: (config: DomainConfig) => translated(async () => {
       if (await isProgram(config.kernel)) {
         const program = await planProgram(config);
-        return { build: (dom, ports) => translated(() => buildProgram(hv, dom, program, ports)) };
+        return { program: true, build: (dom, ports) => translated(() => buildProgram(hv, dom, program, ports)) };
       }
       const image = await loadKernel(config.kernel);
       const plan = {

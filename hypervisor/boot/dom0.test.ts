@@ -48,6 +48,14 @@ describe('creation', () => {
     expect(create(1, 4 * 1024 * 1024)).toBe(-ENOMEM);
     expect(host.dom0.domainList().map(i => i.domid)).toEqual([0]);
   });
+  test('a program has one vCPU, and no room for a processor beside its memory', () => {
+    const create = (vcpus: number, program: boolean): number => host.dom0.domainCreate({ uuid: UUID, vcpus, maxMemKib: 8192, program });
+    const bytes = (dom: number): number => host.hv.memories.get(host.hv.state.slotOf(dom), dom)!.bytes.length;
+    expect(create(2, true)).toBe(-EINVAL);
+    const [program, kernel] = [create(1, true), create(1, false)];
+    expect([bytes(program) >> 20, bytes(kernel) >> 20]).toEqual([8, 105]);
+    expect(host.dom0.populate(domid(program), 2048)).toHaveLength(2048);
+  });
   test('does not take more frames than were asked for', () => {
     const d = host.addDomain({ frames: 16 });
     expect(host.dom0.populate(d.domid, 1)).toBe(-ENOMEM);

@@ -26,7 +26,7 @@ import { fillTimeInfo, VCPU_TIME_INFO } from '../time/pvclock.ts';
 import { appendConsole } from '../trace/console.ts';
 import { KIND } from '../trace/perf.ts';
 import { createPvState } from '../traps/pv-state.ts';
-import { lookupDescriptor } from '../traps/segments.ts';
+import { FLAT_RING3_CS64, FLAT_RING3_SS64, lookupDescriptor } from '../traps/segments.ts';
 import { upcallMasked, upcallPending } from '../traps/mode.ts';
 import { deliverPending, dumpRegisters, handleExit, initialContext, loadGuestContext } from '../traps/index.ts';
 import type { Start, ThreadRequest } from './main.ts';
@@ -192,6 +192,7 @@ function bringUp(): Vcpu | undefined {
   });
   const host: ProcessorHost = {
     descriptor: selector => lookupDescriptor(v, selector),
+    unchanging: { cs: FLAT_RING3_CS64, ss: FLAT_RING3_SS64 },
     foreign: () => 0,
     clock: () => v.systemTimeNs(),
     unimplemented: (rip, bytes) => v.log(`instruction not implemented at ${rip.toString(16)}: ${bytes}`),

@@ -57,6 +57,8 @@ export const PFEC = { present: 1, write: 2, user: 4, reserved: 8, fetch: 16 } as
 export interface ProcessorHost {
   /** The 8-byte descriptor for a selector (bits 2..15 index GDT or LDT), or undefined outside its table. */
   descriptor(selector: number): bigint | undefined;
+  /** Selectors of a 64-bit code segment and of a stack segment whose descriptors are always the same. */
+  readonly unchanging?: { readonly cs: number; readonly ss: number };
   /** A page-table entry names a frame outside this memory (slot differs): its translation, or -1 for a fault. */
   foreign(entry: bigint, access: Access): number;
   /** An instruction without an implementation was met (it raises #UD): bytes as hex, for the log. */

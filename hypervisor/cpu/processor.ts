@@ -100,6 +100,8 @@ export class SoftwareProcessor implements Processor {
     this.start = area + S.exitRecord + 0x20;
     this.word(S.slot, o.slot);
     this.word(S.codeMap, o.layout.codeMap);
+    const { unchanging } = o.host;
+    this.word(S.unchanging, unchanging ? unchanging.cs | unchanging.ss << 16 : 0);
     this.blocks = new BlockCache(this.bytes, this.view, area, o.layout.codeMap, () => this.flushWritable());
     // They name records, which will be others from then on.
     this.blocks.onEmpty = () => { this.flushJumps(VIEW.kernel); this.flushJumps(VIEW.user); };

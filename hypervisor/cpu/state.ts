@@ -60,6 +60,8 @@ export const S = {
   selectors: 128,
   /** i32: not zero while RDTSC and RDTSCP exit; what RDTSCP gives beside the time. */
   tscExits: 140, tscAux: 144,
+  /** u16 each: code and stack selector that need no look at their descriptors when they are loaded again; 0 when there are none. */
+  unchanging: 148,
   /** i64 x 8. */
   debug: 160,
   /** i32: where a translation goes on when it is left (mmu.ts, REACH). */

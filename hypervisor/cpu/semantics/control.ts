@@ -1,9 +1,9 @@
 // Branches, calls, conditions, interrupts and system entries.
-import { EXIT } from '../processor-api.ts';
+import { EXIT, SEG } from '../processor-api.ts';
 import { HELPER } from '../helpers.ts';
 import type { Insn } from '../insn.ts';
-import { type I64, i64, select } from '../wasm/builder.ts';
-import { S } from '../state.ts';
+import { type I64, i64, ld32, select } from '../wasm/builder.ts';
+import { FLAG, S } from '../state.ts';
 import { definer, type Definitions } from './definition.ts';
 
 export const control: Definitions = new Map();
@@ -35,7 +35,23 @@ countdown('loopne', x => x.zf().eqz());
 def('jrcxz', 'r', x => { x.f.if(x.gpr(1, x.form.address === 'a32' ? 32 : 64).eqz(), () => x.branch()); x.next(); });
 
 // Far transfers load descriptors: a helper does the whole instruction. The far pointer or its parts are in `temp` slots.
-for (const name of ['iret', 'retf', 'retf_imm']) def(name, name === 'retf_imm' ? 'r' : '', x => x.helperJump(name === 'iret' ? HELPER.iret : HELPER.farTransfer));
+for (const name of ['retf', 'retf_imm']) def(name, name === 'retf_imm' ? 'r' : '', x => x.helperJump(HELPER.farTransfer));
+/** What an IRET takes of the flags beside the arithmetic ones. */
+const IRET_FLAGS = FLAG.TF | FLAG.DF | FLAG.NT | FLAG.AC | FLAG.ID | FLAG.RF;
+def('iret', '', x => {
+  // Kernels return to where they are for its serialising alone, tens of thousands of times while they patch themselves.
+  if (x.bits === 64) {
+    const { f } = x, [rip, cs, flags, sp, ss] = x.peek(5) as [I64, I64, I64, I64, I64], here = f.let(ld32(x.area, S.selectors + 2 * SEG.cs));
+    const sameSegments = here.eq(ld32(x.area, S.unchanging)).and(cs.and(0xffff).or(ss.and(0xffff).shl(16)).wrap().eq(here));
+    const sameFlags = x.state32(S.flagsOther).xor(flags.wrap()).and(IRET_FLAGS).eqz();
+    f.if(sameSegments.and(sameFlags).and(rip.shl(16).shrS(16).eq(rip)), () => {
+      x.setArithmeticFlags(flags);
+      x.setStackPointer(sp);
+      x.jump(rip);
+    });
+  }
+  x.helperJump(HELPER.iret);
+});
 for (const name of ['call_far', 'jmp_far']) def(name, 'r', x => x.helperJump(HELPER.farTransfer, x.pointer!), { memoryBytes: bits => bits / 8 + 2 });
 for (const name of ['call_far_imm', 'jmp_far_imm']) def(name, 'r', x => x.helperJump(HELPER.farTransfer));
 

@@ -36,7 +36,7 @@ export class Guest {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     this.cpu = createProcessor({
       memory, layout, vcpu: 0, slot: 0, module: compileInterpreter(0), jit: JIT_MODES.find(mode => mode === process.env['XENOLITH_JIT']) ?? 'off',
-      host: { descriptor: selector => selector & 4 ? undefined : GDT[selector >> 3], foreign: () => 0, unimplemented: (_, bytes) => { this.unimplemented.set(bytes, (this.unimplemented.get(bytes) ?? 0) + 1); } },
+      host: { unchanging: { cs: 0x33, ss: 0x2b }, descriptor: selector => selector & 4 ? undefined : GDT[selector >> 3], foreign: () => 0, unimplemented: (_, bytes) => { this.unimplemented.set(bytes, (this.unimplemented.get(bytes) ?? 0) + 1); } },
     });
     this.words = new Uint32Array(memory.buffer as unknown as SharedArrayBuffer);
     this.stage = new Stage(memory, layout, 0);

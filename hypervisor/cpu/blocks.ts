@@ -2,7 +2,7 @@
 //
 // Invariants: a frame with at least one block has its code-map byte set and no entry in any write TLB; a block's
 // records live until the whole cache is emptied, so a dropped block is one whose records all lead back to the
-// lookup (SPECIAL.stale). Records never name a virtual address: blocks serve every mapping of their frame.
+// lookup (SPECIAL.stale), or its first one to the block that took its place (SPECIAL.moved). Records never name a virtual address: blocks serve every mapping of their frame.
 import { decode, type Decoded, newDecoded, SPECIAL } from './decode.ts';
 import { fusedHandler } from './fusion.ts';
 import { CODE, PAGE_BYTES } from './layout.ts';
@@ -121,6 +121,14 @@ export class BlockCache {
     this.byAddress.set(phys * 2 + (compat ? 1 : 0), start);
     this.enter(phys, start, compat);
     return start;
+  }
+
+  /** A dropped block's first record leads to the block that stands at its address now. */
+  lead(from: number, phys: number, to: number): void {
+    const { view } = this;
+    if (view.getUint16(from + R.handler, true) !== SPECIAL.stale || view.getUint32(from + R.disp, true) + view.getUint16(from + R.offset, true) !== phys || !this.translations) return;
+    view.setUint32(from + R.target, to, true);
+    view.setUint16(from + R.handler, SPECIAL.moved, true);
   }
 
   /** One instruction and a stop behind it, in the stepping area. Returns the record, or 0 for a fetch fault. */

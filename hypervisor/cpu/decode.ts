@@ -10,8 +10,10 @@ import { x87Rows } from './opcodes/x87.ts';
 import { definitionOf } from './semantics/index.ts';
 
 /** Handlers that are not instructions; their numbers come before those of the forms. */
-export const SPECIAL = { exit: 0, fallthrough: 1, stale: 2, crossCheck: 3, undefined: 4, stepped: 5, breakpoint: 6, count: 7, onward: 8, translated: 9, dispatch: 10 } as const;
-export const SPECIAL_COUNT = 11;
+export const SPECIAL = { exit: 0, fallthrough: 1, stale: 2, crossCheck: 3, undefined: 4, stepped: 5, breakpoint: 6, count: 7, onward: 8, translated: 9, dispatch: 10, moved: 11 } as const;
+export const SPECIAL_COUNT = 12;
+/** Handlers of a record whose block was dropped. */
+export const isDropped = (handler: number): boolean => handler === SPECIAL.stale || handler === SPECIAL.moved;
 
 const OPERATION_BITS: readonly Bits[] = [16, 32, 64];
 const MEMORY_KINDS: readonly AddressKind[] = ['bd', 'bis', 'seg', 'a32'];

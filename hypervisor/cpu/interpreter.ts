@@ -34,9 +34,12 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
     case SPECIAL.stale:
       x.setState64(S.rip, x.thisRip());
       x.setState32(S.current, 0);
+      x.setState32(S.stale, x.rec);
       x.setState32(S.exit, INTERNAL.decode);
       f.ret();
       return;
+    // It was found anew: links and translations that lead here need not come back each time.
+    case SPECIAL.moved: { const to = f.let(ld32(x.rec, R.target)); f.tailCallIndirect(rt.handlerType, ld16u(to), to); return; }
     // The next record's instruction reaches into the next page, which must still be the one it was decoded from.
     case SPECIAL.crossCheck: {
       const next = f.let(x.slot(SLOT.pageBase).add(4096)), p = f.local('i32');

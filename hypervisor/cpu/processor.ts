@@ -317,6 +317,7 @@ export class SoftwareProcessor implements Processor {
     if (!p) return false;
     const record = anew ? this.blocks.make(p, !this.longMode, this.source) : this.blocks.find(p, !this.longMode, this.source);
     if (!record) return false;
+    if (words[S.stale / 4]) { this.blocks.lead(words[S.stale / 4]! >>> 0, p, record); this.word(S.stale, 0); }
     // The jump cache may still name a dropped block for this address.
     const low = words[S.rip / 4]!, high = words[S.rip / 4 + 1]!, entry = words[S.jumps / 4]! + jumpHash(low), view = this.activeView;
     this.view.setInt32(entry, low ^ words[S.jumpTag / 4]!, true);

@@ -62,6 +62,8 @@ export const S = {
   tscExits: 140, tscAux: 144,
   /** u16 each: code and stack selector that need no look at their descriptors when they are loaded again; 0 when there are none. */
   unchanging: 148,
+  /** i32: the record of a dropped block that was met last (blocks.ts), or 0. */
+  stale: 152,
   /** i64 x 8. */
   debug: 160,
   /** i32: where a translation goes on when it is left (mmu.ts, REACH). */

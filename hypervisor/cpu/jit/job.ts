@@ -1,7 +1,7 @@
 // What is asked of translation and what comes of it: a module of functions, one for each hot block. Works from the
 // domain's memory alone, so that any thread can do it; the guest may run on meanwhile, and the vCPU that takes the
 // result checks that what it was made from still holds.
-import { SPECIAL } from '../decode.ts';
+import { isDropped, SPECIAL } from '../decode.ts';
 import { PAGE_BYTES, VCPU_STRIDE } from '../layout.ts';
 import { blockHash, CLOCK, REACH } from '../mmu.ts';
 import { R } from '../record.ts';
@@ -143,7 +143,7 @@ export function translateJobs(site: Site, jobs: readonly Job[], spare: readonly 
   const numbers = new SpareNumbers(spare), made: Made[] = [], refused: { start: number; reason: string }[] = [], left: string[] = [];
   for (const job of jobs) {
     const { start, number, compat, size } = job, { instructions: room, calls } = SIZES[size], refuse = (reason: string): void => { refused.push({ start, reason }); };
-    if (view.getUint16(start + R.handler, true) === SPECIAL.stale) { refuse('dropped meanwhile'); continue; }
+    if (isDropped(view.getUint16(start + R.handler, true))) { refuse('dropped meanwhile'); continue; }
     try {
       const code = new Blocks(site, job, numbers), region = new Region(code, start, view.getUint32(start + R.disp, true), compat, room, calls);
       if (region.entry < 0) { refuse('nothing to translate'); continue; }

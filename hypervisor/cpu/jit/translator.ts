@@ -7,7 +7,7 @@
 //
 // Translating is a helper thread's work where there is one (boot/translator-thread.ts). Its result is taken between blocks, and only
 // when no frame it was made from has been written since it was asked for.
-import { SPECIAL, SPECIAL_COUNT } from '../decode.ts';
+import { isDropped, SPECIAL, SPECIAL_COUNT } from '../decode.ts';
 import type { BlockCache, Translations } from '../blocks.ts';
 import { allForms } from '../fusion.ts';
 import { R } from '../record.ts';
@@ -118,7 +118,7 @@ export class Translator implements Translations {
     const { view, area } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
     // A loop within another block's translation may have made it very hot before it has its own.
     const now = this.living.get(start)?.size, size = now ? now === 'small' ? 'large' : 'wide' : view.getInt32(start + R.imm, true) <= this.thresholds.small - this.thresholds.large ? 'large' : 'small';
-    if (view.getUint16(start + R.handler, true) === SPECIAL.stale) return;
+    if (isDropped(view.getUint16(start + R.handler, true))) return;
     const again = (runs: number): void => this.setLeft(start, runs);
     if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); again(NEVER); return; }
     // A block waits or is being made, never both.
@@ -258,7 +258,7 @@ export class Translator implements Translations {
   private drop(start: number): void {
     const { view } = this.host;
     this.end(start);
-    if (view.getUint16(start + R.handler, true) === SPECIAL.stale) return;
+    if (isDropped(view.getUint16(start + R.handler, true))) return;
     view.setUint16(start + R.handler, SPECIAL.count, true);
     view.setInt32(start + R.imm, this.threshold, true);
   }

@@ -1,5 +1,5 @@
 // xl's side of the HTTP API: requests over the host's Unix socket.
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { z } from 'zod';
 import { CONSOLE_PROTOCOL } from '../../dom0/api/console-protocol.ts';
@@ -18,6 +18,9 @@ import type { TokenView } from '../../dom0/management/tokens.ts';
 import type { DomainView, HostView } from '../../dom0/toolstack/action.ts';
 import type { DiskConfig, DomainConfig, VifConfig } from '../../dom0/toolstack/config/schema.ts';
 import type { Trigger } from '../../dom0/toolstack/tuning.ts';
+
+/** Not imported: that would load all that the module offers, an HTTP client of another kind among it, a third of a command's start. */
+const { request: httpRequest } = process.getBuiltinModule('node:http');
 
 /** An answer that is a problem+json document. */
 export class ApiError extends Error {

@@ -6,7 +6,7 @@
 import { decode, type Decoded, newDecoded, SPECIAL } from './decode.ts';
 import { fusedHandler } from './fusion.ts';
 import { CODE, PAGE_BYTES } from './layout.ts';
-import { blockHash } from './mmu.ts';
+import { blockHash, OTHER_OF_PAIR } from './mmu.ts';
 import { R, RECORD_BYTES, writeRecord } from './record.ts';
 import type { SiblingCode } from './sibling-code.ts';
 import { BLOCK_ENTRIES, RECORDS_BYTES, S } from './state.ts';
@@ -72,9 +72,15 @@ export class BlockCache {
   /** First record of the block at a physical address, or 0. */
   known(phys: number, compat: boolean): number { return this.byAddress.get(phys * 2 + (compat ? 1 : 0)) ?? 0; }
   private enter(phys: number, start: number, compat: boolean): void {
-    const entry = this.area + S.blocks + blockHash(phys);
-    this.view.setUint32(entry, phys, true);
-    this.view.setUint32(entry + 4, start | (compat ? 1 : 0), true);
+    const { view } = this, hash = blockHash(phys), entry = this.area + S.blocks + hash, before = view.getUint32(entry, true), word = view.getUint32(entry + 4, true);
+    // Who stands there gives way: two that are needed in turn do not push each other out.
+    if (word && before !== phys) {
+      const other = this.area + S.blocks + (hash ^ OTHER_OF_PAIR);
+      view.setUint32(other, before, true);
+      view.setUint32(other + 4, word, true);
+    }
+    view.setUint32(entry, phys, true);
+    view.setUint32(entry + 4, start | (compat ? 1 : 0), true);
   }
   /** Decodes anew, in place of what may be known. */
   make(phys: number, compat: boolean, source: CodeSource): number {
@@ -166,8 +172,10 @@ export class BlockCache {
       for (let i = 0; i < b.count; i++) this.view.setUint16(b.start + i * RECORD_BYTES + R.handler, SPECIAL.stale, true);
       for (const key of [b.phys * 2, b.phys * 2 + 1]) if (this.byAddress.get(key) === b.start) this.byAddress.delete(key);
       this.translations?.dropped(b.start);
-      const entry = this.area + S.blocks + blockHash(b.phys);
-      if (this.view.getUint32(entry, true) === b.phys) this.view.setUint32(entry + 4, 0, true);
+      for (const hash of [blockHash(b.phys), blockHash(b.phys) ^ OTHER_OF_PAIR]) {
+        const entry = this.area + S.blocks + hash;
+        if (this.view.getUint32(entry, true) === b.phys) this.view.setUint32(entry + 4, 0, true);
+      }
     }
     this.translations?.frameDropped(frame);
   }

@@ -39,7 +39,13 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
       f.ret();
       return;
     // It was found anew: links and translations that lead here need not come back each time.
-    case SPECIAL.moved: { const to = f.let(ld32(x.rec, R.target)); f.tailCallIndirect(rt.handlerType, ld16u(to), to); return; }
+    case SPECIAL.moved: {
+      const to = f.let(ld32(x.rec, R.target)), handler = f.let(ld16u(to));
+      // It was dropped in turn: the next one to come here takes one step less.
+      f.if(handler.eq(SPECIAL.moved), () => f.st32(x.rec, ld32(to, R.target), R.target));
+      f.tailCallIndirect(rt.handlerType, handler, to);
+      return;
+    }
     // The next record's instruction reaches into the next page, which must still be the one it was decoded from.
     case SPECIAL.crossCheck: {
       const next = f.let(x.slot(SLOT.pageBase).add(4096)), p = f.local('i32');

@@ -20,8 +20,9 @@ export const CODE_WRITE: Signature = { params: ['i32'], results: [] };
 /** Page-table entry bits. */
 const P = 1n, RW = 2n, ACCESSED = 0x20n, DIRTY = 0x40n, NX = 1n << 63n;
 
-/** Hash of a physical code address into the block table, as a byte offset. */
+/** Hash of a physical code address into the block table, as a byte offset: a block stands there, or in the other entry of the pair. */
 export const blockHash = (phys: number): number => ((phys ^ phys >>> 12) & (BLOCK_ENTRIES - 1)) * 8;
+export const OTHER_OF_PAIR = 8;
 const blockHashCode = (phys: I32): I32 => phys.xor(phys.shrU(12)).and(BLOCK_ENTRIES - 1).shl(3);
 export const jumpHash = (low: number): number => ((low ^ low >>> 13) & (JUMP_ENTRIES - 1)) * 16;
 export const jumpHashCode = (low: I32): I32 => low.xor(low.shrU(13)).and(JUMP_ENTRIES - 1).shl(4);
@@ -184,12 +185,16 @@ export function lookupFunction(area: number, im: MmuImports): Fn {
       // A fetch fault is reported at the target: current is 0 and rip is stored.
       f.if(p.get().eqz(), () => { f.st32(area, 0, S.patch); f.ret(i32(area + S.exitRecord)); });
     });
-    const entry = f.let(blockHashCode(p.get()).add(area)), word = f.let(ld32(entry, S.blocks + 4));
-    f.if(ld32(entry, S.blocks).eq(p.get()).and(word.ne(0)).and(word.and(1).eq(ld32(area, S.compat))).eqz(), () => {
+    const first = f.let(blockHashCode(p.get())), word = f.local('i32');
+    const missing = (entry: I32): I32 => {
+      f.set(word, ld32(entry, S.blocks + 4));
+      return ld32(entry, S.blocks).eq(p.get()).and(word.get().ne(0)).and(word.get().and(1).eq(ld32(area, S.compat))).eqz();
+    };
+    f.if(missing(first.add(area)), () => f.if(missing(f.let(first.xor(OTHER_OF_PAIR).add(area))), () => {
       f.st32(area, INTERNAL.decode, S.exit);
       f.ret(i32(area + S.exitRecord));
-    });
-    f.set(rec, word.and(-2));
+    }));
+    f.set(rec, word.get().and(-2));
     f.st64(cached, marked);
     f.st32(cached, rec.get(), 8);
     f.st32(cached, select(ld16u(rec.get()).eq(SPECIAL.translated), ld32(rec.get(), R.number), i32(SPECIAL.dispatch)), 12);

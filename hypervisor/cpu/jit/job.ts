@@ -3,7 +3,7 @@
 // result checks that what it was made from still holds.
 import { isDropped, SPECIAL } from '../decode.ts';
 import { PAGE_BYTES, VCPU_STRIDE } from '../layout.ts';
-import { blockHash, CLOCK, REACH } from '../mmu.ts';
+import { blockHash, CLOCK, OTHER_OF_PAIR, REACH } from '../mmu.ts';
 import { R } from '../record.ts';
 import { RECORDS_BYTES, S } from '../state.ts';
 import { type Fn, type FuncRef, ModuleBuilder, type Signature } from '../wasm/builder.ts';
@@ -80,8 +80,9 @@ class Blocks implements CodeFinder, Numbers {
   }
 
   private at(phys: number): number {
-    const { view, site: { area } } = this, entry = area + S.blocks + blockHash(phys);
-    if (view.getUint32(entry, true) !== phys >>> 0) return 0;
+    const { view, site: { area } } = this, hash = blockHash(phys), known = view.getUint32(area + S.blocks + hash, true) === phys >>> 0;
+    const entry = area + S.blocks + (known ? hash : hash ^ OTHER_OF_PAIR);
+    if (!known && view.getUint32(entry, true) !== phys >>> 0) return 0;
     const word = view.getUint32(entry + 4, true), record = (word & ~1) >>> 0;
     return (word & 1) !== (this.job.compat ? 1 : 0) || record < area + S.records || record >= area + S.records + RECORDS_BYTES ? 0 : record;
   }

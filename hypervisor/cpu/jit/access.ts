@@ -4,20 +4,22 @@
 import { ACCESS } from '../processor-api.ts';
 import { FROM_STACK } from '../mmu.ts';
 import { S, TLB_BYTES } from '../state.ts';
-import { Fn, type FuncRef, type I64, type Signature, i32, i64, ld32, ld64 } from '../wasm/builder.ts';
-import { type Carried, flagTypes, storeFlags } from './ways-out.ts';
+import { Fn, type FuncRef, type I64, type Signature, i32, i64Words, ld32, ld64 } from '../wasm/builder.ts';
+import { CARRIED, type Carried, flagTypes, storeFlags } from './ways-out.ts';
 
 /** Only what the TLB knows: else the instruction is the interpreter's. */
 export const ALONE = FROM_STACK << 1;
 const BYTES_SHIFT = 8, BYTES_MASK = 0xffff;
 
-export const access = (write: boolean, carried: Carried): string => `${write ? 'write' : 'read'}-${carried}`;
+const named = (kind: string): Readonly<Record<Carried, string>> => Object.fromEntries(CARRIED.map(c => [c, `${kind}-${c}`])) as Record<Carried, string>;
+const READS = named('read'), WRITES = named('write');
+export const access = (write: boolean, carried: Carried): string => (write ? WRITES : READS)[carried];
 /**
  * (virtual address, record << 32 | flags | bytes << 8 | kind, flags as they are carried) -> physical address. 0 when the
  * translation has to be left, to the record in S.leaveTo (mmu.ts, REACH): flags are in memory then.
  */
 export const accessSignature = (carried: Carried): Signature => ({ params: ['i64', 'i64', ...flagTypes(carried)], results: ['i32'] });
-export const whatOf = (record: number, write: boolean, bytes: number, more: number): I64 => i64(BigInt(record) << 32n | BigInt((write ? ACCESS.write : ACCESS.read) | bytes << BYTES_SHIFT | more));
+export const whatOf = (record: number, write: boolean, bytes: number, more: number): I64 => i64Words(record, (write ? ACCESS.write : ACCESS.read) | bytes << BYTES_SHIFT | more);
 
 export function accessFunction(area: number, write: boolean, carried: Carried, im: { readonly reach: FuncRef; readonly settle: FuncRef }): Fn {
   const f = new Fn(accessSignature(carried)), va = f.param(0, 'i64').get(), word = f.param(1, 'i64').get(), tlb = write ? TLB_BYTES : 0;

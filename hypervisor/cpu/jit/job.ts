@@ -130,15 +130,15 @@ class Blocks implements CodeFinder, Numbers {
 export function translateJobs(site: Site, jobs: readonly Job[], spare: readonly number[]): Outcome {
   const { view, area } = site, m = new ModuleBuilder(area + VCPU_STRIDE);
   // What is called is imported, and no more: instances are made often.
-  const imported = new Map<string, FuncRef>(), take = (name: string, signature: Signature): FuncRef => {
+  const imported = new Map<string, FuncRef>(), take = (name: string, signature: () => Signature): FuncRef => {
     let ref = imported.get(name);
-    if (!ref) imported.set(name, ref = m.importFunction(name, signature));
+    if (!ref) imported.set(name, ref = m.importFunction(name, signature()));
     return ref;
   };
   const im: Imports = {
-    handlerType: m.typeIndex({ params: ['i32'], results: [] }), reach: () => take('reach', REACH), settle: () => take('settle', SETTLE), clock: () => take('clock', CLOCK),
-    access: (write, carried) => take(access(write, carried), accessSignature(carried)),
-    wayOut: (to, carried) => take(wayOut(to, carried), wayOutSignature(to, carried)),
+    handlerType: m.typeIndex({ params: ['i32'], results: [] }), reach: () => take('reach', () => REACH), settle: () => take('settle', () => SETTLE), clock: () => take('clock', () => CLOCK),
+    access: (write, carried) => take(access(write, carried), () => accessSignature(carried)),
+    wayOut: (to, carried) => take(wayOut(to, carried), () => wayOutSignature(to, carried)),
   };
   const compiled: { readonly number: number; readonly fn: Fn }[] = [];
   const numbers = new SpareNumbers(spare), made: Made[] = [], refused: { start: number; reason: string }[] = [], left: string[] = [];

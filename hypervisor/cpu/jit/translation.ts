@@ -38,7 +38,7 @@ export class PooledFn extends Fn {
   /** A tail call. @param forget what temporaries hold: the baseline compiler would store it first */
   leave(to: FuncRef, forget: boolean, ...args: (I32 | I64)[]): void {
     let code = '';
-    if (forget) for (const { index, type } of this.temporaries) if (type === 'i32' || type === 'i64') code += (type === 'i32' ? i32(0) : i64(0)).code + '\x21' + uleb(index);
+    if (forget) for (const { index, type } of this.temporaries) if (type === 'i32' || type === 'i64') code += (type === 'i32' ? '\x41\x00\x21' : '\x42\x00\x21') + uleb(index);
     this.tailCallAfter(to, code, args);
   }
   /** Goes on where just these temporaries are in use. */

@@ -15,7 +15,8 @@ export type Destination = typeof DESTINATIONS[number];
 export const CARRIED = ['kept', 'words', ...FLAG_SIZES.flatMap(bits => [`add${bits}`, `sub${bits}`] as const), 'any'] as const;
 export type Carried = typeof CARRIED[number];
 
-export const wayOut = (to: Destination, carried: Carried): string => `${to}-${carried}`;
+const NAMES = Object.fromEntries(DESTINATIONS.map(to => [to, Object.fromEntries(CARRIED.map(c => [c, `${to}-${c}`]))])) as Readonly<Record<Destination, Readonly<Record<Carried, string>>>>;
+export const wayOut = (to: Destination, carried: Carried): string => NAMES[to][carried];
 export const flagTypes = (carried: Carried): readonly Type[] => carried === 'kept' ? [] : carried === 'words' ? ['i64', 'i64'] : carried === 'any' ? SETTLE.params : ['i64', 'i64', 'i64'];
 export const wayOutSignature = (to: Destination, carried: Carried): Signature => ({ params: [...WHERE[to], ...flagTypes(carried)], results: [] });
 /** A block's number and its first record. */

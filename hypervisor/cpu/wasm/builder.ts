@@ -252,25 +252,37 @@ const make = <T extends Type>(type: T, code: Code): Of[T] => {
 };
 
 const KEPT_CONSTANTS = 4096;
+/** Others, as displacements and addresses of records, are met once: looking for them costs more than making them. */
+const common = (v: number): boolean => v >= -KEPT_CONSTANTS && v < 2 ** 20;
 export const i32 = (v: I32 | number): I32 => {
   if (typeof v !== 'number') return v;
-  const known = constants32.get(v);
+  const keep = common(v), known = keep ? constants32.get(v) : undefined;
   if (known) return known;
   const c = new I32('\x41' + sleb32(v | 0));
   c.constant = v | 0;
-  // Addresses of records are met once.
-  if (v >= -KEPT_CONSTANTS && v < 2 ** 20 && constants32.size < KEPT_CONSTANTS) constants32.set(v, c);
+  if (keep && constants32.size < KEPT_CONSTANTS) constants32.set(v, c);
   return c;
 };
+/** A constant of which both halves are known: for what is met once. */
+export function i64Words(high: number, low: number): I64 {
+  let code = '\x42', l = low >>> 0, h = high | 0;
+  for (;;) {
+    const byte = l & 0x7f;
+    l = (l >>> 7 | h << 25) >>> 0;
+    h >>= 7;
+    if (h === 0 && l === 0 && byte < 64 || h === -1 && l === 0xffffffff && byte >= 64) return new I64(code + BYTE[byte]!);
+    code += BYTE[byte | 0x80]!;
+  }
+}
 export const i64 = (v: I64 | bigint | number): I64 => {
   if (v instanceof I64) return v;
-  const known = constants.get(v);
+  const keep = typeof v === 'bigint' || common(v), known = keep ? constants.get(v) : undefined;
   if (known) return known;
   const value = BigInt.asIntN(64, BigInt(v)), small = value >= -0x80000000n && value < 0x80000000n;
   const c = new I64('\x42' + (small ? sleb32(Number(value)) : sleb(value)));
   c.constant = value;
   c.within = bitsOf(value);
-  if (constants.size < KEPT_CONSTANTS) constants.set(v, c);
+  if (keep && constants.size < KEPT_CONSTANTS) constants.set(v, c);
   return c;
 };
 /** Constants met before. */

@@ -3,8 +3,9 @@ import { compileInterpreter } from './interpreter.ts';
 import { layoutMemory } from './layout.ts';
 import { createProcessor } from './processor.ts';
 import { blockHash } from './mmu.ts';
-import { EXIT } from './processor-api.ts';
-import { addressSpace, CODE_VA, machine } from './test-machine.ts';
+import { EXIT, type View, VIEW } from './processor-api.ts';
+import { S } from './state.ts';
+import { addressSpace, CODE_VA, DATA_VA, machine } from './test-machine.ts';
 
 test('emptying the cache forgets the way to its records', () => {
   const layout = layoutMemory(1, 16), pages = layout.totalBytes / 65536;
@@ -68,4 +69,34 @@ test('translations that lead to a dropped block find the one in its place withou
   const find = vi.spyOn(cpu.blocks, 'find');
   run(2);
   expect(find.mock.calls.length).toBeLessThan(20);
+});
+
+test('a page that becomes code leaves the TLBs for writing of both views, and no other page does', () => {
+  const { cpu, map } = machine([
+    0x66, 0xc7, 0x07, 0xb0, 0x05,   // mov word [rdi], 0x05b0: mov al, 5
+    0xc6, 0x06, 0x07, 0xcc,         // mov byte [rsi], 7; int3
+  ]), at = map(CODE_VA + 8n * 4096n), root = BigInt(cpu.view.getUint32(cpu.area + S.roots, true));
+  const write = (view: View): void => {
+    cpu.activeView = view;
+    cpu.gpr[7] = CODE_VA + 8n * 4096n;
+    cpu.gpr[6] = DATA_VA;
+    cpu.rip = CODE_VA;
+    expect(cpu.run()).toBe(EXIT.softwareInterrupt);
+  };
+  const walks = (): number => cpu.view.getInt32(cpu.area + S.walks, true);
+  cpu.setRoot(VIEW.user, root);
+  for (const view of [VIEW.user, VIEW.kernel]) write(view);
+  for (const view of [VIEW.user, VIEW.kernel]) {
+    cpu.bytes.set([0xb0, 4, 0xcc], at);
+    cpu.invalidateCode(at >>> 12);
+    for (const v of [VIEW.user, VIEW.kernel]) write(v);
+    cpu.bytes.set([0xb0, 4, 0xcc], at);
+    const runIt = (): number => { cpu.activeView = VIEW.kernel; cpu.rip = CODE_VA + 8n * 4096n; cpu.run(); return Number(cpu.gpr[0]! & 0xffn); };
+    expect(runIt()).toBe(4);
+    const before = walks();
+    write(view);
+    // The page that was written, and its code anew; the other one is where it was.
+    expect(walks() - before).toBe(1);
+    expect(runIt()).toBe(5);
+  }
 });

@@ -39,8 +39,8 @@ export class BlockCache {
   private readonly words: Int32Array;
   private readonly area: number;
   private readonly codeMap: number;
-  /** Called when a frame got its first block: writable translations of it must go. */
-  private readonly onCodeFrame: () => void;
+  /** Called when a frame gets its first block: writable translations of it must go. */
+  private readonly onCodeFrame: (frame: number) => void;
   /** Called when everything is forgotten. */
   onEmpty: () => void = () => {};
   private readonly byFrame = new Map<number, Block[]>();
@@ -57,7 +57,7 @@ export class BlockCache {
   siblings: SiblingCode | undefined;
   decoded = 0; dropped = 0; emptied = 0; instructions = 0;
 
-  constructor(bytes: Uint8Array, view: DataView, area: number, codeMap: number, onCodeFrame: () => void) {
+  constructor(bytes: Uint8Array, view: DataView, area: number, codeMap: number, onCodeFrame: (frame: number) => void) {
     this.bytes = bytes; this.view = view; this.words = new Int32Array(view.buffer); this.area = area; this.codeMap = codeMap; this.onCodeFrame = onCodeFrame;
     this.next = area + S.records;
   }
@@ -192,7 +192,6 @@ export class BlockCache {
     this.onEmpty();
     this.view.setInt32(this.area + S.patch, 0, true);
     this.next = this.area + S.records;
-    this.onCodeFrame();
   }
 
   private register(frame: number, block: Block): void {
@@ -203,7 +202,7 @@ export class BlockCache {
   private announce(frame: number): void {
     const known = Atomics.or(this.bytes, this.codeMap + frame, CODE.translated) & CODE.translated;
     if (known && (!this.siblings || this.byFrame.has(frame))) return;
-    this.onCodeFrame();
+    this.onCodeFrame(frame);
     if (!known) this.siblings?.becameCode(frame);
   }
   /** Merges a conditional jump into the comparison just put, when there is a handler for the two. */

@@ -8,7 +8,7 @@ import { type Form, Insn, type Runtime } from './insn.ts';
 import { access, accessFunction, accessSignature } from './jit/access.ts';
 import { settleFunction, SETTLE } from './jit/flag-state.ts';
 import { CARRIED, DESTINATIONS, wayOut, wayOutFunction, wayOutSignature } from './jit/ways-out.ts';
-import { CLOCK, CODE_WRITE, COMMIT, FETCH, FOLLOW, FOREIGN, LOOKUP, REACH, TRANSLATE, commitFunction, fetchFunction, followFunction, jumpToFunction, lookupFunction, reachFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
+import { CLOCK, CODE_WRITE, COMMIT, FETCH, FOLLOW, FOREIGN, KEEP_FROM_WRITING, LOOKUP, REACH, TRANSLATE, commitFunction, fetchFunction, followFunction, jumpToFunction, keepFromWritingFunction, lookupFunction, reachFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
 import { R } from './record.ts';
 import { SWITCH_ROOT, switchRootFunction } from './root-switch.ts';
 import { VCPU_STRIDE } from './layout.ts';
@@ -110,6 +110,8 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   m.define(fillRef, fill);
   const switchRoot = m.declare(SWITCH_ROOT, 'switchRoot');
   m.define(switchRoot, switchRootFunction(area));
+  const keepFromWriting = m.declare(KEEP_FROM_WRITING, 'keepFromWriting');
+  m.define(keepFromWriting, keepFromWritingFunction(area));
   const run = new Fn(HANDLER), runRef = m.declare(HANDLER, 'run'), start = run.param(0, 'i32').get();
   run.callIndirect(handlerType, ld16u(start, R.handler), start);
   m.define(runRef, run);

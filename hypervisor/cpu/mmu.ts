@@ -1,9 +1,9 @@
 // Address translation, generated as WebAssembly: the page walk behind a TLB miss, page-crossing accesses, and the
 // lookup that finds the record for a branch target.
 import { SPECIAL } from './decode.ts';
-import { EXIT, PFEC } from './processor-api.ts';
+import { ACCESS, EXIT, PFEC, VIEW } from './processor-api.ts';
 import { PAGE_BYTES } from './layout.ts';
-import { BIT_IS_LOWER, BLOCK_ENTRIES, INTERNAL, JUMP_ENTRIES, JUMP_PAGES, S, SLOT, TLB_BYTES, VIEW_BYTES } from './state.ts';
+import { BIT_IS_LOWER, BLOCK_ENTRIES, INTERNAL, JUMP_ENTRIES, JUMP_PAGES, S, SLOT, TLB_BYTES, TLB_EMPTY, TLB_ENTRY_BYTES, VIEW_BYTES } from './state.ts';
 import { R } from './record.ts';
 import { Fn, type FuncRef, type I32, type I64, type Signature, i32, i64, ld32, ld64, ld64from32s, ld16u, ld8u, select } from './wasm/builder.ts';
 
@@ -92,6 +92,25 @@ export function walkFunction(area: number, im: MmuImports): Fn {
   f.st32(tlb, frame.get().sub(va.and(-4096n).wrap()), S.tlbs + 8);
   f.ret(frame.get().add(va.wrap().and(4095)));
   f.unreachable();
+  return f;
+}
+
+/** (physical address of a frame): takes it out of the TLBs for writing. */
+export const KEEP_FROM_WRITING: Signature = { params: ['i32'], results: [] };
+export function keepFromWritingFunction(area: number): Fn {
+  const f = new Fn(KEEP_FROM_WRITING), frame = f.param(0, 'i32').get(), at = f.local('i32'), end = f.local('i32');
+  for (const view of [VIEW.kernel, VIEW.user]) {
+    const tlb = area + S.tlbs + view * VIEW_BYTES + ACCESS.write * TLB_BYTES;
+    f.set(at, i32(tlb));
+    f.set(end, i32(tlb + TLB_BYTES));
+    f.loop(again => {
+      // The address drops out of the difference of an entry's two halves; an empty one's are no frame's.
+      f.if(ld32(at.get(), 8).sub(ld32(at.get())).eq(frame), () => f.st64(at.get(), TLB_EMPTY.minus), undefined, false);
+      f.set(at, at.get().add(TLB_ENTRY_BYTES));
+      f.brIf(again, at.get().ltU(end.get()));
+    });
+    for (const n of TLB_EMPTY.own) f.if(ld64(i32(tlb), n * TLB_ENTRY_BYTES).eq(TLB_EMPTY.minus), () => f.st64(i32(tlb), TLB_EMPTY.other, n * TLB_ENTRY_BYTES), undefined, false);
+  }
   return f;
 }
 

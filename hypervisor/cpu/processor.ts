@@ -47,6 +47,8 @@ interface Exports {
   fill(at: number, byte: number, count: number): void;
   /** root-switch.ts */
   switchRoot(view: View, old: number, root: number): number;
+  /** mmu.ts */
+  keepFromWriting(frame: number): void;
 }
 
 /** Index of the page at hand's address among the words. */
@@ -102,9 +104,9 @@ export class SoftwareProcessor implements Processor {
     this.word(S.codeMap, o.layout.codeMap);
     const { unchanging } = o.host;
     this.word(S.unchanging, unchanging ? unchanging.cs | unchanging.ss << 16 : 0);
-    this.blocks = new BlockCache(this.bytes, this.view, area, o.layout.codeMap, () => this.flushWritable());
+    this.blocks = new BlockCache(this.bytes, this.view, area, o.layout.codeMap, frame => this.wasm.keepFromWriting(frame * PAGE_BYTES));
     // They name records, which will be others from then on.
-    this.blocks.onEmpty = () => { this.flushJumps(VIEW.kernel); this.flushJumps(VIEW.user); };
+    this.blocks.onEmpty = () => { this.flushWritable(); this.flushJumps(VIEW.kernel); this.flushJumps(VIEW.user); };
     this.word(S.siblings, o.layout.vcpus > 1 ? 1 : 0);
     if (o.layout.vcpus > 1) {
       this.bus = new BusLock(buffer, o.vcpu, o.layout.vcpus);

@@ -1,11 +1,11 @@
 // A change of root that keeps what both roots have in common: processes of a guest share their kernel's half of the
 // address space, so a switch between them need not forget how the kernel is mapped.
-import { BIT_IS_LOWER, S, TLB_BYTES, TLB_EMPTY, TLB_ENTRIES, VIEW_BYTES } from './state.ts';
+import { BIT_IS_LOWER, S, TLB_BYTES, TLB_EMPTY, TLB_ENTRIES, TLB_ENTRY_BYTES, VIEW_BYTES } from './state.ts';
 import { Fn, type I32, type Signature, i32, i64, ld64, type Label } from './wasm/builder.ts';
 
 /** (view, physical address of the old L4, of the new one): 1 when the upper halves agree and only the lower one's TLB entries were flushed, else 0. */
 export const SWITCH_ROOT: Signature = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
-const ENTRIES = 512, ENTRY_BYTES = 8, TLB_ENTRY_BYTES = 16;
+const ENTRIES = 512, ENTRY_BYTES = 8;
 /** Accessed and dirty: the walk sets them, they map nothing. */
 const MAPS = ~0x60n;
 

@@ -110,7 +110,8 @@ export const S = {
 export const MAIL = { becameCode: 0x200, written: 0x400, bytes: 0x200 } as const;
 
 export const TLB_ENTRIES = 1024;
-export const TLB_BYTES = TLB_ENTRIES * 16;
+export const TLB_ENTRY_BYTES = 16;
+export const TLB_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
 /** read, write, execute TLBs of one view. */
 export const VIEW_BYTES = 4 * TLB_BYTES;
 /**

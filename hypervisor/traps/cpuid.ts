@@ -16,8 +16,8 @@ const textRow = (s: string): CpuidResult => r(text(s.slice(0, 4)), text(s.slice(
 const FEATURES_1C = bits(0, 9, 13, 19, 20, 23, 31);
 /** FPU DE TSC MSR PAE CX8 APIC SEP CMOV PAT CLFLUSH MMX FXSR SSE SSE2 HTT. */
 const FEATURES_1D = bits(0, 2, 4, 5, 6, 8, 9, 11, 15, 16, 19, 23, 24, 25, 26, 28);
-/** ERMS: string moves are one bulk copy here. */
-const FEATURES_7B0 = bits(9);
+/** ERMS (string moves are one bulk copy here), SHA. */
+const FEATURES_7B0 = bits(9, 29);
 /** IBRS/IBPB, STIBP, ARCH_CAPABILITIES. */
 const FEATURES_7D0 = bits(26, 27, 29);
 /** BHI_CTRL: guests then write an MSR once, where they would clear a branch history in each system call. */

@@ -52,6 +52,10 @@ const byMnemonic = (list: Recipe[]): Recipe[][] => [...Map.groupBy(list.filter(x
 const integers = { long: byMnemonic(lists.long), compat: byMnemonic(lists.compat) };
 const conditionsOf = (list: Recipe[]): Recipe[] => list.filter(x => /^(j|set|cmov)\d/.test(x.mnemonic)), conditions = { long: conditionsOf(lists.long), compat: conditionsOf(lists.compat) };
 const branches = { long: branchesOf(lists.long), compat: branchesOf(lists.compat) }, comparisons = { long: comparisonsOf(lists.long), compat: comparisonsOf(lists.compat) };
+/** Instructions that follow each other in programs, and hand on what the translator keeps in parts. */
+const KIN = [/^sha/];
+const kinOf = (list: Recipe[]): Recipe[][] => KIN.map(family => list.filter(x => family.test(x.mnemonic)));
+const kin = { long: kinOf(lists.long), compat: kinOf(lists.compat) };
 /** What stands for a sequence where a case has a recipe. */
 const NEUTRAL = recipes.find(r => r.mnemonic === 'nop')!;
 const RSP = 4;
@@ -150,7 +154,8 @@ class SequenceMaker {
     let previous = '';
     for (let n = 0; n < count;) {
       // Comparisons with a branch behind them are what compilers make (and what the decoder fuses).
-      const compared = previous === 'cmp' || previous === 'test', recipe = r.pick(compared && r.chance(0.5) ? branches[mode] : SETS_FLAGS.test(previous) && r.chance(0.2) ? conditions[mode] : r.chance(0.1) ? comparisons[mode] : r.chance(VECTORS) ? vectors[mode] : r.pick(integers[mode])), m = recipe.mnemonic;
+      const compared = previous === 'cmp' || previous === 'test', family = kin[mode][KIN.findIndex(k => k.test(previous))];
+      const recipe = family?.length && r.chance(0.6) ? r.pick(family) : r.pick(compared && r.chance(0.5) ? branches[mode] : SETS_FLAGS.test(previous) && r.chance(0.2) ? conditions[mode] : r.chance(0.1) ? comparisons[mode] : r.chance(VECTORS) ? vectors[mode] : r.pick(integers[mode])), m = recipe.mnemonic;
       if (flagsRead(m) & this.undefinedFlags || inFunction && (m === 'push' || m === 'pop')) continue;
       if (!inFunction && this.functions.length && r.chance(0.1)) this.call();
       else {

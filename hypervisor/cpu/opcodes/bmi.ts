@@ -1,4 +1,4 @@
-// Bit manipulation (BMI1, BMI2, LZCNT) and carry chains (ADX): one row per encoding (row.ts explains the notation).
+// Bit manipulation (BMI1, BMI2, LZCNT): one row per encoding (row.ts explains the notation).
 import type { Row } from './row.ts';
 
 const row = (opcode: string, mnemonic: string, operands: string, needs: string): Row => ({ opcode, mnemonic, operands, flags: [`needs:${needs}`] });
@@ -10,5 +10,4 @@ export const bmiRows: readonly Row[] = [
   row('VEX 0F38 F5', 'bzhi', 'Gy,Ey,By', 'bmi2'), row('VEX F3 0F38 F5', 'pext', 'Gy,By,Ey', 'bmi2'), row('VEX F2 0F38 F5', 'pdep', 'Gy,By,Ey', 'bmi2'),
   row('VEX F2 0F38 F6', 'mulx', 'Gy,By,Ey', 'bmi2'), row('VEX F2 0F3A F0', 'rorx', 'Gy,Ey,Ib', 'bmi2'),
   row('VEX 66 0F38 F7', 'shlx', 'Gy,Ey,By', 'bmi2'), row('VEX F3 0F38 F7', 'sarx', 'Gy,Ey,By', 'bmi2'), row('VEX F2 0F38 F7', 'shrx', 'Gy,Ey,By', 'bmi2'),
-  row('66 0F38 F6', 'adcx', 'Gy,Ey', 'adx'), row('F3 0F38 F6', 'adox', 'Gy,Ey', 'adx'),
 ];

@@ -1,4 +1,4 @@
-// Bit manipulation (BMI1, BMI2, LZCNT) and carry chains (ADX). Flags that are undefined get what is cheapest.
+// Bit manipulation (BMI1, BMI2, LZCNT). Flags that are undefined get what is cheapest.
 import { type Bits, type Insn, sx, zx } from '../insn.ts';
 import { type I32, type I64, i64, select } from '../wasm/builder.ts';
 import { definer, type Definitions } from './definition.ts';
@@ -95,19 +95,3 @@ def('mulx', 'w w r', x => {
   x.write(1, x.bits === 64 ? product : zx(product, 32));
   x.write(0, high);
 });
-
-// ---- two chains of carries
-const chain = (name: string, carry: (x: Insn) => I32, set: (x: Insn, cf: I64) => void): void => def(name, 'rw r', x => {
-  const { f } = x, a = x.read(0), b = x.read(1), c = f.let(carry(x).extU());
-  if (x.bits === 32) {
-    const sum = f.let(a.add(b).add(c));
-    set(x, f.let(sum.shrU(32)));
-    x.write(0, zx(sum, 32));
-    return;
-  }
-  const partial = f.let(a.add(b)), sum = f.let(partial.add(c));
-  set(x, f.let(partial.ltU(a).or(sum.ltU(partial)).extU()));
-  x.write(0, sum);
-});
-chain('adcx', x => x.cf(), (x, cf) => x.setCf(cf));
-chain('adox', x => x.of(), (x, of) => x.setCfOf(x.f.let(x.cf().extU()), of));

@@ -13,7 +13,7 @@ const CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800;
 const CONDITION = [OF, CF, ZF, CF | ZF, SF, PF, SF | OF, ZF | SF | OF];
 
 /** Integer mnemonics that neither leave nor write registers which a sequence keeps, but by their operands. */
-const USABLE = /^(add|or|adc|sbb|and|sub|xor|cmp|rol|ror|rcl|rcr|shl|shr|sar|set\d+|cmov\d+|j\d+|jmp|mov|movabs|bswap|inc|dec|xchg|test|movzx|movsx|not|neg|mul|imul1|imul|imul3|shld|shrd|bt|bts|btr|btc|bsf|bsr|popcnt|xadd|cmpxchg|cmpxchg8b|cbw|cwd|sahf|lahf|cmc|clc|stc|cld|std|lea|crc32|salc|daa|das|movnti|push|pop|nop|nop_rm|[tl]zcnt|andn|bextr|bls(r|msk|i)|bzhi|pext|pdep|mulx|rorx|shlx|sarx|shrx|adcx|adox)$/;
+const USABLE = /^(add|or|adc|sbb|and|sub|xor|cmp|rol|ror|rcl|rcr|shl|shr|sar|set\d+|cmov\d+|j\d+|jmp|mov|movabs|bswap|inc|dec|xchg|test|movzx|movsx|not|neg|mul|imul1|imul|imul3|shld|shrd|bt|bts|btr|btc|bsf|bsr|popcnt|xadd|cmpxchg|cmpxchg8b|cbw|cwd|sahf|lahf|cmc|clc|stc|cld|std|lea|crc32|salc|daa|das|movnti|push|pop|nop|nop_rm|[tl]zcnt|andn|bextr|bls(r|msk|i)|bzhi|pext|pdep|mulx|rorx|shlx|sarx|shrx)$/;
 /** Vector mnemonics that write memory which nothing steers, or whose results are the maker's own. */
 const LEFT_OUT = /^(maskmov|rsqrt|rcp|dpp)/;
 const usable = (compat: boolean): Recipe[] => recipes.filter(r => (USABLE.test(r.mnemonic) || r.vector && !LEFT_OUT.test(r.mnemonic)) && (compat ? r.compat : r.long));
@@ -21,8 +21,7 @@ const usable = (compat: boolean): Recipe[] => recipes.filter(r => (USABLE.test(r
 function flagsRead(m: string): number {
   const condition = /^(?:set|cmov|j)(\d+)$/.exec(m);
   if (condition) return CONDITION[Number(condition[1]) >> 1]!;
-  if (/^(adc|adcx|sbb|rcl|rcr|cmc|salc)$/.test(m)) return CF;
-  if (m === 'adox') return OF;
+  if (/^(adc|sbb|rcl|rcr|cmc|salc)$/.test(m)) return CF;
   if (m === 'lahf') return CF | PF | AF | ZF | SF;
   if (m === 'daa' || m === 'das') return CF | AF;
   return 0;
@@ -33,9 +32,8 @@ function flagsDefined(m: string): number {
   if (/^(and|or|xor|test|andn|bls.*|bzhi)$/.test(m)) return ARITHMETIC & ~AF;
   if (/^[tl]zcnt$/.test(m)) return CF | ZF;
   if (m === 'bextr') return CF | ZF | OF;
-  if (m === 'adox') return OF;
   if (m === 'inc' || m === 'dec') return ARITHMETIC & ~CF;
-  if (/^(clc|stc|cmc|adcx|bt|bts|btr|btc)$/.test(m)) return CF;
+  if (/^(clc|stc|cmc|bt|bts|btr|btc)$/.test(m)) return CF;
   if (m === 'sahf') return CF | PF | AF | ZF | SF;
   if (/^(mul|imul[13]?)$/.test(m)) return CF | OF;
   if (/^u?comis|^ptest$|^pcmp[ei]str/.test(m)) return ARITHMETIC;
@@ -57,7 +55,7 @@ const integers = { long: byMnemonic(lists.long), compat: byMnemonic(lists.compat
 const conditionsOf = (list: Recipe[]): Recipe[] => list.filter(x => /^(j|set|cmov)\d/.test(x.mnemonic)), conditions = { long: conditionsOf(lists.long), compat: conditionsOf(lists.compat) };
 const branches = { long: branchesOf(lists.long), compat: branchesOf(lists.compat) }, comparisons = { long: comparisonsOf(lists.long), compat: comparisonsOf(lists.compat) };
 /** Instructions that follow each other in programs, and hand on what the translator keeps in parts. */
-const KIN = [/^sha/, /^(mulx|adcx|adox)$/];
+const KIN = [/^sha/];
 const kinOf = (list: Recipe[]): Recipe[][] => KIN.map(family => list.filter(x => family.test(x.mnemonic)));
 const kin = { long: kinOf(lists.long), compat: kinOf(lists.compat) };
 /** What stands for a sequence where a case has a recipe. */

@@ -81,7 +81,7 @@ export interface Known {
 }
 /** Lanes of vector registers, by number, where they are in locals beside the whole. */
 type Lanes = ReadonlyMap<number, readonly I32[]>;
-const NO_LANES: Lanes = new Map();
+const NO_LANES: Lanes = new Map(), NONE: number[] = [];
 /** The same where ways meet; registers are in memory there, and flags where they are looked for. */
 export type Common = Pick<Known, 'narrow' | 'simdChecked' | 'addresses'>;
 export const common = (a: Common, b: Common): Common => ({ narrow: a.narrow & b.narrow, simdChecked: a.simdChecked && b.simdChecked, addresses: both(a.addresses, b.addresses) });
@@ -256,7 +256,8 @@ export class Translation {
   }
   /** Temporaries of the instruction just emitted are free, but for what the flags need. */
   endInstruction(): void { this.addresses.prune(); this.f.release(this.kept()); }
-  private kept(): Set<number> { return new Set([...localsOf(this.flags), ...this.addresses.locals(), ...[...this.lanes.values()].flat().map(l => l.kept!)]); }
+  private kept(): Set<number> { return new Set([...localsOf(this.flags), ...this.addresses.locals(), ...this.laneLocals()]); }
+  private laneLocals(): number[] { return this.lanes.size ? [...this.lanes.values()].flatMap(lanes => lanes.map(l => l.kept!)) : NONE; }
 
   /** Virtual address of the page at hand. */
   pageBase(): I64 { return this.page(this.distance); }

@@ -38,6 +38,7 @@ test('bytes that are not there are asked for, bytes that cannot be are refused',
 
 test.each([
   ['67 64 67 f3 66 4e 0f 3a 62 8c 70 93 f2 76 61 e5', 13], ['49 67 36 36 f3 66 4b 0f 38 31 14 ad a0 c2 68 24', 13],
+  ['4c 66 67 65 65 66 c4 e2 23 f5 9c 26 b6 00 00 00', 13], ['66 67 65 65 66 c4 e2 23 f5 9c 26 b6 00 00 00', 6], ['66 67 65 65 65 66 c4 e3 7b f0 9c 26 b6 00 00 00 00', 13],
   ['67 36 f3 66 4b 0f 38 31 14 ad a0 c2 68 24', 6], ['f3 66 0f 38 31 c1', 6],
 ])('an instruction whose prefixes do not go together, %s: exception %d, by its length first', (hex, vector) => {
   const d = newDecoded(), bytes = new Uint8Array(32);

@@ -190,18 +190,18 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     else if (!compat && (b & 0xf0) === 0x40) { rex = b; if (p + 1 < max && isPrefix(bytes[p + 1]!)) rex = 0; }
     else break;
   }
-  let map = 0, vvvv = 0;
+  let map = 0, vvvv = 0, spoilt = false;
   p++;
   if (b === 0xc4 && (!compat || p < max && bytes[p]! >= 0xc0)) {
     if (p + 3 > max) return short(d, at, limit, offset);
     const second = bytes[p]!, third = bytes[p + 1]!, mapIndex = second & 0x1f;
-    if (opsize || rep || lock || rex || third & 4 || mapIndex === 0 || mapIndex > 3) { undefinedInstruction(d, offset, p - at); return true; }
+    spoilt = opsize || lock || rep !== 0 || rex !== 0 || (third & 4) !== 0;
     // Further registers and 64 bits are not for compatibility mode.
     rex = compat ? 0 : 0x40 | (third & 0x80) >> 4 | ~second >> 5 & 7;
     vvvv = ~third >> 3 & 15;
     opsize = (third & 3) === 1;
     rep = (third & 3) === 2 ? 0xf3 : (third & 3) === 3 ? 0xf2 : 0;
-    map = VEX_MAPS + mapIndex;
+    map = VEX_MAPS + (mapIndex > 3 ? 0 : mapIndex); // there is no map 0
     p += 2;
     b = bytes[p++]!;
   } else if (b === 0x0f) {
@@ -212,9 +212,10 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
   }
   const rexW = (rex & 8) !== 0, list = tables[map * 256 + b]!;
   const modrm = p < max ? bytes[p]! : -1;
-  const mod = modrm >> 6, rm = modrm & 7;
+  const mod = modrm >> 6, rm = modrm & 7, vex = map >= VEX_MAPS;
+  if (vex && modrm < 0) return short(d, at, limit, offset);
   let c: Compiled | undefined, other: Compiled | undefined;
-  for (const r of list) {
+  if (!spoilt) for (const r of list) {
     if (r.prefix === 0x66 ? !opsize || rep !== 0 : r.prefix !== 0 && r.prefix !== rep) { other = r; continue; }
     if (r.bitness !== 'any' && (r.bitness === '32') !== compat) continue;
     if (r.modrm || r.second >= 0) {
@@ -230,7 +231,9 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
   }
   if (!c) {
     // An instruction that would be too long is #GP even where its prefixes make it none.
-    const tooLong = other?.modrm === true && modrm >= 0 && p - at + modrmBytes(modrm, bytes[p + 1] ?? 0, compat && addr) + (other.immediate?.size === 'b' ? 1 : 0) > 15;
+    const whole = modrm >= 0 && (vex || other?.modrm === true), immediate = vex ? map === VEX_MAPS + 3 : other?.immediate?.size === 'b';
+    if (whole && mod !== 3 && rm === 4 && p + 1 >= max) return short(d, at, limit, offset);
+    const tooLong = whole && p - at + modrmBytes(modrm, bytes[p + 1] ?? 0, compat && addr) + (immediate ? 1 : 0) > 15;
     undefinedInstruction(d, offset, tooLong ? 15 : p - at, tooLong ? 13 : 6);
     return true;
   }

@@ -1,5 +1,5 @@
-// The CPUID policy: a virtual processor of the x86-64-v2 level, as Xen shows one to a PV guest (what a PV guest
-// cannot use is hidden: large pages, global pages, VME, XSAVE without OSXSAVE, AVX). It speculates nothing, and
+// The CPUID policy: a virtual processor of the x86-64-v2 level with BMI, LZCNT and SHA, as Xen shows one to a PV guest
+// (what a PV guest cannot use is hidden: large pages, global pages, VME, XSAVE without OSXSAVE, AVX). It speculates nothing, and
 // says so, which spares the guest its mitigations.
 
 export interface CpuidResult { readonly eax: number; readonly ebx: number; readonly ecx: number; readonly edx: number }

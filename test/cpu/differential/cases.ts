@@ -172,6 +172,8 @@ export class CaseMaker {
     const order = [opsize ? 0x66 : 0, addr ? 0x67 : 0, segment, lock ? 0xf0 : 0, rep].filter(Boolean);
     if (r.chance(0.3)) order.sort(() => r.chance(0.5) ? 1 : -1);
     if (order.length && r.chance(0.04)) order.push(r.pick(order));
+    // So many that it is too long, which comes before what they make of it.
+    if (recipe.vex && r.chance(0.03)) for (let n = r.below(8); n > 0; n--) order.push(r.pick([0x3e, 0x3e, 0x66, 0xf3]));
     // Prefixes that select another vector instruction, or none. (What F2 and F3 make of MOVNTPS is one maker's only.)
     if ((recipe.vector || recipe.vex) && r.chance(0.03) && !(recipe.map === 1 && recipe.opcode === 0x2b)) order.push(r.pick([0x66, 0xf2, 0xf3]));
     // A REX prefix before another prefix counts for nothing.

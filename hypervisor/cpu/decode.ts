@@ -4,6 +4,7 @@ import type { AddressKind, Bits, Form, OperandForm } from './insn.ts';
 import type { RecordFields } from './record.ts';
 import type { Row } from './opcodes/row.ts';
 import { SEGMENT_SLOT, SLOT } from './state.ts';
+import { bmiRows } from './opcodes/bmi.ts';
 import { integerRows } from './opcodes/integer.ts';
 import { sseRows } from './opcodes/sse.ts';
 import { x87Rows } from './opcodes/x87.ts';
@@ -22,14 +23,16 @@ const SIZED = new Set(['cbw', 'cwd', 'pushf', 'popf', 'ret', 'ret_imm', 'retf', 
   'push_es', 'push_cs', 'push_ss', 'push_ds', 'push_fs', 'push_gs', 'pop_es', 'pop_ss', 'pop_ds', 'pop_fs', 'pop_gs']);
 const ENDS = new Set(['jmp', 'jmp_rm', 'call', 'call_rm', 'ret', 'ret_imm', 'retf', 'retf_imm', 'iret', 'call_far', 'jmp_far', 'call_far_imm', 'jmp_far_imm', 'int', 'int3', 'int1', 'ud', 'syscall', 'sysenter', 'privileged']);
 
+/** Opcode maps 0 to 3, then those of VEX. */
+const VEX_MAPS = 4, MAPS = 8;
 interface Operand { readonly letter: string; readonly size: string }
 interface Compiled {
   readonly row: Row; readonly map: number; readonly opcode: number; readonly prefix: number; readonly extension: number; readonly second: number;
   readonly want: 'any' | 'reg' | 'mem'; readonly operands: readonly Operand[]; readonly modrm: boolean; readonly sized: boolean; readonly string: boolean;
   readonly bitness: 'any' | '32' | '64'; readonly d64: boolean; readonly f64: boolean; readonly lockable: boolean; readonly ends: boolean;
   readonly memoryLetter: boolean; readonly registerLetter: boolean; readonly immediate: Operand | undefined; readonly privileged: string | undefined; readonly width: string;
-  /** No 66, F2 or F3 before it. */
-  readonly np: boolean;
+  /** No 66, F2 or F3 before it; VEX.vvvv names an operand. */
+  readonly np: boolean; readonly vvvv: boolean;
   /** Has a memory operand that no ModRM byte names; branches on a counter as wide as an address; has one address as an immediate. */
   readonly implicit: boolean; readonly counts: boolean; readonly absolute: boolean;
   /** An operand is of 32 or 64 bits alone; its immediate selects something in a vector instruction. */
@@ -61,7 +64,7 @@ function operandForms(c: Compiled, bits: Bits, memory: boolean): OperandForm[] {
       case 'M': case 'O': return at('mem', size ? width : bits);
       case 'W': return memory ? at('mem') : at('xmm');
       case 'Q': return memory ? at('mem') : at('mmx');
-      case 'G': case 'R': case 'Z': case 'A': case 'C': return at('gpr');
+      case 'G': case 'B': case 'R': case 'Z': case 'A': case 'C': return at('gpr');
       case 'V': case 'U': return at('xmm');
       case 'P': case 'N': return at('mmx');
       case 'S': return at('sreg');
@@ -72,9 +75,9 @@ function operandForms(c: Compiled, bits: Bits, memory: boolean): OperandForm[] {
 }
 
 function compile(row: Row): Compiled {
-  const parts = row.opcode.split(' ');
+  const parts = row.opcode.split(' '), vex = parts[0] === 'VEX' && parts.shift() !== undefined;
   const prefix = ['66', 'F3', 'F2'].includes(parts[0]!) && parts.length > 1 ? parseInt(parts.shift()!, 16) : 0;
-  const map = { '0F': 1, '0F38': 2, '0F3A': 3 }[parts[0]!] ?? 0;
+  const plain = { '0F': 1, '0F38': 2, '0F3A': 3 }[parts[0]!] ?? 0, map = vex ? VEX_MAPS + plain : plain;
   if (map && parts.length > 1) parts.shift();
   const opcode = parseInt(parts.shift()!, 16);
   let extension = -1, second = -1, want: Compiled['want'] = 'any';
@@ -86,14 +89,14 @@ function compile(row: Row): Compiled {
   if (has('RUN') && want === 'any') want = 'reg';
   const { mnemonic } = row, sized = string ? row.operands === 'v' : SIZED.has(mnemonic) || operands.some(o => 'vzys'.includes(o.size) && o.size) || row.flags.some(f => f === 'd64' || f === 'f64');
   return {
-    row, map: map || 0, opcode, prefix, extension, second, want, operands, string,
+    row, map, opcode, prefix, extension, second, want, operands, string,
     modrm: has('EGMRSWVUQPN') || extension >= 0 || want !== 'any' && !has('O'),
     sized,
     bitness: row.flags.includes('i64') ? '32' : row.flags.includes('o64') ? '64' : 'any',
     d64: row.flags.includes('d64'), f64: row.flags.includes('f64'), lockable: row.flags.includes('lock'), ends: ENDS.has(row.mnemonic),
     memoryLetter: has('EMWQO'), registerLetter: has('EWQ') && want !== 'mem', immediate: operands.find(o => 'IJ1'.includes(o.letter) && o.letter),
     privileged: row.flags.find(f => f.startsWith('name:'))?.slice(5), width: row.flags.find(f => f.startsWith('width:'))?.slice(6) ?? '',
-    np: row.flags.includes('np'), implicit: implicitAddress(mnemonic), counts: countsRegister(mnemonic), absolute: has('O'),
+    np: row.flags.includes('np') || vex && prefix === 0, vvvv: has('B'), implicit: implicitAddress(mnemonic), counts: countsRegister(mnemonic), absolute: has('O'),
     wideAlone: operands.some(o => o.size === 'y'), selects: map >= 1 && row.operands.includes('I') && !sized && has('VPUNQW'),
     special: mnemonic === 'enter' || mnemonic === 'x87' || mnemonic === 'mov_to_sreg' ? mnemonic : mnemonic.startsWith('pcmpestr') ? 'cmpestr' : mnemonic.endsWith('_imm') && operands.some(o => o.size === 'w') ? 'unsigned16' : '',
     fixed: fixedBits(string, operands),
@@ -109,8 +112,8 @@ function fixedBits(string: boolean, operands: readonly Operand[]): Bits {
 
 /** All handler shapes, in handler-number order (after the specials). The same on every thread. */
 export const forms: Form[] = [];
-const compiled = [...integerRows, ...sseRows, ...x87Rows].map(compile);
-const tables: Compiled[][] = Array.from({ length: 4 * 256 }, () => []);
+const compiled = [...integerRows, ...bmiRows, ...sseRows, ...x87Rows].map(compile);
+const tables: Compiled[][] = Array.from({ length: MAPS * 256 }, () => []);
 
 for (const c of compiled) {
   // Rows that ask for a prefix are looked at first.
@@ -189,9 +192,21 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
     else if (!compat && (b & 0xf0) === 0x40) { rex = b; if (p + 1 < max && isPrefix(bytes[p + 1]!)) rex = 0; }
     else break;
   }
-  let map = 0;
+  let map = 0, vvvv = 0, spoilt = false;
   p++;
-  if (b === 0x0f) {
+  if (b === 0xc4 && (!compat || p < max && bytes[p]! >= 0xc0)) {
+    if (p + 3 > max) return short(d, at, limit, offset);
+    const second = bytes[p]!, third = bytes[p + 1]!, mapIndex = second & 0x1f;
+    spoilt = opsize || lock || rep !== 0 || rex !== 0 || (third & 4) !== 0;
+    // Further registers and 64 bits are not for compatibility mode.
+    rex = compat ? 0 : 0x40 | (third & 0x80) >> 4 | ~second >> 5 & 7;
+    vvvv = ~third >> 3 & 15;
+    opsize = (third & 3) === 1;
+    rep = (third & 3) === 2 ? 0xf3 : (third & 3) === 3 ? 0xf2 : 0;
+    map = VEX_MAPS + (mapIndex > 3 ? 0 : mapIndex); // there is no map 0
+    p += 2;
+    b = bytes[p++]!;
+  } else if (b === 0x0f) {
     if (p >= max) return short(d, at, limit, offset);
     b = bytes[p++]!;
     map = 1;
@@ -199,9 +214,10 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
   }
   const rexW = (rex & 8) !== 0, list = tables[map * 256 + b]!;
   const modrm = p < max ? bytes[p]! : -1;
-  const mod = modrm >> 6, rm = modrm & 7;
+  const mod = modrm >> 6, rm = modrm & 7, vex = map >= VEX_MAPS;
+  if (vex && modrm < 0) return short(d, at, limit, offset);
   let c: Compiled | undefined, other: Compiled | undefined;
-  for (const r of list) {
+  if (!spoilt) for (const r of list) {
     if (r.prefix === 0x66 ? !opsize || rep !== 0 : r.prefix !== 0 && r.prefix !== rep) { other = r; continue; }
     if (r.bitness !== 'any' && (r.bitness === '32') !== compat) continue;
     if (r.modrm || r.second >= 0) {
@@ -209,7 +225,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
       if (r.second >= 0 ? modrm !== r.second : r.extension >= 0 && (modrm >> 3 & 7) !== r.extension) continue;
       if (r.second < 0 && (r.want === 'reg' && mod !== 3 || r.want === 'mem' && mod === 3)) { if (map !== 1 || b < 0x20 || b > 0x23) continue; }
     }
-    if (r.np && (opsize || rep)) continue;
+    if (r.np && (opsize || rep) || vvvv !== 0 && !r.vvvv) continue;
     // 90 is XCHG with the accumulator only when REX.B makes it one of another register.
     if (b === 0x90 && map === 0 && (r.row.operands === '') === ((rex & 1) !== 0)) continue;
     c = r;
@@ -217,7 +233,9 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
   }
   if (!c) {
     // An instruction that would be too long is #GP even where its prefixes make it none.
-    const tooLong = other?.modrm === true && modrm >= 0 && p - at + modrmBytes(modrm, bytes[p + 1] ?? 0, compat && addr) + (other.immediate?.size === 'b' ? 1 : 0) > 15;
+    const whole = modrm >= 0 && (vex || other?.modrm === true), immediate = vex ? map === VEX_MAPS + 3 : other?.immediate?.size === 'b';
+    if (whole && mod !== 3 && rm === 4 && p + 1 >= max) return short(d, at, limit, offset);
+    const tooLong = whole && p - at + modrmBytes(modrm, bytes[p + 1] ?? 0, compat && addr) + (immediate ? 1 : 0) > 15;
     undefinedInstruction(d, offset, tooLong ? 15 : p - at, tooLong ? 13 : 6);
     return true;
   }
@@ -280,6 +298,7 @@ export function decode(bytes: Uint8Array, at: number, limit: number, offset: num
         if (mod === 3 || c.want === 'reg') { const n = rm | (rex & 1) << 3; value = size === 'b' ? byteSlot(n, rex) : SLOT.gpr(n); }
         break;
       case 'G': { const n = (modrm >> 3 & 7) | (rex & 4) << 1; value = size === 'b' ? byteSlot(n, rex) : SLOT.gpr(n); break; }
+      case 'B': value = SLOT.gpr(compat ? vvvv & 7 : vvvv); break;
       case 'Z': { const n = (b & 7) | (rex & 1) << 3; value = size === 'b' ? byteSlot(n, rex) : SLOT.gpr(n); break; }
       case 'A': value = SLOT.gpr(0); break;
       case 'C': value = SLOT.gpr(1); break;

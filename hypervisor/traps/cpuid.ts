@@ -1,5 +1,5 @@
-// The CPUID policy: a virtual processor of the x86-64-v2 level, as Xen shows one to a PV guest (what a PV guest
-// cannot use is hidden: large pages, global pages, VME, XSAVE without OSXSAVE, AVX). It speculates nothing, and
+// The CPUID policy: a virtual processor of the x86-64-v2 level with BMI, LZCNT and SHA, as Xen shows one to a PV guest
+// (what a PV guest cannot use is hidden: large pages, global pages, VME, XSAVE without OSXSAVE, AVX). It speculates nothing, and
 // says so, which spares the guest its mitigations.
 
 export interface CpuidResult { readonly eax: number; readonly ebx: number; readonly ecx: number; readonly edx: number }
@@ -16,14 +16,14 @@ const textRow = (s: string): CpuidResult => r(text(s.slice(0, 4)), text(s.slice(
 const FEATURES_1C = bits(0, 9, 13, 19, 20, 23, 31);
 /** FPU DE TSC MSR PAE CX8 APIC SEP CMOV PAT CLFLUSH MMX FXSR SSE SSE2 HTT. */
 const FEATURES_1D = bits(0, 2, 4, 5, 6, 8, 9, 11, 15, 16, 19, 23, 24, 25, 26, 28);
-/** ERMS: string moves are one bulk copy here. */
-const FEATURES_7B0 = bits(9);
+/** BMI1, BMI2, ERMS (string moves are one bulk copy here), SHA. */
+const FEATURES_7B0 = bits(3, 8, 9, 29);
 /** IBRS/IBPB, STIBP, ARCH_CAPABILITIES. */
 const FEATURES_7D0 = bits(26, 27, 29);
 /** BHI_CTRL: guests then write an MSR once, where they would clear a branch history in each system call. */
 const FEATURES_7D2 = bits(4);
-/** LAHF. */
-const FEATURES_E1C = bits(0);
+/** LAHF, LZCNT. */
+const FEATURES_E1C = bits(0, 5);
 /** SYSCALL NX RDTSCP LM. */
 const FEATURES_E1D = bits(11, 20, 27, 29);
 /** Family 6, model 1a, stepping 5: the first with all of x86-64-v2. */

@@ -1,15 +1,15 @@
 // Real programs in a real Debian guest: here, in QEMU's software CPU, and on the bare processor, in alternation.
-//   npm run bench -- [--rounds N] [--only REGEXP] [--no-boot] [--no-qemu] [--no-native] [--out STEM]
+//   npm run bench -- [--rounds N] [--only REGEXP] [--no-boot] [--no-qemu] [--no-native] [--out STEM] [--qemu-cpu MODEL]
 // Needs the packages mmdebstrap, e2fsprogs and fakeroot; qemu-system-x86 for the comparison.
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchImage, benchKernel } from './image.ts';
-import { type Machine, Native, QemuTcg, qemuVersion, Xenolith } from './machines.ts';
+import { type Machine, Native, QEMU_CPU, QemuTcg, qemuVersion, Xenolith } from './machines.ts';
 import { type Report, type Row, save, table } from './report.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
 const { values } = parseArgs({ options: {
-  rounds: { type: 'string', default: '3' }, only: { type: 'string', default: '' }, out: { type: 'string', default: 'bench' },
+  rounds: { type: 'string', default: '3' }, only: { type: 'string', default: '' }, out: { type: 'string', default: 'bench' }, 'qemu-cpu': { type: 'string', default: QEMU_CPU },
   'no-boot': { type: 'boolean', default: false }, 'no-qemu': { type: 'boolean', default: false }, 'no-native': { type: 'boolean', default: false },
 } });
 const rounds = Number(values.rounds), only = new RegExp(values.only);
@@ -18,11 +18,11 @@ const say = (text: string): void => { process.stderr.write(`${text}\n`); };
 const image = benchImage(say), kernel = await benchKernel();
 const files = { ...kernel, image }, qemu = qemuVersion();
 const ours = new Xenolith(files), machines: Machine[] = [ours];
-if (!values['no-qemu']) { if (qemu) machines.push(new QemuTcg(files)); else say('qemu-system-x86_64 is not installed: no comparison with it'); }
+if (!values['no-qemu']) { if (qemu) machines.push(new QemuTcg(files, values['qemu-cpu'])); else say('qemu-system-x86_64 is not installed: no comparison with it'); }
 if (!values['no-native'] && process.arch === 'x64') machines.push(new Native(image));
 const names = machines.map(m => m.name), rows: Row[] = [];
 const report: Report = { rows, machine: {
-  processor: cpus()[0]?.model ?? 'unknown', kernel: kernel.release, node: process.version, v8: process.versions.v8, ...(qemu ? { qemu: `QEMU ${qemu} TCG, -cpu Nehalem` } : {}), date: new Date().toISOString().slice(0, 10),
+  processor: cpus()[0]?.model ?? 'unknown', kernel: kernel.release, node: process.version, v8: process.versions.v8, ...(qemu ? { qemu: `QEMU ${qemu} TCG, -cpu ${values['qemu-cpu']}` } : {}), date: new Date().toISOString().slice(0, 10),
 } };
 
 /** One value a round and machine, machines in turn. */

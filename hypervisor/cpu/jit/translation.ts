@@ -77,7 +77,11 @@ export interface Known {
   readonly simdChecked: boolean;
   readonly stale: number;
   readonly addresses: KnownAddresses;
+  readonly lanes: Lanes;
 }
+/** Lanes of vector registers, by number, where they are in locals beside the whole. */
+type Lanes = ReadonlyMap<number, readonly I32[]>;
+const NO_LANES: Lanes = new Map(), NONE: number[] = [];
 /** The same where ways meet; registers are in memory there, and flags where they are looked for. */
 export type Common = Pick<Known, 'narrow' | 'simdChecked' | 'addresses'>;
 export const common = (a: Common, b: Common): Common => ({ narrow: a.narrow & b.narrow, simdChecked: a.simdChecked && b.simdChecked, addresses: both(a.addresses, b.addresses) });
@@ -119,6 +123,7 @@ export class Translation {
   simdChecked = false;
   /** Registers whose memory is behind their local. */
   private stale = 0;
+  private lanes: Lanes = NO_LANES;
   readonly addresses = new Addresses();
   /** Structures around the instructions at hand: what is emitted deeper may not run, or run more than once. */
   level = 0;
@@ -164,11 +169,23 @@ export class Translation {
     if (!l) this.vectors.set(n, l = this.f.lasting('v128'));
     return l;
   }
-  readXmm(n: number): V128 { return this.small ? ld128(this.area, xmmOffset(n)) : this.vector(n).get(); }
+  readXmm(n: number): V128 {
+    const v = this.small ? ld128(this.area, xmmOffset(n)) : this.vector(n).get();
+    v.lanes = this.lanes.get(n);
+    return v;
+  }
   writeXmm(n: number, v: V128): void {
+    this.wroteLanes(n, v);
     if (this.small) { this.f.st128(this.area, v, xmmOffset(n)); return; }
     this.f.set(this.vector(n), v);
     this.wrote(XMM + n);
+  }
+  private wroteLanes(n: number, { lanes }: V128): void {
+    const known = this.straight && !this.small ? lanes : undefined;
+    if (!known && !this.lanes.has(n)) return;
+    const now = new Map(this.lanes);
+    if (known) now.set(n, known); else now.delete(n);
+    this.lanes = now;
   }
   /** Address of a register's bytes, which are brought up to date, for reading. */
   xmmPointer(n: number): I32 {
@@ -193,18 +210,19 @@ export class Translation {
   }
 
   // ---- what is known
-  know(): Known { return { flags: this.flags, narrow: this.narrow, simdChecked: this.simdChecked, stale: this.stale, addresses: this.addresses.know() }; }
+  know(): Known { return { flags: this.flags, narrow: this.narrow, simdChecked: this.simdChecked, stale: this.stale, addresses: this.addresses.know(), lanes: this.lanes }; }
   recall(k: Known): void {
     this.flags = k.flags;
     this.narrow = k.narrow;
     this.simdChecked = k.simdChecked;
     this.stale = k.stale;
     this.addresses.recall(k.addresses);
+    this.lanes = k.lanes;
   }
   /** Goes on at a place that one way leads to, with what was known there. */
   resume(k: Known): void { this.recall(k); this.stale = 0; this.f.adopt(this.kept()); }
   /** Goes on where several ways meet, each of which has brought memory up to date, with what all of them know. */
-  join(k: Common): void { this.recall({ ...k, flags: this.home, stale: 0 }); this.f.adopt(this.kept()); }
+  join(k: Common): void { this.recall({ ...k, flags: this.home, stale: 0, lanes: NO_LANES }); this.f.adopt(this.kept()); }
   /** Begins a loop: what its rounds do to registers is not known. */
   loop(): void { this.addresses.forgetRegisters(); this.join({ narrow: 0, simdChecked: false, addresses: this.addresses.know() }); }
 
@@ -238,7 +256,8 @@ export class Translation {
   }
   /** Temporaries of the instruction just emitted are free, but for what the flags need. */
   endInstruction(): void { this.addresses.prune(); this.f.release(this.kept()); }
-  private kept(): Set<number> { return new Set([...localsOf(this.flags), ...this.addresses.locals()]); }
+  private kept(): Set<number> { return new Set([...localsOf(this.flags), ...this.addresses.locals(), ...this.laneLocals()]); }
+  private laneLocals(): number[] { return this.lanes.size ? [...this.lanes.values()].flatMap(lanes => lanes.map(l => l.kept!)) : NONE; }
 
   /** Virtual address of the page at hand. */
   pageBase(): I64 { return this.page(this.distance); }

@@ -1,4 +1,4 @@
-// MMX and SSE to SSE4.2: one row per encoding (row.ts explains the notation).
+// MMX, SSE to SSE4.2, SHA: one row per encoding (row.ts explains the notation).
 import type { Row } from './row.ts';
 
 const rows: Row[] = [];
@@ -53,6 +53,10 @@ add('66 0F 70|pshufd|Vx,Wx,Ib', 'F2 0F 70|pshuflw|Vx,Wx,Ib', 'F3 0F 70|pshufhw|V
   '66 0F3A 20 reg|pinsrb|Vx,Rd,Ib', '66 0F3A 20 mem|pinsrb|Vx,Mb,Ib', '66 0F3A 22|pinsrd|Vx,Ey,Ib', '66 0F3A 21|insertps|Vx,Wd,Ib',
   '66 0F3A 14 reg|pextrb|Rd,Vx,Ib', '66 0F3A 14 mem|pextrb|Mb,Vx,Ib', '66 0F3A 15 reg|pextrw|Rd,Vx,Ib', '66 0F3A 15 mem|pextrw|Mw,Vx,Ib', '66 0F3A 16|pextrd|Ey,Vx,Ib', '66 0F3A 17|extractps|Ed,Vx,Ib',
   '66 0F3A 60|pcmpestrm|Vx,Wx,Ib|unaligned', '66 0F3A 61|pcmpestri|Vx,Wx,Ib|unaligned', '66 0F3A 62|pcmpistrm|Vx,Wx,Ib|unaligned', '66 0F3A 63|pcmpistri|Vx,Wx,Ib|unaligned');
+
+// ---- SHA: Intel's processors want memory operands aligned, AMD's do not
+each('sha1nexte=C8 sha1msg1=C9 sha1msg2=CA sha256rnds2=CB sha256msg1=CC sha256msg2=CD', (op, name) => [`0F38 ${op}|${name}|Vx,Wx|np unaligned needs:sha_ni`]);
+add('0F3A CC|sha1rnds4|Vx,Wx,Ib|np unaligned needs:sha_ni');
 
 // ---- floating point
 each('sqrt=51 add=58 mul=59 sub=5C min=5D div=5E max=5F', (op, name) => [`0F ${op}|${name}ps|Vx,Wx|np`, `66 0F ${op}|${name}pd|Vx,Wx`, `F3 0F ${op}|${name}ss|Vx,Wd`, `F2 0F ${op}|${name}sd|Vx,Wq`]);

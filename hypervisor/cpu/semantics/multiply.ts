@@ -10,7 +10,7 @@ const def = definer(multiply);
 const LOW = 0xffffffffn;
 
 /** High 64 bits of an unsigned 64x64 product, from four 32-bit products. */
-function highUnsigned(x: Insn, a: I64, b: I64): I64 {
+export function highUnsigned(x: Insn, a: I64, b: I64): I64 {
   const { f } = x, al = f.let(a.and(LOW)), ah = f.let(a.shrU(32)), bl = f.let(b.and(LOW)), bh = f.let(b.shrU(32));
   const mid = f.let(al.mul(bl).shrU(32).add(ah.mul(bl)));
   const mid2 = f.let(mid.and(LOW).add(al.mul(bh)));

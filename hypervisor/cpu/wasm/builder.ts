@@ -105,6 +105,8 @@ export class I32 extends Value {
   shl(b: I32 | number): I32 { return this.op(0x74, b); }
   shrS(b: I32 | number): I32 { return this.op(0x75, b); }
   shrU(b: I32 | number): I32 { return this.op(0x76, b); }
+  rotl(b: I32 | number): I32 { return this.op(0x77, b); }
+  rotr(b: I32 | number): I32 { return this.op(0x78, b); }
   /** Sign- or zero-extended to 64 bits. */
   extS(): I64 { return this.constant === undefined ? new I64(this.code + '\xac') : i64(this.constant); }
   extU(): I64 { return this.constant === undefined ? within(new I64(this.code + '\xad'), 32) : i64(this.constant >>> 0); }
@@ -216,12 +218,14 @@ export class F64 extends Value {
 /** 128-bit vector expression; opcodes are those of the SIMD proposal (prefix 0xfd). */
 export class V128 extends Value {
   readonly type = 'v128';
+  /** Its 32-bit lanes, lowest first, where they are at hand: in locals. */
+  lanes: readonly I32[] | undefined;
   op(opcode: number, b: V128): V128 { return new V128(this.code + b.code + '\xfd' + uleb(opcode)); }
   un(opcode: number): V128 { return new V128(this.code + '\xfd' + uleb(opcode)); }
   shift(opcode: number, count: I32 | number): V128 { return new V128(this.code + i32(count).code + '\xfd' + uleb(opcode)); }
   toI32(opcode: number): I32 { return new I32(this.code + '\xfd' + uleb(opcode)); }
   lane64(n: 0 | 1): I64 { return new I64(this.code + '\xfd\x1d' + BYTE[n]!); }
-  lane32(n: number): I32 { return new I32(this.code + '\xfd\x1b' + BYTE[n]!); }
+  lane32(n: number): I32 { return this.lanes?.[n] ?? new I32(this.code + '\xfd\x1b' + BYTE[n]!); }
   lane16u(n: number): I32 { return new I32(this.code + '\xfd\x19' + BYTE[n]!); }
   lane8u(n: number): I32 { return new I32(this.code + '\xfd\x16' + BYTE[n]!); }
   with64(n: 0 | 1, v: I64): V128 { return new V128(this.code + v.code + '\xfd\x1e' + BYTE[n]!); }
@@ -356,6 +360,7 @@ export class Fn {
     const kept = l.get() as unknown as V;
     kept.kept = l.index;
     if (value instanceof I64) { (kept as unknown as I64).within = value.within; (kept as unknown as I64).origin = value.origin; }
+    if (value instanceof V128) (kept as unknown as V128).lanes = value.lanes;
     return kept;
   }
   /** How many structures enclose what comes next. */

@@ -1,5 +1,5 @@
 // Vector opcodes of WebAssembly (prefix 0xfd), by lane shape.
-import { V128 } from './builder.ts';
+import { type I32, splat32, V128 } from './builder.ts';
 
 export const v128op = { not: 77, anyTrue: 83 } as const;
 export const i8x16 = {
@@ -37,3 +37,9 @@ export const const64 = (lanes: readonly bigint[]): V128 => constant(new Uint8Arr
 export const zero128 = const32([0, 0, 0, 0]);
 /** Byte numbers 0 to 15. */
 export const iota8 = const8(Array.from({ length: 16 }, (_, i) => i));
+/** A vector from its 32-bit lanes, lowest first. */
+export const fromLanes = (lanes: readonly [I32, I32, I32, I32]): V128 => {
+  const v = lanes.reduce((sum, l, n) => n ? sum.with32(n, l) : sum, splat32(lanes[0]));
+  v.lanes = lanes;
+  return v;
+};

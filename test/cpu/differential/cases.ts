@@ -172,12 +172,14 @@ export class CaseMaker {
     const order = [opsize ? 0x66 : 0, addr ? 0x67 : 0, segment, lock ? 0xf0 : 0, rep].filter(Boolean);
     if (r.chance(0.3)) order.sort(() => r.chance(0.5) ? 1 : -1);
     if (order.length && r.chance(0.04)) order.push(r.pick(order));
+    // So many that it is too long, which comes before what they make of it.
+    if (recipe.vex && r.chance(0.03)) for (let n = r.below(8); n > 0; n--) order.push(r.pick([0x3e, 0x3e, 0x66, 0xf3]));
     // Prefixes that select another vector instruction, or none. (What F2 and F3 make of MOVNTPS is one maker's only.)
-    if (recipe.vector && r.chance(0.03) && !(recipe.map === 1 && recipe.opcode === 0x2b)) order.push(r.pick([0x66, 0xf2, 0xf3]));
+    if ((recipe.vector || recipe.vex) && r.chance(0.03) && !(recipe.map === 1 && recipe.opcode === 0x2b)) order.push(r.pick([0x66, 0xf2, 0xf3]));
     // A REX prefix before another prefix counts for nothing.
-    if (!compat && (order.length || recipe.prefix) && r.chance(0.03)) order.unshift(0x40 | r.below(16));
+    if (!compat && (order.length || recipe.prefix || recipe.vex) && r.chance(0.03)) order.unshift(0x40 | r.below(16));
     order.forEach(emit);
-    if (recipe.prefix) emit(recipe.prefix);
+    if (recipe.prefix && !recipe.vex) emit(recipe.prefix);
     let rex = 0;
     if (!compat && (r.chance(0.6) || m === 'movabs')) {
       rex = 0x40 | (r.chance(0.45) ? 8 : 0) | r.below(8);
@@ -187,8 +189,10 @@ export class CaseMaker {
     }
     // Makers differ on F3 90 with REX.B: PAUSE, or an exchange.
     if (recipe.map === 0 && recipe.opcode === 0x90 && (recipe.prefix === 0xf3 || order.includes(0xf3))) rex &= ~1;
-    if (rex) emit(rex);
-    if (recipe.map) { emit(0x0f); if (recipe.map > 1) emit(recipe.map === 2 ? 0x38 : 0x3a); }
+    const vvvv = recipe.vvvv || r.chance(0.02) ? r.below(16) : 0;
+    if (recipe.vex) this.vex(recipe, rex, vvvv, compat).forEach(emit);
+    else if (rex) emit(rex);
+    if (recipe.map && !recipe.vex) { emit(0x0f); if (recipe.map > 1) emit(recipe.map === 2 ? 0x38 : 0x3a); }
     emit(recipe.opcode);
     const bits = !compat && rex & 8 ? 64 : opsize ? 16 : 32;
     meta.wild = false;
@@ -213,6 +217,9 @@ export class CaseMaker {
       // The bit offset moves the operand: keep it near, unless the register forms the address.
       if (!this.addressRegisters.includes(g)) { const v = r.range(-400, 400); this.set(g, v, v >> 31); }
     }
+
+    // A field's place and length, or a count: mostly within the operand.
+    if (recipe.operands.at(-1)?.letter === 'B' && r.chance(0.6) && !this.addressRegisters.includes(vvvv)) this.set(vvvv, r.below(70) | r.below(70) << 8, r.u32());
 
     // Immediates.
     for (const { letter, size } of recipe.operands) {
@@ -247,6 +254,13 @@ export class CaseMaker {
     words[base + WORD.rip] = rip; words[base + WORD.rip + 1] = 0;
     if (meta.step) words[base + WORD.rflags]! |= 0x100;
     if (compat) for (let n = 0; n < 16; n++) words[base + WORD.gpr + 2 * n + 1] = 0;
+  }
+
+  /** A VEX prefix of three bytes; now and then one that nothing goes with. In compatibility mode the first two inverted bits are ones, or it were LES. */
+  private vex({ prefix, map }: Recipe, rex: number, vvvv: number, compat: boolean): number[] {
+    const { r } = this, w = compat ? r.below(2) : rex >> 3 & 1, b = compat ? r.below(2) : rex & 1, long = r.chance(0.02) ? 4 : 0;
+    const pp = r.chance(0.02) ? r.below(4) : [0, 0x66, 0xf3, 0xf2].indexOf(prefix), m = r.chance(0.01) ? r.pick([0, 4, 16 + map, 31]) : map;
+    return [0xc4, (~(rex & 6 | b) & 7) << 5 | m, w << 7 | (~vvvv & 15) << 3 | long | pp];
   }
 
   /** The encoding that was made last, with `stays`, once more with another state. */

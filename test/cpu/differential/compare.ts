@@ -28,6 +28,8 @@ function makersDiffer(meta: Meta, trap: number, ours: number, compat: boolean): 
   if (/^(maskmov|(push|pop)_[c-gs]s|dpp|retf|iret|movnti$|bound)/.test(mnemonic)) return true;
   // A store that an unmasked exception keeps from happening need not have had a place.
   if (mnemonic === 'x87' && ours >= 12 && ours <= 14 && !fault) return true;
+  // SHA instructions with operands in memory that are not aligned: #GP or not.
+  if (mnemonic.startsWith('sha') && trap === 13) return true;
   // MOVSXD with a 16-bit result: Intel's read 2 bytes (SDM volume 2, MOVSXD r16, r/m16), AMD's 4 (APM volume 3, MOVSXD).
   if (recipe.map === 0 && recipe.opcode === 0x63 && form?.bits === 16 && ours >= 12 && ours <= 14 && !fault) return true;
   // The last bits of x87 functions; segment limit or page first; a call's push before or after a look at its target.

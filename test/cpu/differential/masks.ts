@@ -28,6 +28,9 @@ export function undefinedAfterShift(m: string, bits: number, n: number): number 
 export function undefinedAfter(m: string): number {
   switch (m) {
     case 'and': case 'or': case 'xor': case 'test': return AF;
+    case 'andn': case 'blsr': case 'blsmsk': case 'blsi': case 'bzhi': return AF | PF;
+    case 'bextr': return SF | AF | PF;
+    case 'tzcnt': case 'lzcnt': return OF | SF | AF | PF;
     case 'mul': case 'imul1': case 'imul': case 'imul3': return SF | ZF | AF | PF;
     case 'div': case 'idiv': return ARITHMETIC;
     case 'bsf': case 'bsr': return CF | OF | SF | AF | PF;
@@ -42,7 +45,8 @@ export const isShift = (m: string): boolean => /^(shl|shr|sar|rol|ror|rcl|rcr|sh
 
 export function undefinedFlags(meta: Meta, input: Uint32Array, base: number): number {
   if (meta.undefinedFlags >= 0) return meta.undefinedFlags;
-  const m = meta.recipe.mnemonic;
+  // A further prefix may have made another instruction of it.
+  const { mnemonic: m } = meta.form && !meta.recipe.fp ? meta.decoded : meta.recipe;
   return isShift(m) ? undefinedAfterShift(m, meta.form?.bits ?? 32, shiftCount(meta, input, base)) : undefinedAfter(m);
 }
 

@@ -13,7 +13,7 @@ const CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800;
 const CONDITION = [OF, CF, ZF, CF | ZF, SF, PF, SF | OF, ZF | SF | OF];
 
 /** Integer mnemonics that neither leave nor write registers which a sequence keeps, but by their operands. */
-const USABLE = /^(add|or|adc|sbb|and|sub|xor|cmp|rol|ror|rcl|rcr|shl|shr|sar|set\d+|cmov\d+|j\d+|jmp|mov|movabs|bswap|inc|dec|xchg|test|movzx|movsx|not|neg|mul|imul1|imul|imul3|shld|shrd|bt|bts|btr|btc|bsf|bsr|popcnt|xadd|cmpxchg|cmpxchg8b|cbw|cwd|sahf|lahf|cmc|clc|stc|cld|std|lea|crc32|salc|daa|das|movnti|push|pop|nop|nop_rm)$/;
+const USABLE = /^(add|or|adc|sbb|and|sub|xor|cmp|rol|ror|rcl|rcr|shl|shr|sar|set\d+|cmov\d+|j\d+|jmp|mov|movabs|bswap|inc|dec|xchg|test|movzx|movsx|not|neg|mul|imul1|imul|imul3|shld|shrd|bt|bts|btr|btc|bsf|bsr|popcnt|xadd|cmpxchg|cmpxchg8b|cbw|cwd|sahf|lahf|cmc|clc|stc|cld|std|lea|crc32|salc|daa|das|movnti|push|pop|nop|nop_rm|[tl]zcnt|andn|bextr|bls(r|msk|i)|bzhi|pext|pdep|mulx|rorx|shlx|sarx|shrx)$/;
 /** Vector mnemonics that write memory which nothing steers, or whose results are the maker's own. */
 const LEFT_OUT = /^(maskmov|rsqrt|rcp|dpp)/;
 const usable = (compat: boolean): Recipe[] => recipes.filter(r => (USABLE.test(r.mnemonic) || r.vector && !LEFT_OUT.test(r.mnemonic)) && (compat ? r.compat : r.long));
@@ -29,7 +29,9 @@ function flagsRead(m: string): number {
 /** Flags an instruction gives a defined value whatever they were. */
 function flagsDefined(m: string): number {
   if (/^(add|adc|sub|sbb|cmp|neg|xadd|cmpxchg|popcnt)$/.test(m)) return ARITHMETIC;
-  if (/^(and|or|xor|test)$/.test(m)) return ARITHMETIC & ~AF;
+  if (/^(and|or|xor|test|andn|bls.*|bzhi)$/.test(m)) return ARITHMETIC & ~AF;
+  if (/^[tl]zcnt$/.test(m)) return CF | ZF;
+  if (m === 'bextr') return CF | ZF | OF;
   if (m === 'inc' || m === 'dec') return ARITHMETIC & ~CF;
   if (/^(clc|stc|cmc|bt|bts|btr|btc)$/.test(m)) return CF;
   if (m === 'sahf') return CF | PF | AF | ZF | SF;
@@ -52,6 +54,10 @@ const byMnemonic = (list: Recipe[]): Recipe[][] => [...Map.groupBy(list.filter(x
 const integers = { long: byMnemonic(lists.long), compat: byMnemonic(lists.compat) };
 const conditionsOf = (list: Recipe[]): Recipe[] => list.filter(x => /^(j|set|cmov)\d/.test(x.mnemonic)), conditions = { long: conditionsOf(lists.long), compat: conditionsOf(lists.compat) };
 const branches = { long: branchesOf(lists.long), compat: branchesOf(lists.compat) }, comparisons = { long: comparisonsOf(lists.long), compat: comparisonsOf(lists.compat) };
+/** Instructions that follow each other in programs, and hand on what the translator keeps in parts. */
+const KIN = [/^sha/];
+const kinOf = (list: Recipe[]): Recipe[][] => KIN.map(family => list.filter(x => family.test(x.mnemonic)));
+const kin = { long: kinOf(lists.long), compat: kinOf(lists.compat) };
 /** What stands for a sequence where a case has a recipe. */
 const NEUTRAL = recipes.find(r => r.mnemonic === 'nop')!;
 const RSP = 4;
@@ -139,10 +145,10 @@ class SequenceMaker {
     if (/^sh[lr]d$/.test(m) && c > form.bits) return undefined;
     return c ? before & ~(/^r/.test(m) ? CF | OF : ARITHMETIC) | undefinedAfterShift(m, form.bits, c) : before;
   }
-  /** Whether the instruction just made writes a register that is kept, or is none. */
+  /** Whether the instruction just made writes a register that is kept, or is none, or by a further prefix another one. */
   private unfit(): boolean {
-    const { form, decoded } = this.meta;
-    return !form || decoded.handler === SPECIAL.undefined || form.operands.some(o => o.kind === 'gpr' && o.access !== 'r' && o.access !== 'addr' && this.kept.value(decoded[o.field as 'a'] >> 3) !== undefined);
+    const { form, decoded, recipe } = this.meta;
+    return !form || !recipe.fp && decoded.mnemonic !== recipe.mnemonic || decoded.handler === SPECIAL.undefined || form.operands.some(o => o.kind === 'gpr' && o.access !== 'r' && o.access !== 'addr' && this.kept.value(decoded[o.field as 'a'] >> 3) !== undefined);
   }
   /** So many instructions; forward jumps skip some of them. */
   run(count: number, inFunction: boolean): void {
@@ -150,7 +156,8 @@ class SequenceMaker {
     let previous = '';
     for (let n = 0; n < count;) {
       // Comparisons with a branch behind them are what compilers make (and what the decoder fuses).
-      const compared = previous === 'cmp' || previous === 'test', recipe = r.pick(compared && r.chance(0.5) ? branches[mode] : SETS_FLAGS.test(previous) && r.chance(0.2) ? conditions[mode] : r.chance(0.1) ? comparisons[mode] : r.chance(VECTORS) ? vectors[mode] : r.pick(integers[mode])), m = recipe.mnemonic;
+      const compared = previous === 'cmp' || previous === 'test', family = kin[mode][KIN.findIndex(k => k.test(previous))];
+      const recipe = family?.length && r.chance(0.6) ? r.pick(family) : r.pick(compared && r.chance(0.5) ? branches[mode] : SETS_FLAGS.test(previous) && r.chance(0.2) ? conditions[mode] : r.chance(0.1) ? comparisons[mode] : r.chance(VECTORS) ? vectors[mode] : r.pick(integers[mode])), m = recipe.mnemonic;
       if (flagsRead(m) & this.undefinedFlags || inFunction && (m === 'push' || m === 'pop')) continue;
       if (!inFunction && this.functions.length && r.chance(0.1)) this.call();
       else {

@@ -147,6 +147,80 @@ describe('a disk over a ring', () => {
   });
 });
 
+describe('requests that lie one behind the other', () => {
+  const quickDisk = (done: (position: number) => boolean = () => true) => {
+    const calls: { op: string; sector: number; bytes: number[] }[] = [];
+    const now = (op: string) => (buffers: readonly Uint8Array[], position: number) => { calls.push({ op, sector: position / 512, bytes: buffers.map(b => b.length) }); return done(position); };
+    const disk: Disk = {
+      sectors: 100_000, physicalSectorBytes: 512, readOnly: false, discard: false, discardGranularityBytes: 4096, flush: async () => {}, discardRange: async () => {}, close: async () => {},
+      read: async (buffers, position) => { calls.push({ op: 'slow read', sector: position / 512, bytes: buffers.map(b => b.length) }); }, write: async () => {}, readNow: now('read'), writeNow: now('write'),
+    };
+    return { disk, calls };
+  };
+  test('go to the disk as one, and are answered each by itself', async () => {
+    const { disk, calls } = quickDisk(), { guest, ring, blk } = harness(disk);
+    for (let ref = 1; ref <= 6; ref++) guest.grant(ref);
+    const read = (id: number, sector: number, ref: number, op: number = BLKIF_OP_READ) => encodeRequest(op, id, sector, [{ gref: ref }]);
+    ring.requests.push(read(1, 8, 1), read(2, 16, 2), read(3, 24, 3), read(4, 40, 4), read(5, 48, 5, BLKIF_OP_WRITE), read(6, 0, 6));
+    blk.kick();
+    expect(calls).toEqual([{ op: 'read', sector: 8, bytes: [4096, 4096, 4096] }, { op: 'read', sector: 40, bytes: [4096] }, { op: 'write', sector: 48, bytes: [4096] }, { op: 'read', sector: 0, bytes: [4096] }]);
+    expect(ring.answers.map(a => [Number(a.id), a.operation, a.status])).toEqual([[1, 0, 0], [2, 0, 0], [3, 0, 0], [4, 0, 0], [5, 1, 0], [6, 0, 0]]);
+    expect(blk.metrics).toMatchObject({ rd_req: 5, wr_req: 1, in_flight: 0 });
+    expect(guest.mappedCount).toBe(0);
+    await blk.stop();
+  });
+  test('one at a time where together they fail', async () => {
+    const { disk, calls } = quickDisk(() => false), { guest, ring, blk, answered } = harness(disk);
+    guest.grant(1);
+    ring.requests.push(encodeRequest(BLKIF_OP_READ, 1, 8, [{ gref: 1 }]), encodeRequest(BLKIF_OP_READ, 2, 16, [{ gref: 99 }]), encodeRequest(BLKIF_OP_READ, 3, 24, [{ gref: 1 }]));
+    blk.kick();
+    await answered(3);
+    expect(ring.answers.map(a => [Number(a.id), a.status]).sort()).toEqual([[1, BLKIF_RSP_OKAY], [2, BLKIF_RSP_ERROR], [3, BLKIF_RSP_OKAY]]);
+    expect(calls.filter(c => c.op === 'slow read').map(c => c.sector)).toEqual([8, 24]);
+    expect(guest.mappedCount).toBe(0);
+    await blk.stop();
+  });
+  test('not more than eight, and not more than a megabyte', async () => {
+    const { disk, calls } = quickDisk(), { guest, ring, blk } = harness(disk);
+    guest.grant(1);
+    for (let id = 0; id < 20; id++) ring.requests.push(encodeRequest(BLKIF_OP_READ, id, 8 * id, [{ gref: 1 }]));
+    blk.kick();
+    expect(calls.map(c => c.bytes.length)).toEqual([8, 8, 4]);
+    await blk.stop();
+    const page = guest.grant(100), big = harness(disk);
+    encodeSegments(page, 0, Array.from({ length: 256 }, () => ({ gref: 1 })));
+    for (const [ref, frame] of guest.frames) big.guest.frames.set(ref, frame);
+    calls.length = 0;
+    big.ring.requests.push(encodeIndirect(BLKIF_OP_READ, 1, 0, 192, [100]), encodeIndirect(BLKIF_OP_READ, 2, 192 * 8, 192, [100]));
+    big.blk.kick();
+    expect(calls.map(c => c.sector)).toEqual([0, 192 * 8]);
+    await big.blk.stop();
+  });
+  test('what was taken from a ring that breaks is answered', async () => {
+    const { disk, calls } = quickDisk(), { guest, ring, blk } = harness(disk);
+    guest.grant(1);
+    const take = ring.take.bind(ring);
+    ring.requests.push(encodeRequest(BLKIF_OP_READ, 1, 8, [{ gref: 1 }]));
+    ring.take = () => { const entry = take(); if (!entry) throw new Error('req_prod'); return entry; };
+    blk.kick();
+    expect([calls.length, ring.answers.length, guest.mappedCount]).toEqual([1, 1, 0]);
+    await blk.stop();
+  });
+  test('a busy ring is looked at before the frontend has to send an event', async () => {
+    const { disk } = quickDisk(), { guest, ring, blk } = harness(disk);
+    guest.grant(1);
+    let pushed = 0, checks = 0;
+    const request = (id: number) => encodeRequest(BLKIF_OP_READ, id, 80 * id, [{ gref: 1 }]), finalCheck = ring.finalCheck.bind(ring);
+    // The frontend makes the next request of each answer that it is shown.
+    ring.push = () => { if (ring.answers.length > pushed && pushed < 5) ring.requests.push(request(++pushed)); return true; };
+    ring.finalCheck = () => { checks++; return finalCheck(); };
+    ring.requests.push(request(0));
+    blk.kick();
+    expect([ring.answers.length, checks]).toEqual([6, 1]);
+    await blk.stop();
+  });
+});
+
 describe('hostile requests', () => {
   const limits = { sectors: 2048, readOnly: false, discard: true };
   const refused = (entry: Uint8Array, disk = limits) => { const r = parseRequest(entry, disk); return r.kind === 'refused' ? r.status : r.kind; };

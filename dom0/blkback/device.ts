@@ -3,6 +3,7 @@
 import { execFile } from 'node:child_process';
 import { constants, fdatasync, read, readv, readvSync, writev, writevSync } from 'node:fs';
 import { open, readFile, type FileHandle } from 'node:fs/promises';
+import { performance as clock } from 'node:perf_hooks';
 import { promisify } from 'node:util';
 import { SECTOR_BYTES } from '../../hypervisor/public/io/blkif.ts';
 import { Quickness } from './quickness.ts';
@@ -80,8 +81,18 @@ export class ImageDisk implements Disk {
   async write(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): Promise<void> {
     await transfer(buffers, position, (views, at, done) => writev(this.#file.fd, views, at, done), false);
   }
-  readNow(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): boolean { return this.#quickness.attempt(buffers, () => readvSync(this.#file.fd, buffers, position)); }
-  writeNow(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): boolean { return this.#quickness.attempt(buffers, () => writevSync(this.#file.fd, buffers, position)); }
+  readNow(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): boolean { return this.#now(buffers, position, readvSync); }
+  writeNow(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number): boolean { return this.#now(buffers, position, writevSync); }
+  #now(buffers: readonly Uint8Array<SharedArrayBuffer>[], position: number, call: typeof readvSync | typeof writevSync): boolean {
+    let wanted = 0;
+    for (let i = 0; i < buffers.length; i++) wanted += buffers[i]!.length;
+    if (!this.#quickness.mayTry(wanted)) return false;
+    const start = clock.now();
+    // The pool meets the same error, and reports it.
+    try { if (call(this.#file.fd, buffers, position) !== wanted) return false; } catch { return false; }
+    this.#quickness.took(clock.now() - start, wanted);
+    return true;
+  }
   flush(): Promise<void> {
     return new Promise((resolve, reject) => fdatasync(this.#file.fd, error => error ? reject(error) : resolve()));
   }

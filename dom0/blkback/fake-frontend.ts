@@ -32,6 +32,7 @@ export class FakeGuest {
     },
     gnttabUnmap: (mapping: GrantMapping): number => { this.mapped.set(mapping.ref, this.mapped.get(mapping.ref)! - 1); return 0; },
     gnttabWrote: (mapping: GrantMapping): void => { this.wrote.push(mapping.ref); },
+    eventsWait: (): boolean => false,
   };
 }
 
@@ -41,6 +42,7 @@ export class FakeRing implements BackRing {
   readonly answers: Answer[] = [];
   pushes = 0;
   take(): Uint8Array | undefined { return this.requests.shift(); }
+  get unconsumed(): number { return this.requests.length; }
   finalCheck(): boolean { return this.requests.length > 0; }
   answer(_request: Uint8Array, bytes: Uint8Array): void {
     const d = new DataView(bytes.buffer, bytes.byteOffset);

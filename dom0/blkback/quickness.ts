@@ -13,21 +13,14 @@ export class Quickness {
   #slow = 0;
   #next = SLOW_COUNT_MIN;
 
-  /** @param call moves the bytes and says how many @returns whether all have been moved */
-  attempt(buffers: readonly Uint8Array[], call: () => number): boolean {
+  /** Whether to try one of so many bytes: took() is due then, unless it failed. */
+  mayTry(byteCount: number): boolean {
     if (this.#slow > 0) { this.#slow--; return false; }
-    let wanted = 0;
-    for (const buffer of buffers) wanted += buffer.length;
-    if (wanted > BYTES_MAX) return false;
-    const start = performance.now();
-    let moved: number;
-    // The pool meets the same error, and reports it.
-    try { moved = call(); } catch { return false; }
-    if (performance.now() - start <= QUICK_MS + wanted * QUICK_MS_PER_BYTE) this.#next = SLOW_COUNT_MIN;
-    else {
-      this.#slow = this.#next;
-      this.#next = Math.min(SLOW_COUNT_MAX, this.#next * 2);
-    }
-    return moved === wanted;
+    return byteCount <= BYTES_MAX;
+  }
+  took(ms: number, byteCount: number): void {
+    if (ms <= QUICK_MS + byteCount * QUICK_MS_PER_BYTE) { this.#next = SLOW_COUNT_MIN; return; }
+    this.#slow = this.#next;
+    this.#next = Math.min(SLOW_COUNT_MAX, this.#next * 2);
   }
 }

@@ -34,7 +34,8 @@ export function parseRequest(entry: Uint8Array, disk: DiskLimits): BlkRequest {
     case BLKIF_OP_READ: case BLKIF_OP_WRITE: case BLKIF_OP_WRITE_BARRIER: case BLKIF_OP_FLUSH_DISKCACHE: {
       const count = entry[blkif_request.nr_segments]!;
       if (count > BLKIF_MAX_SEGMENTS_PER_REQUEST) return refused(BLKIF_RSP_ERROR, `${count} segments`);
-      const segments = readSegments(entry, blkif_request.seg, count);
+      const segments = new Array<BlkSegment>(count);
+      readSegments(entry, blkif_request.seg, count, segments);
       return transfer(operation, operation, get64(entry, blkif_request.sector_number), segments, disk);
     }
     case BLKIF_OP_DISCARD: {
@@ -58,18 +59,19 @@ export function parseRequest(entry: Uint8Array, disk: DiskLimits): BlkRequest {
 
 /** @param pages private copies of the indirect pages, in order */
 export function parseIndirect(request: BlkRequest & { kind: 'indirect' }, pages: readonly Uint8Array[], disk: DiskLimits): BlkRequest {
-  const segments = pages.flatMap((page, i) => readSegments(page, 0, Math.min(SEGMENTS_PER_INDIRECT_PAGE, request.segmentCount - i * SEGMENTS_PER_INDIRECT_PAGE)));
+  const segments = new Array<BlkSegment>(request.segmentCount);
+  for (let done = 0, n = 0; done < segments.length; n++) done += readSegments(pages[n]!, 0, Math.min(SEGMENTS_PER_INDIRECT_PAGE, segments.length - done), segments, done);
   return transfer(request.operation, request.op, request.sector, segments, disk);
 }
 
-function readSegments(bytes: Uint8Array, at: number, count: number): BlkSegment[] {
-  const segments = new Array<BlkSegment>(count);
+/** `count` segments into `to`, from its place `first` on. @returns count */
+function readSegments(bytes: Uint8Array, at: number, count: number, to: BlkSegment[], first = 0): number {
   for (let i = 0; i < count; i++, at += blkif_request_segment.bytes) {
-    const first = bytes[at + blkif_request_segment.first_sect]!, last = bytes[at + blkif_request_segment.last_sect]!;
-    const sane = first <= last && last < SECTORS_PER_PAGE;
-    segments[i] = { gref: grantRef(get32(bytes, at + blkif_request_segment.gref)), firstSector: first, sectorCount: sane ? last - first + 1 : 0 };
+    const from = bytes[at + blkif_request_segment.first_sect]!, last = bytes[at + blkif_request_segment.last_sect]!;
+    const sane = from <= last && last < SECTORS_PER_PAGE;
+    to[first + i] = { gref: grantRef(get32(bytes, at + blkif_request_segment.gref)), firstSector: from, sectorCount: sane ? last - from + 1 : 0 };
   }
-  return segments;
+  return count;
 }
 
 function transfer(operation: number, op: TransferOp, sector: number, segments: readonly BlkSegment[], disk: DiskLimits): BlkRequest {

@@ -5,18 +5,23 @@ import type { Dom0Hypercalls } from '../../hypervisor/public/dom0-hypercalls.ts'
 import type { Domid, GrantRef } from '../../hypervisor/public/types.ts';
 import {
   BLKIF_OP_FLUSH_DISKCACHE, BLKIF_OP_READ, BLKIF_OP_WRITE, BLKIF_OP_WRITE_BARRIER, BLKIF_RSP_ERROR, BLKIF_RSP_OKAY, blkif_request, blkif_response,
-  RESPONSE_BYTES, SECTOR_BYTES, SECTORS_PER_PAGE, type BlkifStatus,
+  RESPONSE_BYTES, SECTOR_BYTES, type BlkifStatus,
 } from '../../hypervisor/public/io/blkif.ts';
 import { put16 } from '../../hypervisor/public/io/fields.ts';
 import type { Disk } from './device.ts';
-import { type BorrowedFrame, GrantCache } from './grants.ts';
+import { Batch, BATCH_COUNT, type Transfer } from './batch.ts';
+import { GrantCache } from './grants.ts';
+import { Loan } from './loan.ts';
 import { newMetrics, type BlkbackMetrics } from './metrics.ts';
-import { parseIndirect, parseRequest, type BlkRequest, type BlkSegment } from './request.ts';
+import { Patience } from './patience.ts';
+import { parseIndirect, parseRequest, type BlkRequest } from './request.ts';
 
 /** The back end of a shared ring as this file uses it. */
 export interface BackRing {
   /** A private copy of the next request, or undefined. @throws if the frontend's indexes make no sense */
   take(): Uint8Array | undefined;
+  /** How many requests take() would give. @throws as take() does */
+  readonly unconsumed: number;
   /** After take() gave undefined: asks for an event on the next request. @returns true if one came meanwhile */
   finalCheck(): boolean;
   /** Answers a request that take() gave; push() makes it visible. */
@@ -27,18 +32,17 @@ export interface BackRing {
 
 export interface BlkRingOptions {
   readonly ring: BackRing; readonly disk: Disk; readonly dom: Domid; readonly persistent: boolean;
-  readonly hypercalls: Pick<Dom0Hypercalls, 'gnttabMap' | 'gnttabUnmap' | 'gnttabWrote'>;
+  readonly hypercalls: Pick<Dom0Hypercalls, 'gnttabMap' | 'gnttabUnmap' | 'gnttabWrote' | 'eventsWait'>;
   notify(): void;
   /** A sentence for xl dmesg about a frontend that misbehaves. */
   complain(what: string): void;
 }
 
-type Transfer = BlkRequest & { kind: 'transfer' };
 
 /** Requests run against the disk at once; more stay in the ring. */
 const DEPTH = 64;
 /** Requests run at once before their answers are shown, and before others have their turn. */
-const SHOWN_TOGETHER = 8, SHOWN_ALONE_SECTORS = 64, AT_ONCE_MAX = 128, AT_ONCE_SECTORS = 8192;
+const SHOWN_TOGETHER = BATCH_COUNT, SHOWN_ALONE_SECTORS = 64, AT_ONCE_MAX = 128, AT_ONCE_SECTORS = 8192, LOOKS_MAX = 16;
 const PAGE_BYTES = 4096, ID_BYTES = 8;
 /** A hostile frontend may not fill the log. */
 const MAX_COMPLAINTS = 10;
@@ -52,11 +56,18 @@ export class BlkRing {
   #stopped = false;
   #broken = false;
   #complaints = 0;
+  /** Quick transfers, taken and not yet run. */
+  readonly #batch = new Batch();
+  /** Answers since the last push. */
+  #unshown = 0;
   #pushPending = false;
   #later = false;
   #idle: (() => void)[] = [];
   readonly #response = new Uint8Array(RESPONSE_BYTES);
   readonly #pages: Uint8Array[] = [];
+  readonly #patience = new Patience();
+  readonly #hasMore = (): boolean => this.#o.ring.unconsumed > 0;
+  readonly #isBusy = (): boolean => this.#o.hypercalls.eventsWait();
 
   constructor(options: BlkRingOptions) {
     this.#o = options;
@@ -67,6 +78,7 @@ export class BlkRing {
   kick(): void {
     if (this.#stopped || this.#broken) return;
     try { this.#pump(); } catch (error) {
+      this.#runBatch();
       this.#broken = true;
       this.#complain(`ring is broken (${error instanceof Error ? error.message : String(error)}); no more requests are taken`);
     }
@@ -80,23 +92,28 @@ export class BlkRing {
   }
 
   #pump(): void {
-    let atOnce = 0, sectors = 0;
+    let atOnce = 0, sectors = 0, looks = 0;
     for (;;) {
       while (!this.#barrier && this.#inFlight < DEPTH && !this.#stopped) {
         const entry = this.#o.ring.take();
-        if (!entry) break;
+        if (!entry) {
+          if (this.#batch.count > 0) { this.#runBatch(); continue; }
+          if (atOnce > 0 && this.#comesSoon()) { looks++; continue; }
+          break;
+        }
         const parsed = parseRequest(entry, this.#o.disk), request = parsed.kind === 'indirect' ? this.#direct(parsed) : parsed;
-        if (!this.#runNow(entry, request)) { this.#start(entry, request); continue; }
-        // The frontend takes these while the next are read.
+        if (!this.#batch.canTake(request)) this.#runBatch();
+        if (!this.#isQuick(request)) { this.#start(entry, request); continue; }
+        this.#batch.add(entry, request);
         sectors += request.sectorCount;
-        if (++atOnce % SHOWN_TOGETHER === 0 || request.sectorCount > SHOWN_ALONE_SECTORS) this.#push();
-        if (atOnce === AT_ONCE_MAX || sectors >= AT_ONCE_SECTORS) { this.#goOnLater(); return; }
+        atOnce++;
+        if (this.#batch.isFull) this.#runBatch();
+        if (atOnce === AT_ONCE_MAX || looks === LOOKS_MAX || sectors >= AT_ONCE_SECTORS) { this.#runBatch(); this.#goOnLater(); return; }
       }
       if (this.#inFlight >= DEPTH) { this.metrics.oo_req++; return; }
       if (this.#barrier || this.#stopped || !this.#o.ring.finalCheck()) return;
     }
   }
-
   /** The request that the pages of an indirect one make. */
   #direct(request: BlkRequest & { kind: 'indirect' }): BlkRequest {
     const { operation } = request, pages = this.#copyPages(request.pages);
@@ -110,21 +127,43 @@ export class BlkRing {
     setImmediate(() => { this.#later = false; this.kick(); });
   }
 
-  /** A small transfer that need not wait, without a promise. @returns false: nothing has been done */
-  #runNow(entry: Uint8Array, request: BlkRequest): request is Transfer {
-    const { disk, hypercalls } = this.#o;
-    if (request.kind !== 'transfer' || (request.op !== BLKIF_OP_READ && request.op !== BLKIF_OP_WRITE)) return false;
-    const reading = request.op === BLKIF_OP_READ, call = reading ? disk.readNow : disk.writeNow;
-    if (!call) return false;
-    const frames = this.#borrow(request.segments, !reading);
-    if (!frames) return false;
-    const done = call.call(disk, viewsOf(request.segments, frames), request.sector * SECTOR_BYTES);
-    if (reading) for (const frame of frames) hypercalls.gnttabWrote(frame.mapping);
-    for (const frame of frames) this.#grants.giveBack(frame);
-    if (!done) return false;
-    this.#count(request, reading);
-    this.#respond(entry, request, BLKIF_RSP_OKAY);
-    return true;
+  /** A small transfer that need not wait: done without a promise. */
+  #isQuick(request: BlkRequest): request is Transfer {
+    if (request.kind !== 'transfer') return false;
+    return request.op === BLKIF_OP_READ ? this.#o.disk.readNow !== undefined : request.op === BLKIF_OP_WRITE && this.#o.disk.writeNow !== undefined;
+  }
+  #runBatch(): void {
+    const batch = this.#batch, { count, sectorCount } = batch;
+    if (count === 0) return;
+    const done = this.#runNow(batch);
+    // What it held stays readable until something is added.
+    batch.clear();
+    for (let n = 0; n < count; n++) {
+      const entry = batch.entry(n), request = batch.request(n);
+      if (!done) { this.#start(entry, request); continue; }
+      this.#count(request, request.op === BLKIF_OP_READ);
+      this.#respond(entry, request, BLKIF_RSP_OKAY);
+    }
+    this.#unshown += count;
+    // The frontend takes these while the next are read.
+    if (this.#unshown >= SHOWN_TOGETHER || sectorCount > SHOWN_ALONE_SECTORS) this.#push();
+  }
+  /** @returns false: nothing may be taken as done */
+  #runNow(batch: Batch): boolean {
+    const { disk, hypercalls } = this.#o, { op, sector } = batch.request(0), reading = op === BLKIF_OP_READ, loan = new Loan(this.#grants, reading, batch.segmentCount);
+    let isWhole = true;
+    for (let n = 0; n < batch.count && isWhole; n++) isWhole = !loan.borrow(batch.request(n).segments);
+    loan.complete();
+    this.metrics.persistent_grants = this.#grants.keptCount;
+    const done = isWhole && (reading ? disk.readNow!(loan.views, sector * SECTOR_BYTES) : disk.writeNow!(loan.views, sector * SECTOR_BYTES));
+    loan.giveBack(hypercalls);
+    return done;
+  }
+  /** Shows what has been answered, and looks for a moment for what the frontend makes of it. */
+  #comesSoon(): boolean {
+    if (this.#inFlight > 0) return false;
+    this.#push();
+    return this.#patience.wait(this.#hasMore, this.#isBusy);
   }
 
   #start(entry: Uint8Array, request: BlkRequest): void {
@@ -164,37 +203,19 @@ export class BlkRing {
     const { disk, hypercalls } = this.#o, reading = request.op === BLKIF_OP_READ;
     if (request.op === BLKIF_OP_FLUSH_DISKCACHE) { this.metrics.f_req++; await disk.flush(); }
     if (request.sectorCount === 0) return BLKIF_RSP_OKAY;
-    const frames = this.#borrow(request.segments, !reading);
-    if (!frames) return BLKIF_RSP_ERROR;
+    const loan = new Loan(this.#grants, reading, request.segments.length), missing = loan.borrow(request.segments);
     try {
-      const views = viewsOf(request.segments, frames), position = request.sector * SECTOR_BYTES;
+      if (missing) { this.#complain(`grant ${missing.ref} cannot be mapped (error ${missing.error})`); return BLKIF_RSP_ERROR; }
+      loan.complete();
+      this.metrics.persistent_grants = this.#grants.keptCount;
       this.#count(request, reading);
-      if (reading) await disk.read(views, position); else await disk.write(views, position);
+      if (reading) await disk.read(loan.views, request.sector * SECTOR_BYTES); else await disk.write(loan.views, request.sector * SECTOR_BYTES);
       return BLKIF_RSP_OKAY;
-    } finally {
-      // Even a failed read may have written part of a frame.
-      if (reading) for (const frame of frames) hypercalls.gnttabWrote(frame.mapping);
-      for (const frame of frames) this.#grants.giveBack(frame);
-    }
+    } finally { loan.giveBack(hypercalls); }
   }
 
   #count(request: Transfer, reading: boolean): void {
     if (reading) { this.metrics.rd_req++; this.metrics.rd_sect += request.sectorCount; } else { this.metrics.wr_req++; this.metrics.wr_sect += request.sectorCount; }
-  }
-
-  #borrow(segments: readonly BlkSegment[], readOnly: boolean): BorrowedFrame[] | undefined {
-    const frames = new Array<BorrowedFrame>(segments.length);
-    for (let i = 0; i < segments.length; i++) {
-      const { gref } = segments[i]!, frame = this.#grants.borrow(gref, readOnly);
-      if (typeof frame === 'number') {
-        this.#complain(`grant ${gref} cannot be mapped (error ${frame})`);
-        for (const done of frames.slice(0, i)) this.#grants.giveBack(done);
-        return undefined;
-      }
-      frames[i] = frame;
-    }
-    this.metrics.persistent_grants = this.#grants.keptCount;
-    return frames;
   }
 
   /** Private copies of the pages that hold indirect segments: the frontend may change them at any time. */
@@ -235,6 +256,7 @@ export class BlkRing {
   }
   #push(): void {
     this.#pushPending = false;
+    this.#unshown = 0;
     if (this.#o.ring.push()) this.#o.notify();
   }
 
@@ -249,22 +271,4 @@ export class BlkRing {
   #complain(what: string): void {
     if (this.#complaints++ < MAX_COMPLAINTS) this.#o.complain(what);
   }
-}
-
-/** The memory of a transfer, in order; frames that lie one behind the other are one piece. */
-function viewsOf(segments: readonly BlkSegment[], frames: readonly BorrowedFrame[]): Uint8Array<SharedArrayBuffer>[] {
-  if (segments.length === 1 && segments[0]!.sectorCount === SECTORS_PER_PAGE) return [frames[0]!.mapping.bytes];
-  const views: Uint8Array<SharedArrayBuffer>[] = [];
-  let buffer: SharedArrayBuffer | undefined, start = 0, end = 0;
-  for (let i = 0; i < segments.length; i++) {
-    const frame = frames[i]!, { firstSector, sectorCount } = segments[i]!, at = frame.at + firstSector * SECTOR_BYTES;
-    if (frame.buffer !== buffer || at !== end) {
-      if (buffer) views.push(new Uint8Array(buffer, start, end - start));
-      ({ buffer } = frame);
-      start = at;
-    }
-    end = at + sectorCount * SECTOR_BYTES;
-  }
-  if (buffer) views.push(new Uint8Array(buffer, start, end - start));
-  return views;
 }

@@ -1,6 +1,6 @@
 // A frontend at full speed: as many disk requests as the ring takes, on frames granted once. Arguments: read or write,
-// bytes of a request (4096 times 1 to 256), how many, how many at once. Says what came through. Or packets: send, their bytes,
-// how many, whom to (its last address byte); receive, the bytes, how many at least.
+// bytes of a request (4096 times 1 to 256), how many, how many at once, scattered or sequential. Says what came through.
+// Or packets: send, their bytes, how many, whom to (its last address byte); receive, the bytes, how many at least.
 import { Blkfront, findDisk, type Segment } from '../front/blkfront.ts';
 import { writeEthernet } from '../../net/packet/ethernet.ts';
 import { Netfront } from '../front/netfront.ts';
@@ -9,19 +9,21 @@ import { PAGE_BYTES } from '../kernel/heap.ts';
 import { SECTORS_PER_PAGE } from '../../hypervisor/public/io/blkif.ts';
 
 const NS = 1e9;
+/** A stride that is prime to most sizes: neighbours are not asked for one after the other. */
+const SCATTERED = 7919;
 
 export function load(kernel: Kernel, args: readonly string[]): void {
-  const [what = 'read', bytes = '4096', count = '10000', depth = '32'] = args;
+  const [what = 'read', bytes = '4096', count = '10000', depth = '32', order = 'scattered'] = args;
   if (what === 'send' || what === 'receive') { packets(kernel, what === 'send', Number(bytes), Number(count), depth); return; }
   const path = findDisk(kernel, 'xvda');
   if (path === undefined) throw new Error('there is no disk xvda');
   const disk = new Blkfront(kernel, path);
-  const rate = run(kernel, disk, what === 'write', Number(bytes), Number(count), Number(depth));
+  const rate = run(kernel, disk, what === 'write', Number(bytes), Number(count), Number(depth), order === 'sequential' ? 1 : SCATTERED);
   kernel.console.print(`${what} ${bytes} bytes: ${rate.perSecond.toFixed(0)} requests/s ${(rate.perSecond * Number(bytes) / 1e6).toFixed(1)} MB/s, ${rate.failed} failed\n`);
   disk.close();
 }
 
-function run(kernel: Kernel, disk: Blkfront, write: boolean, bytes: number, count: number, depthWanted: number): { perSecond: number; failed: number } {
+function run(kernel: Kernel, disk: Blkfront, write: boolean, bytes: number, count: number, depthWanted: number, stride: number): { perSecond: number; failed: number } {
   const frames = bytes / PAGE_BYTES, depth = Math.min(depthWanted, disk.depth, Math.floor(kernel.heap.freeCount / frames));
   const slots = Array.from({ length: depth }, () => Array.from({ length: frames }, (): Segment => {
     const pfn = kernel.heap.allocate();
@@ -33,8 +35,7 @@ function run(kernel: Kernel, disk: Blkfront, write: boolean, bytes: number, coun
     while (done < count) {
       while (started < count && slots.length > 0 && disk.hasRoom) {
         const segments = slots.pop()!;
-        // A stride that is prime to most sizes: neighbours are not asked for one after the other.
-        const sector = started++ * 7919 % places * frames * SECTORS_PER_PAGE;
+        const sector = started++ * stride % places * frames * SECTORS_PER_PAGE;
         disk.submit({ write, sector, segments }, ok => { done++; if (!ok) failed++; slots.push(segments); });
       }
       disk.push();

@@ -13,6 +13,8 @@ export class Dom0Events {
   private readonly handlers = new Map<number, () => void>();
   private readonly domainHandlers: (() => void)[] = [];
   private seenExc: number;
+  /** The doorbell as it was when drain() began. */
+  private seenBell = 0;
 
   constructor(hv: Hypervisor) {
     this.hv = hv;
@@ -27,12 +29,13 @@ export class Dom0Events {
   off(port: number): void { this.handlers.delete(port); }
   onDomain(handler: () => void): void { this.domainHandlers.push(handler); }
 
+  get waiting(): boolean { return Atomics.load(this.hv.state.words, H.dom0Bell) !== this.seenBell; }
+
   private async listen(): Promise<void> {
     const { words } = this.hv.state;
     for (;;) {
-      const bell = Atomics.load(words, H.dom0Bell);
       this.drain();
-      const wait = Atomics.waitAsync(words, H.dom0Bell, bell);
+      const wait = Atomics.waitAsync(words, H.dom0Bell, this.seenBell);
       if (wait.async) await wait.value;
       // Between two rounds the event loop gets its turn, or a chatty guest would starve input and output.
       await new Promise<void>(resolve => { setImmediate(resolve); });
@@ -48,6 +51,7 @@ export class Dom0Events {
   /** Calls the handlers of all that is pending. */
   drain(): void {
     const { state } = this.hv;
+    this.seenBell = Atomics.load(state.words, H.dom0Bell);
     this.measure();
     for (let w = 0; w < MAX_PORTS; w += 32) {
       const at = state.dom0Pending(w);

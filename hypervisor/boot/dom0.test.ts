@@ -102,6 +102,19 @@ describe('starting', () => {
   });
 });
 
+describe('events', () => {
+  test('wait from when one comes until upcalls have been made', () => {
+    const d = host.addDomain(), port = host.dom0.evtchnAllocUnbound(d.domid, domid(0)) as EvtchnPort, mine = host.dom0.evtchnBindInterdomain(d.domid, port) as EvtchnPort;
+    host.dom0.serveEvents();
+    const seen: boolean[] = [host.dom0.eventsWait()];
+    host.dom0.onEvent(mine, () => { seen.push(host.dom0.eventsWait()); });
+    expect(send(host.hv, d.slot, port)).toBe(0);
+    seen.push(host.dom0.eventsWait());
+    host.dom0.serveEvents();
+    expect(seen).toEqual([false, true, false]);
+  });
+});
+
 describe('the end', () => {
   test('the first shutdown reason counts, and Dom0 is told', async () => {
     const d = host.addDomain();

@@ -104,6 +104,7 @@ export class Dom0 implements Dom0Hypercalls {
   evtchnClose(port: EvtchnPort): number { this.events.off(port); return channels.close(this.hv, 0, port); }
   onEvent(port: EvtchnPort, handler: () => void): void { this.events.on(port, handler); }
   serveEvents(): void { this.events.drain(); }
+  eventsWait(): boolean { return this.events.waiting; }
 
   // ---- grants
   private memoryOf(dom: Domid): DomainMemory | undefined {

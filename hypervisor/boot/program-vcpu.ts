@@ -22,6 +22,7 @@ import type { ProgramImport, ProgramImports, ProgramKernel, ProgramMemory, Progr
 import { mfnIndex, mfnOf, mfnSlot, type Mfn } from '../public/types.ts';
 import { RUNSTATE_blocked, RUNSTATE_offline, RUNSTATE_runnable, RUNSTATE_running } from '../public/vcpu.ts';
 import { VIRQ_TIMER, __HYPERVISOR_console_io, __HYPERVISOR_event_channel_op, __HYPERVISOR_grant_table_op, __HYPERVISOR_memory_op, __HYPERVISOR_sched_op, __HYPERVISOR_set_timer_op, __HYPERVISOR_vcpu_op, __HYPERVISOR_xen_version } from '../public/xen.ts';
+import { HaltPoll } from '../sched/halt-poll.ts';
 import { holdsPcpu, leavePcpu, requestPcpu, sliceOver } from '../sched/pcpus.ts';
 import { fillTimeInfo, VCPU_TIME_INFO } from '../time/pvclock.ts';
 import { appendConsole } from '../trace/console.ts';
@@ -73,7 +74,7 @@ class ProgramThread implements ProgramVcpu {
   readonly #hv: { readonly state: HypervisorState; readonly memories: Memories };
   readonly #slot: number; readonly #id: number;
   readonly #first: number;
-  readonly #attention: number; readonly #bell: number;
+  readonly #attention: number; readonly #bell: number; readonly #poll: HaltPoll;
   readonly #trap: () => never;
   readonly #headroom = newHeadroom();
   readonly #counters = { hypercalls: 0, attentions: 0, upcalls: 0, blocks: 0 };
@@ -98,6 +99,7 @@ class ProgramThread implements ProgramVcpu {
     this.startInfo = data.start.boot.program * PAGE_BYTES;
     this.#attention = attentionOffset(vcpu) / 4;
     this.#bell = this.#hv.state.vcpu(slot, vcpu) + V.bell;
+    this.#poll = new HaltPoll(this.#hv.state.words, this.#bell);
     this.#trap = new WebAssembly.Instance(new WebAssembly.Module(TRAP)).exports['t'] as () => never;
     fillTimeInfo(memory.view, this.#v.vcpuInfo + VCPU_TIME_INFO);
   }
@@ -234,7 +236,7 @@ class ProgramThread implements ProgramVcpu {
       let until = state.vlong(slot, id, V.deadline);
       if (v.poll?.deadline && (until === 0n || v.poll.deadline < until)) until = v.poll.deadline;
       const ms = until === 0n || this.#halted ? undefined : Math.max(0, Number(until - state.now()) / 1e6);
-      Atomics.wait(words, this.#bell, seen, ms);
+      if (blocked && !this.#halted) this.#poll.wait(seen, ms); else Atomics.wait(words, this.#bell, seen, ms);
     }
   }
   #pollDone(): boolean {

@@ -21,6 +21,7 @@ import type { BootContext } from '../public/dom0-hypercalls.ts';
 import { DEBUG_STOP } from '../public/debug.ts';
 import { RUNSTATE_blocked, RUNSTATE_offline, RUNSTATE_runnable, RUNSTATE_running } from '../public/vcpu.ts';
 import { VIRQ_TIMER } from '../public/xen.ts';
+import { HaltPoll } from '../sched/halt-poll.ts';
 import { holdsPcpu, leavePcpu, requestPcpu, sliceOver } from '../sched/pcpus.ts';
 import { fillTimeInfo, VCPU_TIME_INFO } from '../time/pvclock.ts';
 import { appendConsole } from '../trace/console.ts';
@@ -44,7 +45,7 @@ export interface VcpuThreadData {
 
 const data = workerData as VcpuThreadData, { slot, domid } = data, id = data.vcpu;
 const state = new HypervisorState(data.buffer), hv = { state, memories: new Memories(data.memoryPort) };
-const { words } = state, bell = state.vcpu(slot, id) + V.bell;
+const { words } = state, bell = state.vcpu(slot, id) + V.bell, poll = new HaltPoll(words, bell);
 const live = (): boolean => state.dget(slot, D.state) === DOMAIN_STATE.live;
 const halted = (v: Vcpu): boolean => agent?.held === true || state.dget(slot, D.paused) > 0 || v.stopped || !state.vget(slot, id, V.up);
 runBelowDom0();
@@ -118,7 +119,7 @@ function waitRunnable(v: Vcpu): boolean {
     let until = state.vlong(slot, id, V.deadline);
     if (v.poll?.deadline && (until === 0n || v.poll.deadline < until)) until = v.poll.deadline;
     const ms = until === 0n || halted(v) ? undefined : Math.max(0, Number(until - state.now()) / 1e6);
-    Atomics.wait(words, bell, seen, ms);
+    if (blocked && !offline) poll.wait(seen, ms); else Atomics.wait(words, bell, seen, ms);
   }
 }
 function waitPcpu(v: Vcpu): boolean {

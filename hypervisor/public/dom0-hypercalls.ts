@@ -70,6 +70,8 @@ export interface Dom0Hypercalls {
   onEvent(port: EvtchnPort, handler: () => void): void;
   /** Upcalls for what is pending now, for work that would hold up the event loop's own. */
   serveEvents(): void;
+  /** Whether an event has come since upcalls were last made: whoever waits on this thread makes room then. */
+  eventsWait(): boolean;
 
   // --- grants (public/grant_table.h)
   gnttabMap(dom: Domid, ref: GrantRef, readOnly: boolean): GrantMapping | number;

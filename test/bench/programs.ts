@@ -1,8 +1,9 @@
 // Figures of domains whose kernel is a WebAssembly module, each beside what the same run does without a domain:
 //   compute    programs/compute.c in a domain and directly in Node, by turns; best of each
 //   start      from `create` to the first byte on the console
-//   ring       block requests of 4 KiB and 1 MiB, beside plain reads of the same file: one thread's, one after the other, and
-//              so many at once through the thread pool. The pool's vary severalfold with where the scheduler puts its threads
+//   ring       block requests of 4 KiB (at scattered places, and one behind the other) and 1 MiB, beside plain reads of the same
+//              places into as many buffers: one thread's, one after the other, and so many at once through the thread pool.
+//              The pool's vary severalfold with where the scheduler puts its threads
 //   packets    packets of 1,500 bytes from one domain to another, and into the backend alone, beside copies in memory
 //   idle       memory of domains that wait, and how many (IDLE_DOMAINS, 64 by default)
 // node test/bench/programs.ts [compute|start|ring|packets|idle ...]
@@ -84,20 +85,24 @@ async function start(): Promise<void> {
     process.stdout.write(`start, ${name}: ${median(more).toFixed(0)} ms from create to the first byte, median of ten (best ${Math.min(...more).toFixed(0)}, worst ${Math.max(...more).toFixed(0)}); the first of all ${first!.toFixed(0)}\n`);
   }
 }
-const placeOf = (n: number, bytes: number): number => n * 7919 % Math.floor(FILE_BYTES / bytes) * bytes;
+/** As apps/load.ts has it. */
+const STRIDES = { scattered: 7919, sequential: 1 } as const;
+type Order = keyof typeof STRIDES;
+interface Reads { readonly bytes: number; readonly count: number; readonly depth: number; readonly order: Order }
+const placeOf = (n: number, { bytes, order }: Reads): number => n * STRIDES[order] % Math.floor(FILE_BYTES / bytes) * bytes;
 /** Plain reads of the file at the places that the domain asks for, one after the other. */
-function plainInTurn(path: string, bytes: number, count: number, depth: number): number {
-  const fd = openSync(path, 'r'), buffers = Array.from({ length: depth }, () => new Uint8Array(new SharedArrayBuffer(bytes))), begin = performance.now();
-  for (let n = 0; n < count; n++) readSync(fd, buffers[n % depth]!, 0, bytes, placeOf(n, bytes));
+function plainInTurn(path: string, reads: Reads): number {
+  const { bytes, count, depth } = reads, fd = openSync(path, 'r'), buffers = Array.from({ length: depth }, () => new Uint8Array(new SharedArrayBuffer(bytes))), begin = performance.now();
+  for (let n = 0; n < count; n++) readSync(fd, buffers[n % depth]!, 0, bytes, placeOf(n, reads));
   closeSync(fd);
   return count / (performance.now() - begin) * 1000;
 }
 /** The same, so many at once. */
-async function plainAtOnce(path: string, bytes: number, count: number, depth: number): Promise<number> {
-  const fd = openSync(path, 'r'), begin = performance.now();
+async function plainAtOnce(path: string, reads: Reads): Promise<number> {
+  const { bytes, count, depth } = reads, fd = openSync(path, 'r'), begin = performance.now();
   let next = 0;
   const one = (buffer: Uint8Array): Promise<void> => new Promise((resolve, reject) => {
-    const again = (): void => { if (next >= count) { resolve(); return; } read(fd, buffer, 0, bytes, placeOf(next++, bytes), error => { if (error) reject(error); else again(); }); };
+    const again = (): void => { if (next >= count) { resolve(); return; } read(fd, buffer, 0, bytes, placeOf(next++, reads), error => { if (error) reject(error); else again(); }); };
     again();
   });
   await Promise.all(Array.from({ length: depth }, () => one(new Uint8Array(new SharedArrayBuffer(bytes)))));
@@ -107,17 +112,18 @@ async function plainAtOnce(path: string, bytes: number, count: number, depth: nu
 async function ring(): Promise<void> {
   const image = join(dir, 'ring.img'), kernel = app('load');
   writeFileSync(image, Buffer.alloc(FILE_BYTES, 7));
-  for (const [bytes, count, depth] of [[4096, 400_000, 32], [1 << 20, 8000, 4]] as const) {
-    const domains: number[] = [], inTurn: number[] = [], atOnce: number[] = [];
+  const kinds: readonly Reads[] = [{ bytes: 4096, count: 400_000, depth: 32, order: 'scattered' }, { bytes: 4096, count: 400_000, depth: 32, order: 'sequential' }, { bytes: 1 << 20, count: 8000, depth: 4, order: 'scattered' }];
+  for (const reads of kinds) {
+    const { bytes, count, depth, order } = reads, domains: number[] = [], inTurn: number[] = [], atOnce: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
-      inTurn.push(plainInTurn(image, bytes, count, depth));
-      atOnce.push(await plainAtOnce(image, bytes, count, depth));
-      const domain = await run('ring', kernel, `read ${bytes} ${count} ${depth}`, `memory=128\ndisk=["${image},raw,xvda,ro"]`);
+      inTurn.push(plainInTurn(image, reads));
+      atOnce.push(await plainAtOnce(image, reads));
+      const domain = await run('ring', kernel, `read ${bytes} ${count} ${depth} ${order}`, `memory=128\ndisk=["${image},raw,xvda,ro"]`);
       await domain.ended;
       domains.push(Number(/: (\d+) requests/.exec(domain.output())?.[1]));
     }
     const a = Math.max(...domains), told = (list: number[]): string => { const b = Math.max(...list); return `${b.toFixed(0)}/s (worst ${Math.min(...list).toFixed(0)}) ${(b * bytes / 1e6).toFixed(0)} MB/s: ${(a / b).toFixed(2)}`; };
-    process.stdout.write(`ring, reads of ${bytes}: ${a.toFixed(0)}/s ${(a * bytes / 1e6).toFixed(0)} MB/s; plain, in turn ${told(inTurn)}; ${depth} at once ${told(atOnce)}\n`);
+    process.stdout.write(`ring, ${order} reads of ${bytes}: ${a.toFixed(0)}/s ${(a * bytes / 1e6).toFixed(0)} MB/s; plain, in turn ${told(inTurn)}; ${depth} at once ${told(atOnce)}\n`);
   }
 }
 /** Packets a second, each copied so many times: what the memory would do. */

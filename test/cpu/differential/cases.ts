@@ -159,7 +159,7 @@ export class CaseMaker {
     // Prefixes.
     const free = recipe.freePrefixes, { branch } = recipe;
     const opsize = recipe.prefix !== 0x66 && (free && (!branch || compat && !recipe.relative) && m !== 'bswap' || recipe.sizedVector) && r.chance(0.28);
-    const addr = !compat && r.chance(recipe.memory || recipe.string ? 0.14 : 0.02) || !compat && recipe.countsAddress && r.chance(0.3);
+    const addr = !compat && r.chance(recipe.memory || recipe.string || recipe.absolute ? 0.14 : 0.02) || !compat && recipe.countsAddress && r.chance(0.3);
     let segment = r.chance(recipe.memory || recipe.string ? 0.24 : 0.02) ? r.pick(compat ? [0x26, 0x2e, 0x36, 0x3e] : [0x64, 0x65, 0x64, 0x65, 0x2e, 0x36]) : 0;
     if (compat && segment === 0x2e && !recipe.memory) segment = 0;
     if (compat && segment === 0x2e) segment = 0x3e; // code segments are not writable

@@ -18,8 +18,8 @@ export interface Recipe {
   /** Works on x87, MMX or vector registers, the latter two by its operands. */
   readonly fp: boolean; readonly vector: boolean;
   readonly branch: boolean; readonly segments: boolean;
-  /** Has a relative branch target, the count register, or a segment register as an operand. */
-  readonly relative: boolean; readonly counted: boolean; readonly selector: boolean;
+  /** Has a relative branch target, an absolute address, the count register, or a segment register as an operand. */
+  readonly relative: boolean; readonly absolute: boolean; readonly counted: boolean; readonly selector: boolean;
   /** F2, F3 or 66 select it, and an operand size counts nevertheless. */
   readonly sizedVector: boolean;
   /** Counts in rcx or addresses by rbx, as wide as addresses are. */
@@ -63,7 +63,7 @@ function recipe(row: Row): Recipe {
   const register = modrm && want !== 'mem' && !has('M'), memory = modrm && want !== 'reg' && (has('EMWQ') || want === 'mem' || row.mnemonic === 'x87' || extension >= 0 && !has('RUN'));
   const m = row.mnemonic, branch = isBranch(m), segments = usesSegments(m), stackSegment = /ss$|mov_to_sreg/.test(m);
   return {
-    fp: has('VWUPQN') || m === 'x87' || /fx|mxcsr|emms/.test(m), vector: has('VWUPQN'), branch, segments, relative: has('J'), counted: has('C'), selector: has('S'),
+    fp: has('VWUPQN') || m === 'x87' || /fx|mxcsr|emms/.test(m), vector: has('VWUPQN'), branch, segments, relative: has('J'), absolute: has('O'), counted: has('C'), selector: has('S'),
     sizedVector: map === 1 && [0xb8, 0xbc, 0xbd].includes(opcode) || map === 2 && prefix === 0xf2,
     countsAddress: /^(loop|jrcxz|xlat)/.test(m), bits: m.startsWith('bt') && has('G'), through: m === 'jmp_rm' || m === 'call_rm',
     far: /far|^l[fgs]s$/.test(m), stackSegment, stepped: branch || /^(popf|int3|into|privileged|rdtscp?|ud|bound)$/.test(m) || segments && !stackSegment, d64: row.flags.includes('d64'),

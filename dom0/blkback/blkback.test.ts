@@ -256,6 +256,17 @@ describe('hostile requests', () => {
     }
   });
 
+  test('a disk that throws breaks its own ring alone, and is not asked a second time', async () => {
+    const disk = await openDisk(), { guest, ring, blk, complaints } = harness(Object.create(disk, { readNow: { value: () => { asked++; throw new Error('no disk'); } } }) as Disk);
+    let asked = 0;
+    guest.grant(1, 0);
+    ring.requests.push(encodeRequest(BLKIF_OP_READ, 1, 0, [{ gref: 1 }]));
+    blk.kick();
+    blk.kick();
+    expect([asked, complaints]).toEqual([1, ['ring is broken (no disk); no more requests are taken']]);
+    await blk.stop(); await disk.close();
+  });
+
   test('bad grants and a broken ring end in an error, not in a crash', async () => {
     const disk = await openDisk(), { ring, blk, guest, answered, complaints } = harness(disk);
     guest.grant(1);

@@ -38,7 +38,6 @@ export interface BlkRingOptions {
   complain(what: string): void;
 }
 
-
 /** Requests run against the disk at once; more stay in the ring. */
 const DEPTH = 64;
 /** Requests run at once before their answers are shown, and before others have their turn. */
@@ -114,6 +113,7 @@ export class BlkRing {
       if (this.#barrier || this.#stopped || !this.#o.ring.finalCheck()) return;
     }
   }
+
   /** The request that the pages of an indirect one make. */
   #direct(request: BlkRequest & { kind: 'indirect' }): BlkRequest {
     const { operation } = request, pages = this.#copyPages(request.pages);
@@ -135,9 +135,9 @@ export class BlkRing {
   #runBatch(): void {
     const batch = this.#batch, { count, sectorCount } = batch;
     if (count === 0) return;
-    const done = this.#runNow(batch);
+    let done: boolean;
     // What it held stays readable until something is added.
-    batch.clear();
+    try { done = this.#runNow(batch); } finally { batch.clear(); }
     for (let n = 0; n < count; n++) {
       const entry = batch.entry(n), request = batch.request(n);
       if (!done) { this.#start(entry, request); continue; }

@@ -240,6 +240,8 @@ class Machine {
     Atomics.notify(state.words, at + V.initialised);
     state.vset(slot, vcpu, V.started, 0);
     Atomics.notify(state.words, at + V.started);
-    if (!this.stopping && state.vget(slot, vcpu, V.initialised) === INITIALISED.yes) shutdownDomain(this.hv, slot, SHUTDOWN_crash);
+    if (this.stopping || state.vget(slot, vcpu, V.initialised) !== INITIALISED.yes) return;
+    if (state.dget(slot, D.state) === DOMAIN_STATE.live && state.dget(slot, D.shutdown) === 0) appendConsole(state, `d${domid}v${vcpu} domain crashed: its thread has ended`);
+    shutdownDomain(this.hv, slot, SHUTDOWN_crash);
   }
 }

@@ -140,7 +140,7 @@ const SCENARIOS: Record<string, () => Promise<unknown>> = {
     parentPort!.postMessage({ xenolith: 'end', slot, domid: hog.domid, force: true });
     await until(() => info(hog).crashed);
     await roundTrips(g.port, 5);
-    return { answered: counter(g), gone: await hypercalls.domainDestroy(hog.domid) };
+    return { answered: counter(g), gone: await hypercalls.domainDestroy(hog.domid), console: hypercalls.readConsole(false) };
   },
   async trace() {
     const g = makeGuest(ECHO);

@@ -67,8 +67,9 @@ test('pause, unpause, destroy and crash concern their own domain', MACHINE_SHARE
   expect(running!.state.words[H.memoryBell]).toBeGreaterThanOrEqual(4);
 });
 test('a vCPU thread that is ended from outside leaves its pCPU to others, and its domain crashed', async () => {
-  const { answered, gone } = await play<{ answered: number; gone: number }>('killed', 1);
+  const { answered, gone, console } = await play<{ answered: number; gone: number; console: string }>('killed', 1);
   expect([answered >= 5, gone]).toEqual([true, 0]);
+  expect(console).toMatch(/d1v0 domain crashed: its thread has ended/);
 });
 test('what a guest does can be traced, counted and dumped', async () => {
   const { console } = await play<{ console: string }>('trace');

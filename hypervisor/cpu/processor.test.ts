@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { EXIT } from './processor-api.ts';
-import { CODE_VA, DATA_VA, machine } from './test-machine.ts';
+import { EXIT, SEG } from './processor-api.ts';
+import { CODE_VA, DATA_VA, machine, STACK_VA } from './test-machine.ts';
 
 describe('processor', () => {
   test('runs a loop with flags, memory and a call', () => {
@@ -68,5 +68,26 @@ describe('processor', () => {
     cpu.view.setInt32(cpu.area, 1, true);
     expect(cpu.run()).toBe(EXIT.attention);
     expect(cpu.rip).toBe(CODE_VA);
+  });
+
+  describe('IRET', () => {
+    const CS = 0x33, SS = 0x2b, CARRY = 1n, TARGET = CODE_VA + 64n, STACK = STACK_VA + 128n;
+    const frame = (cs: number): { exit: number; asked: number[]; cpu: ReturnType<typeof machine>['cpu'] } => {
+      const asked: number[] = [], { cpu } = machine([0x48, 0xcf], { host: { unchanging: { cs: CS, ss: SS }, descriptor: selector => { asked.push(selector); return undefined; } } });
+      cpu.writeVirtual(TARGET, new Uint8Array([0xcc]));
+      cpu.selectors[SEG.cs] = CS;
+      cpu.selectors[SEG.ss] = SS;
+      cpu.gpr[4] = STACK_VA + 256n;
+      [TARGET, BigInt(cs), 0x202n | CARRY, STACK, BigInt(SS)].forEach((v, n) => cpu.write64(STACK_VA + 256n + BigInt(8 * n), v));
+      return { exit: cpu.run(), asked, cpu };
+    };
+    test('with the selectors there are asks for no descriptor where those never change', () => {
+      const { exit, asked, cpu } = frame(CS);
+      expect([exit, cpu.gpr[4], cpu.rflags & CARRY, asked]).toEqual([EXIT.softwareInterrupt, STACK, CARRY, []]);
+    });
+    test('with another selector asks for its descriptor', () => {
+      const { exit, asked, cpu } = frame(0x23);
+      expect([exit, cpu.vector, cpu.rip, asked]).toEqual([EXIT.exception, 13, CODE_VA, [0x23]]);
+    });
   });
 });

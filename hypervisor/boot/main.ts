@@ -234,14 +234,16 @@ class Machine {
     const { state } = this.hv, at = state.vcpu(slot, vcpu);
     if (state.dget(slot, D.domid) !== domid) return;
     leavePcpu(this.hv, slot, vcpu);
+    // Before anybody is told: whoever destroys the domain waits for that, and then the slot may be another one's.
+    if (!this.stopping && state.vget(slot, vcpu, V.initialised) === INITIALISED.yes) {
+      if (state.dget(slot, D.state) === DOMAIN_STATE.live && state.dget(slot, D.shutdown) === 0) appendConsole(state, `d${domid}v${vcpu} domain crashed: its thread has ended`);
+      shutdownDomain(this.hv, slot, SHUTDOWN_crash);
+    }
     // Siblings wait for flushes of those that run.
     state.vset(slot, vcpu, V.runstate, RUNSTATE_offline);
     Atomics.compareExchange(state.words, at + V.initialised, INITIALISED.loading, -EINVAL);
     Atomics.notify(state.words, at + V.initialised);
     state.vset(slot, vcpu, V.started, 0);
     Atomics.notify(state.words, at + V.started);
-    if (this.stopping || state.vget(slot, vcpu, V.initialised) !== INITIALISED.yes) return;
-    if (state.dget(slot, D.state) === DOMAIN_STATE.live && state.dget(slot, D.shutdown) === 0) appendConsole(state, `d${domid}v${vcpu} domain crashed: its thread has ended`);
-    shutdownDomain(this.hv, slot, SHUTDOWN_crash);
   }
 }

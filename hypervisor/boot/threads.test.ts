@@ -56,7 +56,7 @@ test('on one pCPU, domains that never stop share it evenly and do not keep one f
   expect(rounds).toBeGreaterThan(10);
   expect(worstMs).toBeLessThan(500);
 });
-test('pause, unpause, destroy and crash concern their own domain', MACHINE_SHARED, async () => {
+test('pause, unpause, destroy and crash concern their own domain', async () => {
   const r = await play<{ paused: boolean; stood: boolean; gone: number; destroyMs: number; after: number; answered: number; console: string }>('lifecycle');
   expect([r.paused, r.stood, r.gone]).toEqual([true, true, 0]);
   expect(r.after).toBeLessThan(0);

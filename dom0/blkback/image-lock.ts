@@ -1,6 +1,6 @@
 // Who uses which image. One writer excludes everybody else; readers share. Within this host a table decides;
 // other processes are found through /proc, since a lock file would outlive a killed host.
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 
 export interface ImageId { readonly dev: bigint; readonly ino: bigint }
 interface Use { writer: boolean; owner: string }
@@ -29,19 +29,33 @@ export function lockImage(path: string, id: ImageId, owner: string, writer: bool
 
 const O_ACCMODE = 3;
 
-/** Another process of this user that has the file open for writing, or undefined. Best effort. */
+/** Looking goes on for so long before others have their turn on this thread. */
+const SLICE_MS = 1;
+
+/**
+ * Another process of this user that has the file open for writing, or undefined. Best effort. There are thousands of descriptors to look at:
+ * a trip to the thread pool for each would take ten times as long as the look.
+ */
 export async function foreignWriter(id: ImageId): Promise<{ pid: number; name: string } | undefined> {
-  const pids = (await readdir('/proc').catch(() => [])).filter(name => /^\d+$/.test(name) && Number(name) !== process.pid);
-  for (const pid of pids) {
-    const fds = await readdir(`/proc/${pid}/fd`).catch(() => []);
-    for (const fd of fds) {
-      const open = await stat(`/proc/${pid}/fd/${fd}`, { bigint: true }).catch(() => undefined);
-      if (!open || open.ino !== id.ino || open.dev !== id.dev) continue;
-      const info = await readFile(`/proc/${pid}/fdinfo/${fd}`, 'utf8').catch(() => '');
-      const flags = parseInt(/^flags:\s*([0-7]+)/m.exec(info)?.[1] ?? '0', 8);
-      if ((flags & O_ACCMODE) === 0) continue;
-      return { pid: Number(pid), name: (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim() };
+  let until = performance.now() + SLICE_MS;
+  for (const pid of entries('/proc')) {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
+    for (const fd of entries(`/proc/${pid}/fd`)) {
+      if (isOpen(pid, fd, id)) return { pid: Number(pid), name: text(`/proc/${pid}/comm`).trim() };
+      if (performance.now() < until) continue;
+      await new Promise(resolve => { setImmediate(resolve); });
+      until = performance.now() + SLICE_MS;
     }
   }
   return undefined;
 }
+function isOpen(pid: string, fd: string, id: ImageId): boolean {
+  try {
+    const open = statSync(`/proc/${pid}/fd/${fd}`, { bigint: true, throwIfNoEntry: false });
+    if (!open || open.ino !== id.ino || open.dev !== id.dev) return false;
+  } catch { return false; }
+  return (parseInt(/^flags:\s*([0-7]+)/m.exec(text(`/proc/${pid}/fdinfo/${fd}`))?.[1] ?? '0', 8) & O_ACCMODE) !== 0;
+}
+/** What is gone meanwhile, or others', is empty. */
+function entries(folder: string): string[] { try { return readdirSync(folder); } catch { return []; } }
+function text(file: string): string { try { return readFileSync(file, 'utf8'); } catch { return ''; } }

@@ -58,8 +58,8 @@ export async function startHypervisor(o: HypervisorOptions): Promise<RunningHype
   return { state: machine.hv.state, stop: () => machine.stop() };
 }
 
-/** The domain that has just started goes first. */
-const SPARE_DELAY_MS = 100;
+/** The domain that has just started goes first: a program is soon there, a kernel has use for every processor while it boots. */
+const SPARE_DELAY_MS = { program: 100, processor: 3000 } as const;
 /** Exceptions that a program keeps and what its kernel notes lie on its thread's heap: it ends where that is used up, and the host does not. */
 const PROGRAM_LIMITS: ResourceLimits = { maxOldGenerationSizeMb: 256 };
 /** Domains' memories count for every heap that names them: near a limit a heap is marked over and over. */
@@ -80,7 +80,8 @@ class Machine {
   private readonly handover = Array.from({ length: HANDOVER_AREAS }, newHandover);
   private readonly ticker: Worker;
   private dom0: Worker;
-  private spare: Worker | undefined;
+  /** Threads that have loaded everything and wait to be told whose they are. */
+  private readonly spares = new Map<keyof typeof SPARE_DELAY_MS, Worker>();
   private translator: Worker | undefined;
   /** What each vCPU's translations hold. */
   private readonly codeShares = new Int32Array(new SharedArrayBuffer(4 * BUDGET_SHARES));
@@ -100,7 +101,7 @@ class Machine {
   }
   async stop(): Promise<void> {
     this.stopping = true;
-    await Promise.all([this.ticker, this.dom0, ...this.spare ? [this.spare] : [], ...this.translator ? [this.translator] : [], ...[...this.vcpus].map(v => v.worker)].map(w => w.terminate()));
+    await Promise.all([this.ticker, this.dom0, ...this.spares.values(), ...this.translator ? [this.translator] : [], ...[...this.vcpus].map(v => v.worker)].map(w => w.terminate()));
   }
 
   private moduleOf(vcpu: number): WebAssembly.Module {
@@ -108,11 +109,12 @@ class Machine {
     if (!m) this.modules.set(vcpu, m = compileInterpreter(vcpu));
     return m;
   }
-  /** A thread that meets every domain's memory. */
-  private spawn(module: URL, name: string, extra: Record<string, unknown>, ports: MessagePort[] = []): Worker {
+  /** A thread that meets every domain's memory: a new one, or the spare one. */
+  private spawn(module: URL, name: string, extra: Record<string, unknown>, ports: MessagePort[] = [], spare?: Worker): Worker {
     const { port1, port2 } = new MessageChannel();
     for (const message of this.memories.values()) port1.postMessage(message);
-    const worker = this.thread(module, name, { memoryPort: port2, ...extra }, [port2, ...ports], THREAD_LIMITS);
+    const data = { memoryPort: port2, ...extra }, moved = [port2, ...ports], worker = spare ?? this.thread(module, name, data, moved, THREAD_LIMITS);
+    spare?.postMessage({ ...data, name }, moved);
     this.ports.set(worker, port1);
     port1.unref();
     worker.once('exit', () => { this.ports.delete(worker); port1.close(); });
@@ -199,10 +201,11 @@ class Machine {
       if (own !== undefined) worker.once('exit', () => { this.codeShares[own] = 0; this.freeShares.push(own); });
       return worker;
     };
-    if (mode !== 'on' || !memory) return begun(this.spawn(sibling('vcpu-thread'), name, common));
+    const code = sibling('vcpu-thread'), spare = this.takeSpare('processor', code, THREAD_LIMITS);
+    if (mode !== 'on' || !memory) return begun(this.spawn(code, name, common, [], spare));
     const { port1, port2 } = new MessageChannel();
     this.translatorThread().postMessage({ port: port1, memory: memory.memory, vcpu, slot, thresholds: thresholdsOf(mode) } satisfies Introduction, [port1]);
-    return begun(this.spawn(sibling('vcpu-thread'), name, { ...common, translations: port2 }, [port2]));
+    return begun(this.spawn(code, name, { ...common, translations: port2 }, [port2], spare));
   }
   /** One for all domains; a vCPU that gets no answers goes on without. */
   private translatorThread(): Worker {
@@ -212,19 +215,22 @@ class Machine {
     translator.once('exit', () => { if (this.translator === translator) this.translator = undefined; });
     return translator;
   }
-  /**
-   * A thread for a program. From the first one on a spare is kept, with everything loaded: a domain starts in milliseconds then.
-   * It meets its own domain's memory alone, as its kernel deals with Dom0 alone: its small heap would be collected for each of the others'.
-   */
-  private programThread(module: URL, name: string, assignment: Record<string, unknown>): Worker {
-    const { spare } = this;
-    this.spare = undefined;
+  /** From the first thread of a kind on a spare one is kept: the next domain does not wait for it to load, a tenth of a second. */
+  private takeSpare(kind: keyof typeof SPARE_DELAY_MS, module: URL, limits: ResourceLimits): Worker | undefined {
+    const spare = this.spares.get(kind);
+    this.spares.delete(kind);
     setTimeout(() => {
-      if (this.spare || this.stopping) return;
-      const next = this.spare = this.thread(module, 'spare', {}, [], PROGRAM_LIMITS);
-      next.once('exit', () => { if (this.spare === next) this.spare = undefined; });
+      if (this.spares.has(kind) || this.stopping) return;
+      const next = this.thread(module, 'spare', {}, [], limits);
+      this.spares.set(kind, next);
+      next.once('exit', () => { if (this.spares.get(kind) === next) this.spares.delete(kind); });
       next.on('error', () => {});
-    }, SPARE_DELAY_MS).unref();
+    }, SPARE_DELAY_MS[kind]).unref();
+    return spare;
+  }
+  /** It meets its own domain's memory alone, as its kernel deals with Dom0 alone: its small heap would be collected for each of the others'. */
+  private programThread(module: URL, name: string, assignment: Record<string, unknown>): Worker {
+    const spare = this.takeSpare('program', module, PROGRAM_LIMITS);
     if (!spare) return this.thread(module, name, assignment, [], PROGRAM_LIMITS);
     spare.postMessage(assignment);
     return spare;

@@ -4,6 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { Domid, EvtchnPort, Mfn } from '../public/types.ts';
 import { domid as asDomid } from '../public/types.ts';
 import { attachDom0 } from './dom0.ts';
+import { threadNames } from './thread-priority.ts';
 import { BASE, DATA, ECHO, FIRST_OF_TWO, PAGE_OF, SECOND_OF_TWO, SPIN, TIMER, TIMER_ROUNDS, UNDEFINED } from './test-programs.ts';
 
 const PAGE = 4096, FRAMES = 16, PRESENT_RW = 0x67, PRESENT_RO = 0x65;
@@ -101,6 +102,16 @@ const SCENARIOS: Record<string, () => Promise<unknown>> = {
     const results = [0, 1, 2, 3].map(n => Number(g.data.getBigInt64(DATA.results + 8 * n, true)));
     await roundTrips(g.port, 100);
     return { results, answered: counter(g), online: info(g).vcpusOnline };
+  },
+  /** A domain, and a second one when there is a spare thread for it. */
+  async spare() {
+    const first = run(ECHO);
+    await until(() => threadNames().includes('spare'));
+    const second = run(ECHO);
+    await roundTrips(first.port, 10);
+    await roundTrips(second.port, 10);
+    const names = threadNames(), answered = [counter(first), counter(second)];
+    return { names, answered, gone: [await hypercalls.domainDestroy(second.domid), await hypercalls.domainDestroy(first.domid)] };
   },
   /** One pCPU: two that never stop, and one that answers. */
   async shares() {

@@ -31,7 +31,7 @@ import { FLAT_RING3_CS64, FLAT_RING3_SS64, lookupDescriptor } from '../traps/seg
 import { upcallMasked, upcallPending } from '../traps/mode.ts';
 import { deliverPending, dumpRegisters, handleExit, initialContext, loadGuestContext } from '../traps/index.ts';
 import type { Start, ThreadRequest } from './main.ts';
-import { runBelowDom0 } from './thread-priority.ts';
+import { nameThread, runBelowDom0 } from './thread-priority.ts';
 
 export interface VcpuThreadData {
   readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly slot: number; readonly domid: number;
@@ -43,8 +43,17 @@ export interface VcpuThreadData {
   readonly code?: { readonly shares: Int32Array; readonly own: number };
 }
 
-const data = workerData as VcpuThreadData, { slot, domid } = data, id = data.vcpu;
-const state = new HypervisorState(data.buffer), hv = { state, memories: new Memories(data.memoryPort) };
+/** What a spare thread is told when it becomes a vCPU's. */
+type Assignment = Omit<VcpuThreadData, 'buffer'> & { readonly name: string };
+async function assigned(): Promise<Assignment> {
+  const assignment = await new Promise<Assignment>(resolve => { parentPort!.once('message', resolve); });
+  nameThread(assignment.name);
+  return assignment;
+}
+
+const given = workerData as Pick<VcpuThreadData, 'buffer'> & Partial<VcpuThreadData>;
+const data: Omit<VcpuThreadData, 'buffer'> = given.slot === undefined ? await assigned() : given as VcpuThreadData, { slot, domid } = data, id = data.vcpu;
+const state = new HypervisorState(given.buffer), hv = { state, memories: new Memories(data.memoryPort) };
 const { words } = state, bell = state.vcpu(slot, id) + V.bell, poll = new HaltPoll(words, bell);
 const live = (): boolean => state.dget(slot, D.state) === DOMAIN_STATE.live;
 const halted = (v: Vcpu): boolean => agent?.held === true || state.dget(slot, D.paused) > 0 || v.stopped || !state.vget(slot, id, V.up);

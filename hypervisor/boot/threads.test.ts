@@ -49,7 +49,7 @@ test.skipIf(process.platform !== 'linux')('vCPUs leave the processor to Dom0 whe
   expect(new Set(niceOf('node-V8Worker'))).toEqual(new Set(niceOf('d1v0')));
   for (const vcpu of ['d1v0', 'd1v1']) { expect(niceOf(vcpu)).toHaveLength(1); expect(niceOf(vcpu)[0]).toBeGreaterThan(dom0!); }
 });
-test.skipIf(process.platform !== 'linux')('a spare thread becomes the next domain's vCPU, and has its name', async () => {
+test.skipIf(process.platform !== 'linux')('a spare thread becomes the vCPU of the next domain, and has its name', async () => {
   const { names, answered, gone } = await play<{ names: string[]; answered: number[]; gone: number[] }>('spare');
   expect([answered.every(n => n >= 10), gone]).toEqual([true, [0, 0]]);
   expect(names).toEqual(expect.arrayContaining(['d1v0', 'd2v0']));

@@ -53,8 +53,8 @@ const stackView = z.object({
   calls: z.array(z.object({ at: z.string(), address: z.string() }).readonly()).readonly().exactOptional(),
 }).readonly();
 const perfReport = z.object({
-  seconds: z.number(), guestMs: z.number(), exits: counts, hypercalls: counts, processor: z.record(z.string(), z.number()).readonly(),
-  samples: z.array(z.object({ address: z.string(), kernelMode: z.boolean(), count: z.number() }).readonly()).readonly(),
+  seconds: z.number(), guestMs: z.number(), looks: z.number(), walking: z.number(), exits: counts, hypercalls: counts, processor: z.record(z.string(), z.number()).readonly(),
+  samples: z.array(z.object({ address: z.string(), kernelMode: z.boolean(), count: z.number(), translated: z.number() }).readonly()).readonly(),
 }).readonly();
 const instructionView = z.object({ vcpu: z.number(), rip: z.string(), digest: z.string(), kernelMode: z.boolean() }).readonly();
 const health = z.object({ status: z.literal('ok'), domains: z.number() });

@@ -7,11 +7,13 @@ import type { Domid } from '../../hypervisor/public/types.ts';
 export interface PerfReport {
   readonly seconds: number;
   readonly guestMs: number;
+  /** Looks at the vCPUs while they ran, and how many of them met a page walk (a TLB miss). */
+  readonly looks: number; readonly walking: number;
   readonly exits: Readonly<Record<string, PerfCount>>;
   readonly hypercalls: Readonly<Record<string, PerfCount>>;
   readonly processor: Readonly<Record<string, number>>;
-  /** By address (hexadecimal, without 0x) and mode. */
-  readonly samples: readonly { readonly address: string; readonly kernelMode: boolean; readonly count: number }[];
+  /** By address (hexadecimal, without 0x) and mode; `translated` of `count` were met in translated code. */
+  readonly samples: readonly { readonly address: string; readonly kernelMode: boolean; readonly count: number; readonly translated: number }[];
 }
 
 type Counts = Readonly<Record<string, PerfCount>>;
@@ -23,7 +25,7 @@ const LEVELS = new Set(['jit_live']);
 export async function measure(hypercalls: Pick<Dom0Hypercalls, 'perfSwitch' | 'perfAsk' | 'perfRead'>, dom: Domid, seconds: number, hertz: number, signal?: AbortSignal): Promise<PerfReport | number> {
   const error = hypercalls.perfSwitch(dom, true);
   if (error !== 0) return error;
-  const samples = new Map<string, { address: string; kernelMode: boolean; count: number }>();
+  const samples = new Map<string, { address: string; kernelMode: boolean; count: number; translated: number }>();
   // The vCPUs say first where their processors' counters stand.
   await new Promise(resolve => { setTimeout(resolve, SETTLE_MS); });
   const first = hypercalls.perfRead(dom), begin = performance.now();
@@ -31,9 +33,10 @@ export async function measure(hypercalls: Pick<Dom0Hypercalls, 'perfSwitch' | 'p
   const read = (): void => {
     last = hypercalls.perfRead(dom);
     if (typeof last === 'number') return;
-    for (const { address, kernelMode } of last.flatMap(r => r.samples)) {
-      const key = `${kernelMode}${address}`, known = samples.get(key) ?? { address: address.toString(16).padStart(16, '0'), kernelMode, count: 0 };
+    for (const { address, kernelMode, translated } of last.flatMap(r => r.samples)) {
+      const key = `${kernelMode}${address}`, known = samples.get(key) ?? { address: address.toString(16).padStart(16, '0'), kernelMode, count: 0, translated: 0 };
       known.count++;
+      if (translated) known.translated++;
       samples.set(key, known);
     }
   };
@@ -64,7 +67,7 @@ export function between(from: readonly PerfReading[], to: readonly PerfReading[]
   const number = (pick: (r: PerfReading) => number, level = false): number => to.reduce((s, r) => s + pick(r), 0) - (level ? 0 : from.reduce((s, r) => s + pick(r), 0));
   const names = new Set(to.flatMap(r => Object.keys(r.counters.processor)));
   return {
-    guestMs: number(r => r.counters.guestMs), exits: counts(r => r.counters.exits), hypercalls: counts(r => r.counters.hypercalls),
+    guestMs: number(r => r.counters.guestMs), looks: number(r => r.counters.looks), walking: number(r => r.counters.walking), exits: counts(r => r.counters.exits), hypercalls: counts(r => r.counters.hypercalls),
     processor: Object.fromEntries([...names].map(name => [name, number(r => r.counters.processor[name] ?? 0, LEVELS.has(name))])),
   };
 }

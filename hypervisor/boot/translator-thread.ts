@@ -2,7 +2,7 @@
 // through it.
 import { parentPort, type MessagePort } from 'node:worker_threads';
 import type { Site, Size, Thresholds } from '../cpu/jit/job.ts';
-import { type Request, translated } from '../cpu/jit/translator.ts';
+import { type Request, type Response, translated } from '../cpu/jit/translator.ts';
 import { areaOf, S } from '../cpu/state.ts';
 import { compileNow } from './compile-now.ts';
 import { runBelowDom0 } from './thread-priority.ts';
@@ -28,7 +28,8 @@ function introduce({ port, memory, vcpu, slot, thresholds }: Introduction): void
   const site: Site = { view: new DataView(buffer), area, slot, thresholds };
   port.on('message', (request: Request) => {
     waiting[request.jobs[0]?.size ?? 'small'].push(() => {
-      port.postMessage(translated(site, request, compileNow));
+      const begin = performance.now(), made = translated(site, request, compileNow);
+      port.postMessage({ ...made, ms: performance.now() - begin } satisfies Response);
       Atomics.store(words, (area + S.translated) / 4, 1);
       Atomics.or(words, (area + S.selfAttention) / 4, TRANSLATED);
     });

@@ -95,7 +95,7 @@ function lookAround(v: Vcpu): void {
   agent?.serve();
   flushIfAsked();
   fireTimer(v);
-  v.perf.lookAround(v.processor.rip, v.pv.kernelMode, () => v.processor.counters());
+  v.perf.lookAround(v.processor.rip, v.pv.kernelMode, v.processor.leftTranslation, () => v.processor.counters());
   v.pv.vmAssist = state.dget(slot, D.vmAssist);
   if (Atomics.exchange(words, state.vcpu(slot, id) + V.nmi, 0)) v.pv.nmiPending = true;
   const dump = Atomics.exchange(words, state.vcpu(slot, id) + V.dump, 0);

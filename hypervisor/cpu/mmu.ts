@@ -48,6 +48,17 @@ function stackOrOther(f: Fn, rec: I32): I32 {
   return f.let(select(rec.ne(0).and(stack), i32(12), i32(13)));
 }
 
+/** The walk behind a TLB miss, which is to be seen from outside while it lasts. */
+export function timedWalkFunction(area: number, walk: FuncRef): Fn {
+  const f = new Fn(TRANSLATE);
+  f.st32(area, i32(1), S.walking);
+  const p = f.let(f.call<I32>(walk, f.param(0, 'i64').get(), f.param(1, 'i32').get(), f.param(2, 'i32').get()));
+  f.st32(area, i32(0), S.walking);
+  f.ret(p);
+  f.unreachable();
+  return f;
+}
+
 /** Page walk for one page: returns the physical address of `va`, or 0 with the fault recorded. */
 export function walkFunction(area: number, im: MmuImports): Fn {
   const f = new Fn(TRANSLATE), va = f.param(0, 'i64').get(), kind = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get();
@@ -232,7 +243,7 @@ export function jumpToFunction(area: number, lookup: FuncRef): Fn {
   const f = new Fn(LOOKUP), rip = f.param(0, 'i64').get();
   f.st64(area, rip, S.rip);
   f.st32(area, 0, S.current);
-  f.if(ld64(area, S.attention).ne(0), () => { f.st32(area, EXIT.attention, S.exit); f.ret(i32(area + S.exitRecord)); });
+  f.if(ld64(area, S.attention).ne(0), () => { f.st32(area, 1, S.noticed); f.st32(area, EXIT.attention, S.exit); f.ret(i32(area + S.exitRecord)); });
   f.ret(f.call(lookup, rip));
   f.unreachable();
   return f;

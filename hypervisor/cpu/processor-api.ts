@@ -149,4 +149,6 @@ export interface Processor {
   readonly watchHit: Watch | undefined;
   /** Counters by name: exits, TLB misses, blocks decoded, ... */
   counters(): Record<string, number>;
+  /** Whether it was translated code that was left for the last EXIT.attention. */
+  readonly leftTranslation: boolean;
 }

@@ -245,6 +245,7 @@ export class SoftwareProcessor implements Processor {
         if (this.words[S.attention / 4]) return this.count(EXIT.attention);
         continue;
       }
+      this.word(S.noticed, 0);
       this.enterAt(this.start);
       const exit = this.settle();
       if (exit === INTERNAL.none) { this.word(S.patch, 0); continue; }
@@ -490,6 +491,7 @@ export class SoftwareProcessor implements Processor {
     for (const va of this.watches.arm()) this.flushPage(va);
     this.word(S.watching, this.watches.any ? 1 : 0);
   }
+  get leftTranslation(): boolean { return this.words[S.noticed / 4] !== 0; }
   counters(): Record<string, number> {
     const names = Object.fromEntries(Object.entries(EXIT).map(([k, v]) => [v, k]));
     return {

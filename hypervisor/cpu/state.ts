@@ -64,6 +64,8 @@ export const S = {
   unchanging: 148,
   /** i32: the record of a dropped block that was met last (blocks.ts), or 0. */
   stale: 152,
+  /** i32: not zero when it was a translation that noticed the attention word. */
+  noticed: 156,
   /** i64 x 8. */
   debug: 160,
   /** i32: where a translation goes on when it is left (mmu.ts, REACH). */
@@ -97,6 +99,8 @@ export const S = {
   inGuest: 0x4100, busLock: 0x4140,
   /** i32: how often blocks of a frame were dropped. */
   drops: 0x4180,
+  /** i32: not zero during a page walk, for who measures. */
+  walking: 0x4184,
   tlbs: 0x10000,
   jumpCaches: 0x40000,
   /** u8: not zero where the view's jump cache may have an address in a page with these low 16 bits of page number. */

@@ -116,6 +116,7 @@ export class FakeProcessor implements Processor {
   setWatch(): void {}
   clearWatch(): void {}
   readonly watchHit = undefined;
+  readonly leftTranslation = false;
   counters(): Record<string, number> { return {}; }
 }
 

@@ -7,8 +7,8 @@ export const EXIT_KINDS = [
 ] as const;
 export type ExitKind = (typeof EXIT_KINDS)[number];
 
-/** An address where guest code was when it was asked, and in which mode. */
-export interface PerfSample { readonly address: bigint; readonly kernelMode: boolean }
+/** An address where guest code was when it was asked, in which mode, and whether it was translated code. */
+export interface PerfSample { readonly address: bigint; readonly kernelMode: boolean; readonly translated: boolean }
 
 /** Of one vCPU since it was made. Times are taken while the domain is measured only; counts always. */
 export interface PerfCounters {
@@ -17,6 +17,8 @@ export interface PerfCounters {
   readonly hypercalls: Readonly<Record<string, PerfCount>>;
   /** In guest code, interpreted or translated, with what the processor does for it (TLB misses, decoding, translating). */
   readonly guestMs: number;
+  /** How often Dom0 looked at the vCPU while it ran, and how often of that a TLB miss was being dealt with. */
+  readonly looks: number; readonly walking: number;
   /** The processor's own counters by name, as they were when the vCPU last looked. */
   readonly processor: Readonly<Record<string, number>>;
 }

@@ -2,20 +2,23 @@
 //
 //   0   exits by kind: count        32  hypercalls by number: count       160  guest time   161  samples written
 //   16  exits by kind: ms           96  hypercalls by number: ms          176  processor counters (PROCESSOR_COUNTERS)
-//   256 ring of samples {address as a 64-bit integer, 1 for kernel mode}
+//   256 ring of samples {address as a 64-bit integer, bits of MODE}
+//   162 Dom0's looks at the vCPU while it ran                             163  of them, those during a page walk
 //
 // A number is written by one thread and torn for nobody: 64-bit stores of aligned numbers are whole on every host that
 // Node runs on. Samples are read behind the count that is raised after they are written.
+import { areaOf, S } from '../cpu/state.ts';
 import { D, HYPERCALL_NUMBERS, type HypervisorState, V } from '../domain/state.ts';
 import { type Hypervisor, kick, kickDomain } from '../domain/hypervisor.ts';
 import { RUNSTATE_running } from '../public/vcpu.ts';
 import { EXIT_KINDS, type ExitKind, type PerfCount, type PerfCounters, type PerfReading, type PerfSample } from '../public/perf.ts';
 
-const P = { exits: 0, exitMs: 16, calls: 32, callMs: 96, guestMs: 160, samplesWritten: 161, processor: 176, samples: 256 } as const;
+const P = { exits: 0, exitMs: 16, calls: 32, callMs: 96, guestMs: 160, samplesWritten: 161, looks: 162, walking: 163, processor: 176, samples: 256 } as const;
 const SAMPLES = 128;
+const MODE = { kernel: 1, translated: 2 } as const;
 /** Of Processor.counters(), those that are handed on. */
 export const PROCESSOR_COUNTERS = [
-  'tlb_walks', 'lookups', 'blocks_decoded', 'blocks_dropped', 'cache_emptied', 'jit_translations', 'jit_live', 'jit_dropped', 'jit_refused', 'jit_compile_us',
+  'tlb_walks', 'lookups', 'blocks_decoded', 'blocks_dropped', 'cache_emptied', 'jit_translations', 'jit_live', 'jit_dropped', 'jit_refused', 'jit_compile_us', 'jit_helper_us',
 ] as const;
 /** Index of a kind of exit. */
 export const KIND = Object.fromEntries(EXIT_KINDS.map((name, n) => [name, n])) as Readonly<Record<ExitKind, number>>;
@@ -50,7 +53,7 @@ export class PerfWriter {
     return result;
   }
   /** Outside guest code: the processor's counters when a measurement begins, a sample, if one is wanted, and whether to take times from now on. */
-  lookAround(address: bigint, kernelMode: boolean, counters: () => Readonly<Record<string, number>>): void {
+  lookAround(address: bigint, kernelMode: boolean, translated: boolean, counters: () => Readonly<Record<string, number>>): void {
     const state = this.#state;
     const before = this.timed;
     this.timed = state.dget(this.#slot, D.perf) !== 0;
@@ -58,7 +61,7 @@ export class PerfWriter {
     if (!this.timed || Atomics.exchange(state.words, state.vcpu(this.#slot, this.#vcpu) + V.sample, 0) === 0) return;
     const n = this.#numbers[P.samplesWritten]!, at = P.samples + n % SAMPLES * 2;
     this.#addresses[at] = address;
-    this.#numbers[at + 1] = kernelMode ? 1 : 0;
+    this.#numbers[at + 1] = (kernelMode ? MODE.kernel : 0) | (translated ? MODE.translated : 0);
     this.#numbers[P.samplesWritten] = n + 1;
     this.#publish(counters());
   }
@@ -73,11 +76,17 @@ export function switchPerf(hv: Hypervisor, slot: number, on: boolean): boolean {
   kickDomain(hv, slot);
   return true;
 }
-/** Asks the vCPUs that run where they are. */
+/**
+ * Asks the vCPUs that run where they are, which they say when they next look around. Whether one is in a page walk is seen from here at
+ * once: no walk looks around.
+ */
 export function askSamples(hv: Hypervisor, slot: number): void {
-  const { state } = hv;
+  const { state } = hv, memory = hv.memories.get(slot, state.dget(slot, D.domid));
   for (let v = 0, n = state.dget(slot, D.vcpus); v < n; v++) {
     if (state.vget(slot, v, V.runstate) !== RUNSTATE_running) continue;
+    const at = state.perfOf(slot, v);
+    state.perf[at + P.looks]!++;
+    if (memory && Atomics.load(memory.words, (areaOf(v) + S.walking) / 4) !== 0) state.perf[at + P.walking]!++;
     state.vset(slot, v, V.sample, 1);
     kick(hv, slot, v);
   }
@@ -90,7 +99,8 @@ export function readPerf(state: HypervisorState, slot: number, vcpu: number, see
   // More seen than written: another vCPU's, in the same place.
   for (let i = Math.max(seen > written ? 0 : seen, written - SAMPLES); i < written; i++) {
     const sample = P.samples + i % SAMPLES * 2;
-    samples.push({ address: addresses[sample]!, kernelMode: n(sample + 1) === 1 });
+    const mode = n(sample + 1);
+    samples.push({ address: addresses[sample]!, kernelMode: (mode & MODE.kernel) !== 0, translated: (mode & MODE.translated) !== 0 });
   }
   return { vcpu, written, samples, counters: readCounters(state, slot, vcpu, nameOf) };
 }
@@ -103,6 +113,6 @@ export function readCounters(state: HypervisorState, slot: number, vcpu: number,
   };
   return {
     exits: named(EXIT_KINDS.length, i => EXIT_KINDS[i]!, P.exits, P.exitMs), hypercalls: named(HYPERCALL_NUMBERS, nameOf, P.calls, P.callMs),
-    guestMs: n(P.guestMs), processor: Object.fromEntries(PROCESSOR_COUNTERS.map((name, i) => [name, n(P.processor + i)])),
+    guestMs: n(P.guestMs), looks: n(P.looks), walking: n(P.walking), processor: Object.fromEntries(PROCESSOR_COUNTERS.map((name, i) => [name, n(P.processor + i)])),
   };
 }

@@ -9,9 +9,10 @@ import { readSymbols, type SymbolTable } from './symbols.ts';
 
 export const PERF_USAGE = `Usage: xenolith perf DOMAIN [--seconds N] [--hertz N] [--symbols FILE] [--flame FILE]
 
-Measures a running domain and prints how much of its time was guest code and how much went into hypercalls (by name)
-and other exits (by kind), the processor's counters, and the guest's functions where it was met most. Samples are
-taken at the ends of blocks of guest code; time in a hypercall counts for the function that made it.
+Measures a running domain and prints how much of its time was guest code (translated, interpreted, and in TLB misses of
+either), how much went into hypercalls (by name) and other exits (by kind), what translating took, the processor's counters,
+and the guest's functions where it was met most. Samples are taken at the ends of blocks of guest code, and belong to the kind of
+code that came to its end; time in a hypercall counts for the function that made it.
 
   --seconds N     how long (5)
   --hertz N       samples a second, up to 1000 (500)
@@ -50,6 +51,11 @@ export function formatReport(report: PerfReport, functions: readonly Met[]): str
   const exits = Object.entries(report.exits), exitMs = exits.reduce((sum, [, e]) => sum + e.ms, 0), wallMs = report.seconds * 1000;
   const share = (ms: number): string => `${(ms / wallMs * 100).toFixed(1)}%`.padStart(7);
   const lines = [`${report.seconds.toFixed(1)} s: guest code ${share(report.guestMs).trim()}, hypervisor ${share(exitMs).trim()}, neither (waiting) ${share(Math.max(0, wallMs - report.guestMs - exitMs)).trim()}`];
+  const met = report.samples.reduce((sum, s) => sum + s.count, 0), translated = report.samples.reduce((sum, s) => sum + s.translated, 0);
+  if (met > 0) lines.push(`guest code: translated ${share(report.guestMs * translated / met).trim()}, interpreted ${share(report.guestMs * (met - translated) / met).trim()}`
+    + (report.looks > 0 ? `; TLB misses in both ${share(report.guestMs * report.walking / report.looks).trim()}` : ''));
+  const { jit_helper_us: helper = 0, jit_compile_us: own = 0 } = report.processor;
+  if (helper + own > 0) lines.push(`translating: ${share(own / 1000).trim()} in the vCPUs' time, ${share(helper / 1000).trim()} of another processor`);
   const table = (title: string, rows: readonly (readonly [string, { count: number; ms: number }])[]): void => {
     if (rows.length === 0) return;
     lines.push('', `${title.padEnd(28)}${'count'.padStart(10)}${'ms'.padStart(10)}${'us each'.padStart(10)}${'time'.padStart(8)}`);

@@ -45,7 +45,7 @@ function machine(code: number[], jit: JitMode, at = 0, codeBudget?: CodeBudget, 
     for (const shift of [39n, 30n, 21n]) table = Number(cpu.view.getBigUint64(table + Number(va >> shift & 511n) * 8, true) & 0xfffff000n);
     cpu.view.setBigUint64(table + Number(va >> 12n & 511n) * 8, BigInt(p) | 7n, true);
   };
-  return { cpu, codeAt, dataAt, map, pageOf };
+  return { cpu, codeAt, behind, dataAt, map, pageOf };
 }
 const state = (cpu: SoftwareProcessor) => ({ gpr: [...cpu.gpr], rip: cpu.rip, rflags: cpu.rflags, vector: cpu.vector });
 const translations = (cpu: SoftwareProcessor): number => cpu.counters()['jit_translations'] ?? 0;
@@ -213,6 +213,15 @@ describe('translations', () => {
     expect(cpu.run()).toBe(EXIT.attention);
     expect(cpu.rip).toBe(CODE_VA);
     expect(cpu.gpr[0]).toBeGreaterThan(before + 1000n);
+    expect(cpu.leftTranslation).toBe(true);
+  });
+  test('what is left for attention is told apart: the interpreter after a translation too', () => {
+    const { cpu, behind } = machine([0xff, 0xc0, 0xeb, 0xfc], 'on');
+    setAttentionLater(cpu);
+    expect([cpu.run(), cpu.leftTranslation]).toEqual([EXIT.attention, true]);
+    cpu.rip = CODE_VA + 4096n;
+    cpu.bytes.set([0xeb, 0xfe], behind);
+    expect([cpu.run(), cpu.leftTranslation]).toEqual([EXIT.attention, false]);
   });
 
   test('an instruction across the page border, within a hot loop', () => {

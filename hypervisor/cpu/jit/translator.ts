@@ -41,7 +41,7 @@ const FIRST_NUMBER = SPECIAL_COUNT + allForms.length;
 
 /** What goes to the helper and comes back. */
 export interface Request { readonly id: number; readonly jobs: readonly Job[]; readonly spare: readonly number[] }
-export interface Response { readonly id: number; readonly outcome: Omit<Outcome, 'bytes'>; readonly module: WebAssembly.Module | undefined; readonly bytes: number; readonly error?: string }
+export interface Response { readonly id: number; readonly outcome: Omit<Outcome, 'bytes'>; readonly module: WebAssembly.Module | undefined; readonly bytes: number; readonly error?: string; /** Whoever translated took so long. */ readonly ms?: number }
 
 /** The way to the helper and back. */
 export interface Helper { post(request: Request): void; take(): Response | undefined }
@@ -100,7 +100,7 @@ export class Translator implements Translations {
   private guest = false;
   private readonly drops = new Map<number, number>();
   private readonly reasons = new Map<string, number>();
-  private readonly counts = { translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, late: 0, small: 0, large: 0, wide: 0, evicted: 0, later: 0, compileMs: 0 };
+  private readonly counts = { translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, late: 0, small: 0, large: 0, wide: 0, evicted: 0, later: 0, compileMs: 0, helperMs: 0 };
 
   constructor(host: TranslatorHost, mode: 'on' | 'force') {
     this.host = host;
@@ -161,6 +161,7 @@ export class Translator implements Translations {
     if (!helper) return;
     for (let r = helper.take(); r; r = helper.take()) {
       const begin = performance.now();
+      this.counts.helperMs += r.ms ?? 0;
       this.take(r);
       this.counts.compileMs += performance.now() - begin;
     }
@@ -317,7 +318,7 @@ export class Translator implements Translations {
     return {
       jit_translations: c.translations, jit_modules: c.modules, jit_live: this.living.size, jit_held_bytes: this.bytesHeld, jit_evicted: c.evicted, jit_later: c.later, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped,
       jit_refused: c.refused, jit_late: c.late, jit_large: c.large, jit_wide: c.wide, jit_asked: this.pending.size,
-      jit_compile_us: Math.round(c.compileMs * 1000), ...Object.fromEntries([...this.reasons].map(([why, n]) => [`jit_left: ${why}`, n])),
+      jit_compile_us: Math.round(c.compileMs * 1000), jit_helper_us: Math.round(c.helperMs * 1000), ...Object.fromEntries([...this.reasons].map(([why, n]) => [`jit_left: ${why}`, n])),
     };
   }
 }

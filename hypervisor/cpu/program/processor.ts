@@ -52,6 +52,7 @@ export class ProgramProcessor implements Processor {
     this.view.setBigUint64(at, BigInt.asUintN(64, value), true);
     return true;
   }
+  readonly leftTranslation = false;
   counters(): Record<string, number> { return this.#counters; }
 
   // What only machine code has.

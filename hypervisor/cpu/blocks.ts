@@ -3,6 +3,11 @@
 // Invariants: a frame with at least one block has its code-map byte set and no entry in any write TLB; a block's
 // records live until the whole cache is emptied, so a dropped block is one whose records all lead back to the
 // lookup (SPECIAL.stale), or its first one to the block that took its place (SPECIAL.moved). Records never name a virtual address: blocks serve every mapping of their frame.
+//
+// What a store drops is the blocks that were made of a byte it writes. So the rest of a page that has a function patched stays; the price is
+// that each store into such a page is looked at. A page that is stored into for long is therefore given up: all its blocks go, and it is
+// written like any other until code is run there again. Not where the domain has several vCPUs, each with blocks of its own that the others
+// do not know: there whole frames are dropped, as they are for what the hypervisor and backends write.
 import { decode, type Decoded, newDecoded, SPECIAL } from './decode.ts';
 import { fusedHandler } from './fusion.ts';
 import { CODE, PAGE_BYTES } from './layout.ts';
@@ -11,9 +16,25 @@ import { R, RECORD_BYTES, writeRecord } from './record.ts';
 import type { SiblingCode } from './sibling-code.ts';
 import { BLOCK_ENTRIES, RECORDS_BYTES, S } from './state.ts';
 
-const BLOCK_MAX = 64;
+const BLOCK_MAX = 64, PAGE_SHIFT = 12;
 
-interface Block { readonly phys: number; readonly start: number; readonly count: number }
+/** Stores into a page, for each block it has, before it is given up: looking at them takes about as long as decoding the block again. */
+const STORES_PER_BLOCK = 8;
+/** A frame with code: its blocks, how often it was stored into while it had any, and a bit for each 8 bytes that a block was ever made of since. */
+interface CodeFrame { readonly blocks: Block[]; stores: number; readonly covered: Int32Array }
+const COVERED_SHIFT = 3, COVERED_WORDS = PAGE_BYTES >> COVERED_SHIFT + 5;
+function cover(covered: Int32Array, from: number, to: number): void {
+  for (let n = (from & PAGE_BYTES - 1) >> COVERED_SHIFT, last = (to - 1 & PAGE_BYTES - 1) >> COVERED_SHIFT; n <= last; n++) covered[n >> 5]! |= 1 << (n & 31);
+}
+function isCovered(covered: Int32Array, from: number, to: number): boolean {
+  for (let n = (from & PAGE_BYTES - 1) >> COVERED_SHIFT, last = (to - 1 & PAGE_BYTES - 1) >> COVERED_SHIFT; n <= last; n++) if (covered[n >> 5]! & 1 << (n & 31)) return true;
+  return false;
+}
+
+/** The bytes it was made of, and looked at for it, are phys .. end-1 and, with an instruction across the page border, the first of the frame at `second` (0: none). */
+interface Block { readonly phys: number; readonly end: number; readonly second: number; readonly start: number; readonly count: number }
+const INSTRUCTION_MAX = 15;
+const overlaps = (b: Block, from: number, to: number): boolean => b.phys < to && from < b.end || b.second !== 0 && b.second < to && from < b.second + INSTRUCTION_MAX;
 
 /** What keeps translations of blocks in step with them. */
 export interface Translations {
@@ -21,8 +42,8 @@ export interface Translations {
   readonly threshold: number;
   /** The block whose first record this is was dropped. */
   dropped(start: number): void;
-  /** All blocks of this frame were. */
-  frameDropped(frame: number): void;
+  /** Blocks made of these bytes were, which lie in one frame. After `dropped`. */
+  bytesDropped(from: number, to: number): void;
   /** All blocks were. */
   emptied(): void;
 }
@@ -43,7 +64,7 @@ export class BlockCache {
   private readonly onCodeFrame: (frame: number) => void;
   /** Called when everything is forgotten. */
   onEmpty: () => void = () => {};
-  private readonly byFrame = new Map<number, Block[]>();
+  private readonly byFrame = new Map<number, CodeFrame>();
   /** First record by physical address, doubled, odd in compatibility mode: what the table in memory forgets. */
   private readonly byAddress = new Map<number, number>();
   private next: number;
@@ -56,6 +77,8 @@ export class BlockCache {
   /** Set where the domain has several vCPUs. */
   siblings: SiblingCode | undefined;
   decoded = 0; dropped = 0; emptied = 0; instructions = 0;
+  /** Stores into frames with code that were looked at; those of them that dropped nothing; frames that were given up. */
+  writes = 0; beside = 0; givenUp = 0;
 
   constructor(bytes: Uint8Array, view: DataView, area: number, codeMap: number, onCodeFrame: (frame: number) => void) {
     this.bytes = bytes; this.view = view; this.words = new Int32Array(view.buffer); this.area = area; this.codeMap = codeMap; this.onCodeFrame = onCodeFrame;
@@ -121,9 +144,11 @@ export class BlockCache {
     }
     if (!this.d.ends || crossed) this.special(crossed || at >= limit ? SPECIAL.fallthrough : SPECIAL.onward, at - page);
     this.decoded++;
-    const block: Block = { phys, start, count: (this.next - start) / RECORD_BYTES };
-    this.register(page / PAGE_BYTES, block);
-    if (crossed) this.register(crossed / PAGE_BYTES >>> 0, block);
+    // Of what is no instruction more may have been looked at than its length says.
+    const end = Math.min(limit, this.d.handler === SPECIAL.undefined ? at + INSTRUCTION_MAX : at);
+    const block: Block = { phys, end, second: crossed, start, count: (this.next - start) / RECORD_BYTES };
+    this.register(block, phys, end);
+    if (crossed) this.register(block, crossed, crossed + INSTRUCTION_MAX);
     this.byAddress.set(phys * 2 + (compat ? 1 : 0), start);
     this.enter(phys, start, compat);
     return start;
@@ -132,7 +157,7 @@ export class BlockCache {
   /** A dropped block's first record leads to the block that stands at its address now. */
   lead(from: number, phys: number, to: number): void {
     const { view } = this;
-    if (view.getUint16(from + R.handler, true) !== SPECIAL.stale || view.getUint32(from + R.disp, true) + view.getUint16(from + R.offset, true) !== phys || !this.translations) return;
+    if (view.getUint16(from + R.handler, true) !== SPECIAL.stale || view.getUint32(from + R.disp, true) + view.getUint16(from + R.offset, true) !== phys) return;
     view.setUint32(from + R.target, to, true);
     view.setUint16(from + R.handler, SPECIAL.moved, true);
   }
@@ -161,15 +186,41 @@ export class BlockCache {
     this.siblings?.written(frame);
     this.drop(frame);
   }
+  /** The guest stores so many bytes from a physical address, to the end of its page at most; 0: any of the page's. If the code map says so still when this is done, the next store there has to be looked at too. */
+  written(phys: number, bytes: number): void {
+    const frame = phys >>> PAGE_SHIFT, code = this.byFrame.get(frame);
+    this.writes++;
+    if (this.siblings || !code || !bytes || this.bytes[this.codeMap + frame]! & CODE.dirtied) { this.invalidate(frame); return; }
+    const { blocks } = code, to = Math.min(phys + bytes, (frame + 1) * PAGE_BYTES);
+    if (++code.stores > STORES_PER_BLOCK * blocks.length) { this.givenUp++; this.invalidate(frame); return; }
+    if (!isCovered(code.covered, phys, to)) { this.beside++; return; }
+    let met: Block[] | undefined;
+    for (const b of blocks) if (overlaps(b, phys, to)) { if (met) met.push(b); else met = [b]; }
+    if (!met) this.beside++;
+    else if (met.length === blocks.length) this.invalidate(frame);
+    else {
+      this.forget(met);
+      // A translation made of the crossing instruction of one is made of its first page's bytes too.
+      for (const b of met) this.translations?.bytesDropped(b.phys, b.end);
+    }
+  }
   /** Drops this vCPU's; siblings' and the code map stay, which costs the next writer a look at most. */
   drop(frame: number): void {
-    const blocks = this.byFrame.get(frame);
-    if (!blocks) return;
+    const code = this.byFrame.get(frame);
+    if (!code) return;
     this.byFrame.delete(frame);
+    this.forget(code.blocks);
+    this.translations?.bytesDropped(frame * PAGE_BYTES, (frame + 1) * PAGE_BYTES);
+  }
+  private forget(blocks: readonly Block[]): void {
     this.view.setInt32(this.area + S.drops, this.view.getInt32(this.area + S.drops, true) + 1 | 0, true);
     for (const b of blocks) {
       this.dropped++;
       for (let i = 0; i < b.count; i++) this.view.setUint16(b.start + i * RECORD_BYTES + R.handler, SPECIAL.stale, true);
+      // For who leads on from here.
+      this.view.setUint32(b.start + R.disp, b.phys - b.phys % PAGE_BYTES, true);
+      this.unregister(b.phys, b);
+      if (b.second) this.unregister(b.second, b);
       for (const key of [b.phys * 2, b.phys * 2 + 1]) if (this.byAddress.get(key) === b.start) this.byAddress.delete(key);
       this.translations?.dropped(b.start);
       for (const hash of [blockHash(b.phys), blockHash(b.phys) ^ OTHER_OF_PAIR]) {
@@ -177,7 +228,13 @@ export class BlockCache {
         if (this.view.getUint32(entry, true) === b.phys) this.view.setUint32(entry + 4, 0, true);
       }
     }
-    this.translations?.frameDropped(frame);
+  }
+  private unregister(phys: number, block: Block): void {
+    const frame = phys >>> PAGE_SHIFT, code = this.byFrame.get(frame);
+    if (!code) return;
+    const at = code.blocks.indexOf(block);
+    if (at >= 0) code.blocks.splice(at, 1);
+    if (!code.blocks.length) this.byFrame.delete(frame);
   }
 
   /** Forgets everything. Only between blocks. */
@@ -194,9 +251,13 @@ export class BlockCache {
     this.next = this.area + S.records;
   }
 
-  private register(frame: number, block: Block): void {
-    const list = this.byFrame.get(frame);
-    if (list) list.push(block); else this.byFrame.set(frame, [block]);
+  /** @param from of the block's bytes those in one frame */
+  private register(block: Block, from: number, to: number): void {
+    const frame = from >>> PAGE_SHIFT;
+    let code = this.byFrame.get(frame);
+    if (!code) this.byFrame.set(frame, code = { blocks: [], stores: 0, covered: new Int32Array(COVERED_WORDS) });
+    code.blocks.push(block);
+    cover(code.covered, from, to);
   }
   /** Before a frame is read as code: from then on writes to it are seen. */
   private announce(frame: number): void {

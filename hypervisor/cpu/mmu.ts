@@ -14,8 +14,8 @@ export const LOOKUP: Signature = { params: ['i64'], results: ['i32'] };
 export const FOREIGN: Signature = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
 /** () -> time stamp. */
 export const CLOCK: Signature = { params: [], results: ['i64'] };
-/** (physical address): translations of code in its frame are dropped. */
-export const CODE_WRITE: Signature = { params: ['i32'], results: [] };
+/** (physical address, bytes, 0: any of its frame's): what is made of code there is dropped (blocks.ts). */
+export const CODE_WRITE: Signature = { params: ['i32', 'i32'], results: [] };
 
 /** Page-table entry bits. */
 const P = 1n, RW = 2n, ACCESSED = 0x20n, DIRTY = 0x40n, NX = 1n << 63n;
@@ -59,9 +59,12 @@ export function timedWalkFunction(area: number, walk: FuncRef): Fn {
   return f;
 }
 
-/** Page walk for one page: returns the physical address of `va`, or 0 with the fault recorded. */
+/**
+ * Page walk for one page: returns the physical address of `va`, or 0 with the fault recorded. Its second operand is `kind | bytes << 8`: how
+ * many are going to be written there, 0 when nobody knows.
+ */
 export function walkFunction(area: number, im: MmuImports): Fn {
-  const f = new Fn(TRANSLATE), va = f.param(0, 'i64').get(), kind = f.param(1, 'i32').get(), rec = f.param(2, 'i32').get();
+  const f = new Fn(TRANSLATE), va = f.param(0, 'i64').get(), what = f.param(1, 'i32').get(), kind = f.let(what.and(255)), rec = f.param(2, 'i32').get();
   const sign = va.shrS(47);
   f.if(sign.ne(0).and(sign.ne(-1n)), () => fault(f, area, stackOrOther(f, rec), i32(0), va, rec));
   f.st32(area, ld32(area, S.walks).add(1), S.walks);
@@ -94,8 +97,12 @@ export function walkFunction(area: number, im: MmuImports): Fn {
     f.set(frame, p);
   });
   f.if(kind.eq(1), () => {
-    // A page with translated code in it loses them before it is written; only then may it be in the write TLB.
-    f.if(ld8u(frame.get().shrU(12).add(ld32(area, S.codeMap))), () => f.call(im.codeWrite, frame.get()));
+    // What is made of the bytes goes before they are written. A page that has code still is not for the write TLB.
+    const code = frame.get().shrU(12).add(ld32(area, S.codeMap)), here = f.let(frame.get().add(va.wrap().and(4095)));
+    f.if(ld8u(code), () => {
+      f.call(im.codeWrite, here, what.shrU(8));
+      f.if(ld8u(code), () => f.ret(here));
+    });
   });
   f.if(ld32(area, S.watching), () => f.if(f.call<I32>(im.watched, va, kind), () => f.ret(frame.get().add(va.wrap().and(4095)))));
   const tlb = f.let(view.mul(VIEW_BYTES).add(kind.mul(TLB_BYTES)).add(va.shrU(8).wrap().and(0x3ff0)).add(area));
@@ -143,7 +150,9 @@ export function translateFunction(area: number, im: MmuImports): Fn {
   f.if(bytes.gtU(room).and(ld32(area, S.compat)).and(va.shrU(12).eq(0xfffffn)), () => fault(f, area, stackOrOther(f, rec), i32(0), va, rec));
   // An operand that reaches beyond the lower half is not canonical, whatever its first page is.
   f.if(bytes.gtU(room).and(va.shrU(12).eq(0x7ffffffffn)), () => fault(f, area, stackOrOther(f, rec), i32(0), va, rec));
-  const first = f.call<I32>(im.walk, va, kind, rec);
+  const ahead = f.let(ld32(area, S.ahead));
+  f.st32(area, 0, S.ahead);
+  const first = f.call<I32>(im.walk, va, f.let(kind.or(select(ahead.gtU(bytes), ahead, bytes).shl(8))), rec);
   f.if(first.eqz(), () => f.ret(i32(0)));
   const stopIfWatched = (): void => f.if(ld32(area, S.watching), () => f.if(f.call<I32>(im.watched, va, what), () => {
     f.st32(area, INTERNAL.watched, S.exit);
@@ -151,7 +160,7 @@ export function translateFunction(area: number, im: MmuImports): Fn {
     f.ret(i32(0));
   }));
   f.if(bytes.leU(room), () => { stopIfWatched(); f.ret(first); });
-  const second = f.call<I32>(im.walk, f.let(va.add(room.extU())), kind, rec);
+  const second = f.call<I32>(im.walk, f.let(va.add(room.extU())), f.let(kind.or(bytes.sub(room).shl(8))), rec);
   f.if(second.eqz(), () => f.ret(i32(0)));
   stopIfWatched();
   f.st32(area, first, S.crossFirst);

@@ -38,7 +38,7 @@ export interface ProcessorOptions {
 
 interface Exports {
   run(record: number): void;
-  walk(va: bigint, kind: number, record: number): number;
+  walk(va: bigint, kindAndBytes: number, record: number): number;
   /** For execution: S.rip (0), or its next page (1). */
   fetch(next: number): number;
   translate(va: bigint, kindAndBytes: number, record: number): number;
@@ -126,7 +126,7 @@ export class SoftwareProcessor implements Processor {
       e: {
         mem: o.memory,
         foreign: (low: number, high: number, access: number) => this.host.foreign(BigInt(high >>> 0) << 32n | BigInt(low >>> 0), access as Access),
-        codeWrite: (phys: number) => { this.translator?.guestWrites(true); this.invalidateCode(phys >>> 12); this.translator?.guestWrites(false); },
+        codeWrite: (phys: number, bytes: number) => { this.translator?.guestWrites(true); this.blocks.written(phys >>> 0, bytes); this.translator?.guestWrites(false); },
         watched: (signed: bigint, what: number) => {
           const va = BigInt.asUintN(64, signed);
           return Number(what >>> 8 ? this.watches.touches(va, (what & 255) as Access, what >>> 8 & 0xffff) : this.watches.keepsOut(va, what as Access));
@@ -440,8 +440,8 @@ export class SoftwareProcessor implements Processor {
   writeVirtual(va: bigint, data: Uint8Array): boolean {
     const parts: [number, number][] = [];
     for (let done = 0; done < data.length;) {
-      const at = va + BigInt(done), n = Math.min(data.length - done, PAGE_BYTES - Number(at & 0xfffn)), p = this.translate(at, ACCESS.write);
-      if (p < 0) return false;
+      const at = va + BigInt(done), n = Math.min(data.length - done, PAGE_BYTES - Number(at & 0xfffn)), p = this.wasm.walk(BigInt.asIntN(64, at), ACCESS.write | n << 8, 0) >>> 0;
+      if (!p) return false;
       parts.push([p, n]);
       done += n;
     }
@@ -456,8 +456,8 @@ export class SoftwareProcessor implements Processor {
   }
   write64(va: bigint, value: bigint): boolean {
     if ((va & 0xfffn) > 0xff8n) { const b = new Uint8Array(8); new DataView(b.buffer).setBigUint64(0, BigInt.asUintN(64, value), true); return this.writeVirtual(va, b); }
-    const p = this.translate(va, ACCESS.write);
-    if (p < 0) return false;
+    const p = this.wasm.walk(BigInt.asIntN(64, va), ACCESS.write | 8 << 8, 0) >>> 0;
+    if (!p) return false;
     this.view.setBigUint64(p, BigInt.asUintN(64, value), true);
     return true;
   }
@@ -497,7 +497,7 @@ export class SoftwareProcessor implements Processor {
     return {
       ...Object.fromEntries([...this.exitCounts].map(([e, n]) => [`exit_${names[e] ?? e}`, n])),
       tlb_walks: this.words[S.walks / 4]! >>> 0, lookups: this.words[S.lookups / 4]! >>> 0,
-      blocks_decoded: this.blocks.decoded, blocks_dropped: this.blocks.dropped, cache_emptied: this.blocks.emptied, instructions_decoded: this.blocks.instructions,
+      blocks_decoded: this.blocks.decoded, blocks_dropped: this.blocks.dropped, code_writes: this.blocks.writes, code_writes_beside: this.blocks.beside, code_pages_given_up: this.blocks.givenUp, cache_emptied: this.blocks.emptied, instructions_decoded: this.blocks.instructions,
       ...this.siblings && { sibling_code_posted: this.siblings.posted, sibling_code_read: this.siblings.read, bus_locks: this.bus!.taken },
       ...this.translator?.counters(),
     };

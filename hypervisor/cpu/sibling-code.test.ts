@@ -64,6 +64,15 @@ describe.each<JitMode>(['off', 'force'])('code that a sibling overwrites, transl
       if (n % 5n === 0n) { write(b, n + 0x80n); write(a, n + 0x81n); expect([answer(b), answer(a)]).toEqual([n + 0x81n, n + 0x81n]); }
     }
   });
+  test('a writer that has other blocks in the page does not know its sibling\'s', () => {
+    const { runner, writer, code } = machine(jit);
+    runner.bytes.set([...ANSWER, ...ANSWER], code + 64);
+    for (let n = 0; n < 5; n++) expect([answer(runner), answer(writer, CODE_VA + 64n), answer(writer, CODE_VA + 67n)]).toEqual([0x11n, 0x11n, 0x11n]);
+    write(writer, 0x22n);
+    expect([answer(runner), answer(writer)]).toEqual([0x22n, 0x22n]);
+    write(writer, 0x23n, 65n);
+    expect([answer(runner, CODE_VA + 64n), answer(writer, CODE_VA + 64n)]).toEqual([0x23n, 0x23n]);
+  });
   test('a vCPU that forgets all its blocks leaves siblings\' guarded', () => {
     const { runner, writer } = machine(jit);
     expect([answer(runner), answer(writer)]).toEqual([0x11n, 0x11n]);

@@ -99,8 +99,10 @@ export const S = {
   inGuest: 0x4100, busLock: 0x4140,
   /** i32: how often blocks of a frame were dropped. */
   drops: 0x4180,
+  /** i32: bytes that a string instruction will write from where it stands, in this page, before it looks again; 0 otherwise. */
+  ahead: 0x4184,
   /** i32: not zero during a page walk, for who measures. */
-  walking: 0x4184,
+  walking: 0x4188,
   tlbs: 0x10000,
   jumpCaches: 0x40000,
   /** u8: not zero where the view's jump cache may have an address in a page with these low 16 bits of page number. */

@@ -393,6 +393,53 @@ describe('regions', () => {
     expect([cpu.gpr[0], cpu.gpr[3], translations(cpu)]).toEqual([1000n, 2000n, 1]);
   });
 
+  test.each([
+    ['into the block asked for', 7, [0, 1]], ['into another block that it is made of', 24, [0, 1]], ['beside, into a block of the same page', 65, [1, 0]], ['into no block at all', 48, [1, 0]],
+  ] as const)('a store while a translation is being made: %s', (_, offset, [installed, late]) => {
+    const held: Response[] = [], ready: Response[] = [];
+    const helper: Helper = { post: request => { held.push(translated({ view: cpu.view, area: cpu.area, slot: 0, thresholds: thresholdsOf('on') }, request)); }, take: () => ready.shift() };
+    // mov ecx, 350; again: add eax, 1; jmp on. on: add ebx, 1; dec ecx; jnz again; int3. At 64 another block.
+    const code = [0xb9, ...le32(350), 0x83, 0xc0, 1, 0xeb, 12, ...Array(12).fill(0x90), 0x83, 0xc3, 1, 0xff, 0xc9, 0x75, 0xe8, 0xcc, ...Array(34).fill(0x90), 0xb8, ...le32(1), 0xcc];
+    const { cpu } = machine(code, 'on', 0, undefined, undefined, helper), run = (at: number): void => { cpu.rip = CODE_VA + BigInt(at); expect(cpu.run()).toBe(EXIT.softwareInterrupt); };
+    run(64);
+    cpu.gpr[0] = 0n;
+    run(0);
+    expect(held[0]!.outcome.made.map(({ ranges }) => ranges.map(p => p % 4096))).toEqual([[5, 10, 22, 30]]);
+    cpu.writeVirtual(CODE_VA + BigInt(offset), new Uint8Array([2]));
+    ready.push(held[0]!);
+    Atomics.store(new Int32Array(cpu.memory.buffer), (cpu.area + S.translated) / 4, 1);
+    [cpu.gpr[0], cpu.gpr[3]] = [0n, 0n];
+    run(0);
+    expect([cpu.gpr[0], cpu.gpr[3]]).toEqual([offset === 7 ? 700n : 350n, offset === 24 ? 700n : 350n]);
+    expect([translations(cpu), cpu.counters()['jit_late']]).toEqual([installed, late]);
+  });
+  test('a translation names the bytes that it is made of, in each page those of an instruction that reaches into it too', () => {
+    const held: Response[] = [];
+    const helper: Helper = { post: request => { held.push(translated({ view: cpu.view, area: cpu.area, slot: 0, thresholds: thresholdsOf('force') }, request)); }, take: () => undefined };
+    // add ebx, 1; jmp on. on, at the page's end: nop; nop; jmp, across the border, to int3 in the first page
+    const { cpu, codeAt } = machine([0x83, 0xc3, 1, 0xe9, ...le32(4090 - 8)], 'force', 0, undefined, undefined, helper);
+    cpu.bytes.set([0xcc], codeAt + 64);
+    cpu.bytes.set([0x66, 0x90, 0x90, 0xe9, ...le32(64 - 4098)], codeAt + 4090);
+    for (let n = 0; n < 20; n++) { cpu.rip = CODE_VA; expect(cpu.run()).toBe(EXIT.softwareInterrupt); }
+    const ranges = held.flatMap(r => r.outcome.made).map(made => made.ranges.map(p => p - codeAt).join()).sort();
+    expect([...new Set(ranges)]).toEqual(['0,8', '4090,4093', '4093,4096,4096,4098', '64,65']);
+  });
+  test.each([[10, [1, 0]], [100, [0, 1]]] as const)('%i drops in its page while a translation is being made are each remembered, or all of it counts as dropped', (drops, outcome) => {
+    const held: Response[] = [], ready: Response[] = [];
+    const helper: Helper = { post: request => { held.push(translated({ view: cpu.view, area: cpu.area, slot: 0, thresholds: thresholdsOf('on') }, request)); }, take: () => ready.shift() };
+    const { cpu } = machine([0xb9, ...le32(350), 0xff, 0xc0, 0xff, 0xc9, 0x75, 0xfa, 0xcc, ...Array(52).fill(0x90), 0xb8, ...le32(1), ...Array(51).fill(0xcc)], 'on', 0, undefined, undefined, helper), run = (at: number): void => { cpu.rip = CODE_VA + BigInt(at); expect(cpu.run()).toBe(EXIT.softwareInterrupt); };
+    run(0);
+    expect(held.length).toBe(1);
+    // So many blocks that the page is not given up.
+    for (let n = 70; n < 120; n++) run(n);
+    for (let n = 0; n < drops; n++) { run(64); cpu.writeVirtual(CODE_VA + 65n, new Uint8Array([n])); }
+    expect(cpu.counters()['code_pages_given_up']).toBe(0);
+    ready.push(held[0]!);
+    Atomics.store(new Int32Array(cpu.memory.buffer), (cpu.area + S.translated) / 4, 1);
+    run(0);
+    expect([translations(cpu), cpu.counters()['jit_late']]).toEqual(outcome);
+  });
+
   test('a way into the middle of a loop', () => {
     // mov ecx, 9000; test cl, 1; jmp mid; top: add eax, 3; mid: add eax, ecx; dec ecx; test ecx, 15; jz mid; cmp ecx, 0; jg top; int3
     agree([0xb9, ...le32(9000), 0xeb, 0x03, 0x83, 0xc0, 0x03, 0x01, 0xc8, 0xff, 0xc9, 0xf7, 0xc1, ...le32(15), 0x74, 0x07, 0x83, 0xf9, 0x00, 0x7f, 0xec, 0xcc, 0xcc, 0x85, 0xc9, 0x75, 0xe9, 0xcc]);

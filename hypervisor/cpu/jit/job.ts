@@ -2,7 +2,7 @@
 // domain's memory alone, so that any thread can do it; the guest may run on meanwhile, and the vCPU that takes the
 // result checks that what it was made from still holds.
 import { isDropped, SPECIAL } from '../decode.ts';
-import { PAGE_BYTES, VCPU_STRIDE } from '../layout.ts';
+import { VCPU_STRIDE } from '../layout.ts';
 import { blockHash, CLOCK, OTHER_OF_PAIR, REACH } from '../mmu.ts';
 import { R } from '../record.ts';
 import { RECORDS_BYTES, S } from '../state.ts';
@@ -39,7 +39,7 @@ export interface Site {
   readonly thresholds: Thresholds;
 }
 export type Thresholds = Readonly<Record<Size, number>>;
-export interface Made { readonly start: number; readonly number: number; readonly instructions: number; readonly size: Size; readonly frames: readonly number[] }
+export interface Made { readonly start: number; readonly number: number; readonly instructions: number; readonly size: Size; /** Of bytes (region.ts). */ readonly ranges: readonly number[] }
 export interface Outcome {
   readonly made: readonly Made[];
   readonly refused: readonly { readonly start: number; readonly reason: string }[];
@@ -153,7 +153,7 @@ export function translateJobs(site: Site, jobs: readonly Job[], spare: readonly 
       left.push(...untranslatable);
       if (!instructions) { refuse('nothing to translate'); continue; }
       compiled.push({ number, fn });
-      made.push({ start, number, instructions, size, frames: [...region.frames].map(phys => phys / PAGE_BYTES >>> 0) });
+      made.push({ start, number, instructions, size, ranges: region.ranges });
     } catch (error) { refuse(`translator: ${error instanceof Error ? error.message : String(error)}`); }
   }
   for (const { number, fn } of compiled) {

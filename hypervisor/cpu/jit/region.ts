@@ -66,8 +66,23 @@ const isCounter = (handler: number): boolean => handler === SPECIAL.count || han
 
 export class Region {
   readonly blocks: RegionBlock[] = [];
-  /** Frames (physical addresses) whose bytes this is made of. */
-  readonly frames = new Set<number>();
+  /** The bytes that this is made of: from, to, from, ... in physical addresses, each pair within a frame, in order. */
+  get ranges(): number[] {
+    const pairs: [number, number][] = [];
+    for (const { phys, found } of this.spaces.values()) for (const i of found.values()) {
+      pairs.push([phys + i.offset, phys + Math.min(i.next, PAGE_BYTES)]);
+      if (!i.cross) continue;
+      const second = this.find.view.getUint32(i.cross + R.imm, true);
+      pairs.push([second, second + i.next - PAGE_BYTES]);
+    }
+    const ranges: number[] = [];
+    for (const [from, to] of pairs.sort((a, b) => a[0] - b[0])) {
+      const end = ranges.length - 1;
+      if (end > 0 && from <= ranges[end]! && Math.floor(from / PAGE_BYTES) === Math.floor(ranges[end - 1]! / PAGE_BYTES)) ranges[end] = Math.max(ranges[end]!, to);
+      else ranges.push(from, to);
+    }
+    return ranges;
+  }
   private readonly find: CodeFinder;
   private readonly spaces = new Map<string, Space>();
   private readonly numbers = new Map<Space, Map<number, number>>();
@@ -108,7 +123,7 @@ export class Region {
     for (let record = first; ; record += RECORD_BYTES) {
       const handler = view.getUint16(record + R.handler, true);
       if (isCounter(handler)) { space.counters.set(view.getUint16(record + R.offset, true), record); continue; }
-      if (handler === SPECIAL.crossCheck) { cross = record; this.frames.add(view.getUint32(record + R.imm, true)); continue; }
+      if (handler === SPECIAL.crossCheck) { cross = record; continue; }
       if (!formOfHandler(handler)) return;
       const offset = view.getUint16(record + R.offset, true);
       if (space.found.has(offset)) return;
@@ -121,7 +136,6 @@ export class Region {
       else if (kind === 'ret' && space.context) expected = this.returnTarget(space.context);
       else if (kind !== 'plain') expected = this.seen(space, record, next, formOfHandler(handler)!.mnemonic === 'call_rm');
       space.found.set(offset, { record, handler, space, offset, next, ends, taken, expected, falls, cross });
-      this.frames.add(space.phys);
       this.count++;
       cross = 0;
       for (const t of [taken, expected, falls]) if (t) this.visit(t);

@@ -6,10 +6,11 @@
 // begin anew only when every record is forgotten, and everything that knows one.
 //
 // Translating is a helper thread's work where there is one (boot/translator-thread.ts). Its result is taken between blocks, and only
-// when no frame it was made from has been written since it was asked for.
+// when no block made of the same bytes has been dropped since it was asked for.
 import { isDropped, SPECIAL, SPECIAL_COUNT } from '../decode.ts';
 import type { BlockCache, Translations } from '../blocks.ts';
 import { allForms } from '../fusion.ts';
+import { PAGE_BYTES } from '../layout.ts';
 import { R } from '../record.ts';
 import { NUMBERS_MAX, S, SLOT } from '../state.ts';
 import { CodeBudget } from './budget.ts';
@@ -66,7 +67,16 @@ export interface TranslatorHost {
 
 /** What one module costs while any of its translations lives: `starts` are the first records of their blocks. */
 interface Module { readonly bytes: number; readonly starts: Set<number> }
-interface Live { readonly number: number; readonly size: Size; readonly frames: readonly number[]; readonly module: Module }
+interface Live { readonly number: number; readonly size: Size; readonly ranges: readonly number[]; readonly module: Module }
+/** Bytes whose blocks were dropped, and when, in drops. */
+interface Dropped { readonly time: number; readonly from: number; readonly to: number }
+/** What is kept of drops in one frame while something is being made; with more all of it counts as dropped. */
+const NOTED_MAX = 32;
+const framesOf = (ranges: readonly number[]): Set<number> => new Set(ranges.filter((_, n) => n % 2 === 0).map(from => Math.floor(from / PAGE_BYTES)));
+const touches = (ranges: readonly number[], from: number, to: number): boolean => {
+  for (let n = 0; n < ranges.length; n += 2) if (ranges[n]! < to && from < ranges[n + 1]!) return true;
+  return false;
+};
 
 export class Translator implements Translations {
   readonly threshold: number;
@@ -93,9 +103,9 @@ export class Translator implements Translations {
   private nextId = 1;
   /** How many are pending. */
   private readonly askedFor: Record<Kind, number> = { small: 0, optimised: 0 };
-  /** Drops so far, and at which of them a frame's blocks were last dropped. */
+  /** Drops so far, and those since what is being made was asked for, by frame. */
   private time = 0;
-  private readonly droppedAt = new Map<number, number>();
+  private readonly noted = new Map<number, Dropped[]>();
   /** The guest's own stores are dropping blocks. */
   private guest = false;
   private readonly drops = new Map<number, number>();
@@ -196,9 +206,10 @@ export class Translator implements Translations {
   }
   private hold(bytes: number): void { this.bytesHeld += bytes; this.budget.hold(bytes); }
   /** Its function is in the table already. */
-  private install({ start, number, instructions, frames, size }: Made, time: number, module: Module): void {
+  private install({ start, number, instructions, ranges, size }: Made, time: number, module: Module): void {
     const { view } = this.host, now = view.getUint16(start + R.handler, true), before = this.living.get(start);
-    if (frames.some(f => (this.droppedAt.get(f) ?? 0) > time) || now !== (before ? SPECIAL.translated : SPECIAL.count)) {
+    const frames = framesOf(ranges), isOld = [...frames].some(f => this.noted.get(f)?.some(d => d.time > time && touches(ranges, d.from, d.to)));
+    if (isOld || now !== (before ? SPECIAL.translated : SPECIAL.count)) {
       this.counts.late++;
       // It is hot still: soon again.
       if (before) this.drop(start); else this.vacate(number);
@@ -206,7 +217,7 @@ export class Translator implements Translations {
       return;
     }
     if (before) this.forget(start, before);
-    this.living.set(start, { number, size, frames, module });
+    this.living.set(start, { number, size, ranges, module });
     module.starts.add(start);
     for (const frame of frames) { const set = this.byFrame.get(frame); if (set) set.add(start); else this.byFrame.set(frame, new Set([start])); }
     this.setLeft(start, size === 'small' ? this.thresholds.large : this.thresholds.wide);
@@ -250,10 +261,17 @@ export class Translator implements Translations {
     const { view } = this.host, phys = view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true);
     this.drops.set(phys, (this.drops.get(phys) ?? 0) + 1);
   }
-  /** After its blocks: translations that reach into the frame from elsewhere end too. */
-  frameDropped(frame: number): void {
-    this.droppedAt.set(frame, ++this.time);
-    for (const start of [...this.byFrame.get(frame) ?? []]) this.drop(start);
+  /** Translations that reach into these bytes from elsewhere end too. */
+  bytesDropped(from: number, to: number): void {
+    const frame = Math.floor(from / PAGE_BYTES), time = ++this.time;
+    if (!this.asked.size) this.noted.clear();
+    else {
+      const noted = this.noted.get(frame);
+      if (!noted) this.noted.set(frame, [{ time, from, to }]);
+      else if (noted.length < NOTED_MAX) noted.push({ time, from, to });
+      else this.noted.set(frame, [{ time, from: frame * PAGE_BYTES, to: (frame + 1) * PAGE_BYTES }]);
+    }
+    for (const start of [...this.byFrame.get(frame) ?? []]) if (touches(this.living.get(start)!.ranges, from, to)) this.drop(start);
   }
   /** The block counts from the start again, if it is still there. */
   private drop(start: number): void {
@@ -293,8 +311,8 @@ export class Translator implements Translations {
     this.vacate(live.number);
     return true;
   }
-  private forget(start: number, { frames, module }: Live): void {
-    for (const frame of frames) {
+  private forget(start: number, { ranges, module }: Live): void {
+    for (const frame of framesOf(ranges)) {
       const set = this.byFrame.get(frame);
       set?.delete(start);
       if (set?.size === 0) this.byFrame.delete(frame);
@@ -309,7 +327,7 @@ export class Translator implements Translations {
     this.spare = [];
     this.counts.dropped += this.living.size;
     this.hold(-this.bytesHeld);
-    for (const map of [this.living, this.byFrame, ...Object.values(this.waiting), this.asked, this.pending, this.drops, this.droppedAt]) map.clear();
+    for (const map of [this.living, this.byFrame, ...Object.values(this.waiting), this.asked, this.pending, this.drops, this.noted]) map.clear();
     for (const kind of KINDS) this.askedFor[kind] = 0;
   }
 

@@ -27,6 +27,14 @@ class StringContext {
   private linear(offset: I64, base: I64): I64 { return this.x.f.let(offset.add(base).and(select(this.x.state32(S.compat), i64(0xffffffffn), i64(-1n)))); }
   source(write = false): I32 { return this.x.translate(this.linear(this.x.gpr(6, this.wide), this.x.slot(this.x.field8(R.segment))), write, this.bytes); }
   destination(write: boolean): I32 { return this.x.translate(this.linear(this.x.gpr(7, this.wide), this.x.slot(SLOT.esBase)), write, this.bytes); }
+  /** Where many elements may be written at once: all that this page may get of them. */
+  announced(): I32 {
+    const { x } = this, count = x.f.let(this.count());
+    x.setState32(S.ahead, select(this.bulk, select(count.gtU(4096n), i32(4096), count.wrap()).mul(this.bytes), i32(0)));
+    const to = this.destination(true);
+    x.setState32(S.ahead, 0);
+    return to;
+  }
   advance(n: number, by: I64): void { this.x.setGpr(n, this.x.gpr(n, this.wide).add(by), this.wide); }
   count(): I64 { return this.x.gpr(1, this.wide); }
   /** Whole elements from a physical address to the end of its page. */
@@ -59,7 +67,7 @@ function repeated(name: string, body: (s: StringContext, rep: boolean) => I64, c
 
 repeated('movs', (s, rep) => {
   const { x } = s, { f } = x, n = f.local('i64');
-  const from = s.source(), to = s.destination(true);
+  const from = s.source(), to = rep ? s.announced() : s.destination(true);
   f.set(n, i64(1));
   if (rep) {
     // A run within both pages, forwards, not reaching into itself, is one copy.
@@ -80,7 +88,7 @@ repeated('movs', (s, rep) => {
 
 repeated('stos', (s, rep) => {
   const { x } = s, { f } = x, n = f.local('i64');
-  const v = f.let(x.gpr(0, x.bits)), to = s.destination(true);
+  const v = f.let(x.gpr(0, x.bits)), to = rep ? s.announced() : s.destination(true);
   f.set(n, i64(1));
   if (rep) {
     const scratch = x.area + S.scratch;

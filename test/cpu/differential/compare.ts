@@ -4,7 +4,7 @@ import { SLOT } from '../../../hypervisor/cpu/state.ts';
 import type { Meta } from './cases.ts';
 import { TRAP } from './guest.ts';
 import { CS32, WORD } from './layout.ts';
-import { approximation, closeSingles, COMPARED, FX_MASK, nearlyEqual, outsideDomain, transcendental, undefinedFlags, undefinedResult } from './masks.ts';
+import { approximation, closeSingles, COMPARED, FX_MASK, generationsDiffer, nearlyEqual, outsideDomain, transcendental, undefinedFlags, undefinedResult } from './masks.ts';
 import { nameOf } from './rows.ts';
 import type { Stage } from './stage.ts';
 
@@ -65,7 +65,7 @@ function difference(meta: Meta, input: Uint32Array, ours: Uint32Array, host: Uin
   if (WIDE_STATE.has(meta.recipe.mnemonic) && trap >= 12 && trap <= 14 && ours[b]! >= 12 && ours[b]! <= 14) return '';
   // The host may have an MXCSR bit (misaligned SSE) that we do not.
   if ((meta.recipe.mnemonic === 'ldmxcsr' || meta.recipe.mnemonic === 'fxrstor') && ours[b] === 13 && host[b + WORD.fx + 6]! & 0x20000) return '';
-  if (outsideDomain(meta, input, b) && trap === ours[b]) return '';
+  if ((outsideDomain(meta, input, b) || generationsDiffer(meta, input, b)) && trap === ours[b]) return '';
   if (undefinedResult(meta, input, b) && trap === ours[b]) return '';
   if (trap !== ours[b]) found.push('trap');
   else if (trap < 32 && WITH_ERROR_CODE >>> trap & 1) {

@@ -84,6 +84,11 @@ export function outsideDomain(meta: Meta, input: Uint32Array, base: number): boo
   return meta.decoded.b === 0xf0 && exponent >= 0x3fff || meta.decoded.b === 0xf9 && exponent >= 0x3ffd;
 }
 
+const LEAVE_ST0 = new Set([0xf5, 0xf8, 0xfd]), UNDERFLOW_MASKED = 0x10;
+/** FPREM, FPREM1 and FSCALE that may leave a denormal as it is, with underflow unmasked: AMD's family 25, which is followed, does not underflow then, family 26 does. */
+export const generationsDiffer = (meta: Meta, input: Uint32Array, base: number): boolean => meta.recipe.mnemonic === 'x87' && meta.decoded.a === 0xd9 && LEAVE_ST0.has(meta.decoded.b)
+  && (input[base + WORD.fx]! & UNDERFLOW_MASKED) === 0 && (input[base + WORD.fx + 10]! & 0x7fff) === 0;
+
 /** RCPPS and its kin promise a relative error of 1.5 * 2^-12: two answers are within twice that, of one sign. */
 export const approximation = (meta: Meta): boolean => /^(rcp|rsqrt)[ps]s$/.test(meta.recipe.mnemonic);
 /** RCPPS of about 2^126: whether the result is tiny, and so flushed to 0, is the implementation's own choice (SDM, RCPPS: from 1.111111111101b * 2^125 to 1.00000000000110000000001b * 2^126). */

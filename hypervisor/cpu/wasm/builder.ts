@@ -40,6 +40,8 @@ const folded32 = (opcode: number, a: number, b: number): number | undefined => {
   switch (opcode) {
     case 0x46: return a === b ? 1 : 0;
     case 0x47: return a !== b ? 1 : 0;
+    case 0x49: return a >>> 0 < b >>> 0 ? 1 : 0;
+    case 0x4f: return a >>> 0 >= b >>> 0 ? 1 : 0;
     case 0x6a: return a + b | 0;
     case 0x6b: return a - b | 0;
     case 0x71: return a & b;
@@ -302,8 +304,8 @@ export const splat32 = (v: I32): V128 => new V128(v.code + '\xfd\x11');
 export const splat16 = (v: I32): V128 => new V128(v.code + '\xfd\x10');
 export const splat8 = (v: I32): V128 => new V128(v.code + '\xfd\x0f');
 /** select(cond, a, b): a when cond is not zero. Both are evaluated. */
-export const select = <V extends Value>(cond: I32, a: V, b: V): V =>
-  make(a.type, a.type === 'v128' ? `${a.code}${b.code}${cond.code}\x1c\x01${BYTE[TYPE_CODE.v128]}` : a.code + b.code + cond.code + '\x1b') as unknown as V;
+export const select = <V extends Value>(cond: I32, a: V, b: V): V => cond.constant !== undefined ? cond.constant ? a : b
+  : make(a.type, a.type === 'v128' ? `${a.code}${b.code}${cond.code}\x1c\x01${BYTE[TYPE_CODE.v128]}` : a.code + b.code + cond.code + '\x1b') as unknown as V;
 
 // Memory reads: address, then a constant offset. Alignment hints are 1 byte: x86 promises nothing.
 const load = (opcode: number, addr: I32 | number, offset: number): Code => i32(addr).code + BYTE[opcode]! + '\x00' + uleb(offset);

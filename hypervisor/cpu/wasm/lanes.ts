@@ -1,9 +1,9 @@
 // Vector opcodes of WebAssembly (prefix 0xfd), by lane shape.
-import { type I32, splat32, V128 } from './builder.ts';
+import { Fn, type I32, i32, ModuleBuilder, type Signature, splat32, splat8, V128 } from './builder.ts';
 
 export const v128op = { not: 77, anyTrue: 83 } as const;
 export const i8x16 = {
-  swizzle: 14, eq: 35, ltS: 37, gtS: 39, leU: 42, abs: 96, neg: 97, bitmask: 100, narrowS: 101, narrowU: 102, shl: 107, shrS: 108, shrU: 109,
+  swizzle: 14, relaxedSwizzle: 256, eq: 35, ltS: 37, gtS: 39, leU: 42, abs: 96, neg: 97, bitmask: 100, narrowS: 101, narrowU: 102, shl: 107, shrS: 108, shrU: 109,
   add: 110, addSatS: 111, addSatU: 112, sub: 113, subSatS: 114, subSatU: 115, minS: 118, minU: 119, maxS: 120, maxU: 121, avgrU: 123,
 } as const;
 export const i16x8 = {
@@ -43,3 +43,18 @@ export const fromLanes = (lanes: readonly [I32, I32, I32, I32]): V128 => {
   v.lanes = lanes;
   return v;
 };
+
+/** Looks bytes up by indexes of 0 to 15; those from 0x80 to 0x8f give zeros; for others hosts differ. One instruction, where a swizzle is two. */
+export const lookup = (table: V128, indexes: V128): V128 => table.op(i8x16.relaxedSwizzle, indexes);
+/** Whether this host's relaxed swizzle is x86's PSHUFB: bit 7 gives zero, of the rest the low four bits count. */
+const looksUpAsX86 = ((): boolean => {
+  const at: Signature = { params: ['i32'], results: ['i32'] }, m = new ModuleBuilder(), f = new Fn(at);
+  f.ret(lookup(iota8.or(splat8(i32(0x40))), splat8(f.param(0, 'i32').get())).lane8u(0));
+  m.define(m.declare(at, 'at'), f);
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(m.build()), { e: { mem: new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }) } });
+  const found = exports['at'] as (index: number) => number;
+  return Array.from({ length: 256 }, (_, n) => found(n) === (n & 0x80 ? 0 : 0x40 | n & 15)).every(Boolean);
+})();
+/** PSHUFB. @param mask bits of an index that count, where they are not bit 7 and the low four */
+export const byteLookup = (table: V128, indexes: V128, mask?: number): V128 =>
+  lookup(table, looksUpAsX86 && mask === undefined ? indexes : indexes.and(const8(Array<number>(16).fill(mask ?? 0x8f))));

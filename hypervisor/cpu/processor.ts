@@ -14,6 +14,7 @@ import { R, writeRecord } from './record.ts';
 import { SegmentUnit } from './segments.ts';
 import { SiblingCode } from './sibling-code.ts';
 import { runHelper } from './helper-table.ts';
+import { vectorTables } from './vector-tables.ts';
 import { Watches } from './watches.ts';
 import { x87StateOf } from './x87-helper.ts';
 import { fxrstor, fxsave } from './x87/index.ts';
@@ -115,6 +116,7 @@ export class SoftwareProcessor implements Processor {
       });
       this.blocks.siblings = this.siblings;
     }
+    this.bytes.set(vectorTables, area + S.vectorTables);
     this.segments = new SegmentUnit(this);
     writeRecord(new Int32Array(buffer), area + S.exitRecord, { handler: SPECIAL.exit, a: 0, b: 0, base: 0, index: 0, scale: 0, segment: 0, disp: 0, imm: 0, offset: 0, length: 0, c: 0, link: 0, target: 0 });
     if (this.words[(S.fx + FX.mxcsr) / 4] === 0) {

@@ -3,7 +3,7 @@
 //
 //   0x0000  words polled and exit details      0x1000  FXSAVE-shaped x87/MMX/SSE state
 //   0x0100  registers: 32 slots of 8 bytes     0x2000  scratch for page-crossing accesses
-//   0x4000  mail from siblings
+//   0x4000  mail from siblings                  0x5000  tables for vector lookups
 //   0x10000 TLBs: [view][kind] of 1024 entries {i64 tag, i32 addend, pad}
 //   0x40000 jump caches: [view] of 16384 entries {i64 rip ^ tag, i32 record, i32 number}
 //   0xc0000 pages in jump caches: [view] of 65536 bytes, by the low bits of the page number
@@ -103,6 +103,8 @@ export const S = {
   ahead: 0x4184,
   /** i32: not zero during a page walk, for who measures. */
   walking: 0x4188,
+  /** Constants that are looked up in, see vector-tables.ts. */
+  vectorTables: 0x5000,
   tlbs: 0x10000,
   jumpCaches: 0x40000,
   /** u8: not zero where the view's jump cache may have an address in a page with these low 16 bits of page number. */

@@ -1,4 +1,4 @@
-// MMX, SSE to SSE4.2, SHA: one row per encoding (row.ts explains the notation).
+// MMX, SSE to SSE4.2, SHA, PCLMULQDQ: one row per encoding (row.ts explains the notation).
 import type { Row } from './row.ts';
 
 const rows: Row[] = [];
@@ -57,6 +57,9 @@ add('66 0F 70|pshufd|Vx,Wx,Ib', 'F2 0F 70|pshuflw|Vx,Wx,Ib', 'F3 0F 70|pshufhw|V
 // ---- SHA: Intel's processors want memory operands aligned, AMD's do not
 each('sha1nexte=C8 sha1msg1=C9 sha1msg2=CA sha256rnds2=CB sha256msg1=CC sha256msg2=CD', (op, name) => [`0F38 ${op}|${name}|Vx,Wx|np unaligned needs:sha_ni`]);
 add('0F3A CC|sha1rnds4|Vx,Wx,Ib|np unaligned needs:sha_ni');
+
+// ---- multiplication without carries
+add('66 0F3A 44|pclmulqdq|Vx,Wx,Ib|needs:pclmulqdq');
 
 // ---- floating point
 each('sqrt=51 add=58 mul=59 sub=5C min=5D div=5E max=5F', (op, name) => [`0F ${op}|${name}ps|Vx,Wx|np`, `66 0F ${op}|${name}pd|Vx,Wx`, `F3 0F ${op}|${name}ss|Vx,Wd`, `F2 0F ${op}|${name}sd|Vx,Wq`]);

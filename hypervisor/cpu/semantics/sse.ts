@@ -1,10 +1,11 @@
-// MMX, SSE to SSE4.2 and SHA, as in opcodes/sse.ts.
+// MMX, SSE to SSE4.2, SHA and PCLMULQDQ, as in opcodes/sse.ts.
 import { HELPER } from '../helpers.ts';
 import type { Insn } from '../insn.ts';
 import { S } from '../state.ts';
 import { type I32, i32, ld8u, select, splat8, type V128 } from '../wasm/builder.ts';
 import { i8x16, zero128 } from '../wasm/lanes.ts';
 import type { Definitions } from './definition.ts';
+import { carryless } from './carryless.ts';
 import { sha } from './sha.ts';
 import { simdDefiner } from './simd-common.ts';
 import { sseConvert } from './sse-convert.ts';
@@ -53,4 +54,4 @@ simdDefiner(strings)('pcmpistri', 'r r r', x => {
     x.setArithmeticFlags(flag(m.ne(0), 0).or(flag(length2.ltU(16), 6)).or(flag(length1.ltU(16), 7)).or(flag(m.and(1), 11)).extU());
   }, () => byHelper(x, 'pcmpistri'));
 });
-export const sse: Definitions = new Map([...sseMoves, ...sseInteger, ...sseShuffle, ...sseFloat, ...sseConvert, ...strings, ...sha]);
+export const sse: Definitions = new Map([...sseMoves, ...sseInteger, ...sseShuffle, ...sseFloat, ...sseConvert, ...strings, ...sha, ...carryless]);

@@ -61,6 +61,7 @@ async function several(): Promise<number> {
   const rest = process.argv.slice(2).filter((a, i, all) => !/^--(jobs|seed|count)/.test(a) && !(/^--(jobs|seed|count)$/.test(all[i - 1] ?? '')));
   const codes = await Promise.all(Array.from({ length: jobs }, (_, n) => new Promise<number>(resolve => {
     const child = spawn(process.execPath, [import.meta.filename, ...rest, '--count', String(Math.ceil(count / jobs)), '--seed', String(seed + n), '--quiet'], { stdio: 'inherit' });
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => child.kill(signal));
     child.on('exit', code => resolve(code ?? 1));
   })));
   return Math.max(...codes);

@@ -8,7 +8,7 @@ import { type Form, Insn, type Runtime } from './insn.ts';
 import { access, accessFunction, accessSignature } from './jit/access.ts';
 import { settleFunction, SETTLE } from './jit/flag-state.ts';
 import { CARRIED, DESTINATIONS, wayOut, wayOutFunction, wayOutSignature } from './jit/ways-out.ts';
-import { CLOCK, CODE_WRITE, COMMIT, FETCH, FOLLOW, FOREIGN, KEEP_FROM_WRITING, LOOKUP, REACH, TRANSLATE, commitFunction, fetchFunction, followFunction, jumpToFunction, keepFromWritingFunction, lookupFunction, reachFunction, timedWalkFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
+import { CLOCK, CODE_WRITE, COMMIT, FETCH, FOLLOW, FOREIGN, KEEP_FROM_WRITING, LOOKUP, REACH, TRANSLATE, commitFunction, fetchFunction, followFunction, jumpToFunction, keepFromWritingFunction, lookupFunction, reachFunction, visibleWalkFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
 import { R } from './record.ts';
 import { SWITCH_ROOT, switchRootFunction } from './root-switch.ts';
 import { VCPU_STRIDE } from './layout.ts';
@@ -88,7 +88,7 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   const walk = m.declare(TRANSLATE, 'walk'), translate = m.declare(TRANSLATE, 'translate'), commit = m.declare(COMMIT, 'commit'), lookup = m.declare(LOOKUP, 'lookup'), clock = m.declare(CLOCK, 'clock');
   const imports = { foreign, codeWrite, walk, watched }, rt: Runtime = { handlerType, translate, commit, lookup, helper, clock };
   const walkPage = m.declare(TRANSLATE, 'walkPage');
-  m.define(walk, timedWalkFunction(area, walkPage));
+  m.define(walk, visibleWalkFunction(area, walkPage));
   m.define(walkPage, walkFunction(area, imports));
   m.define(translate, translateFunction(area, imports));
   m.define(commit, commitFunction(area));

@@ -49,7 +49,7 @@ function stackOrOther(f: Fn, rec: I32): I32 {
 }
 
 /** The walk behind a TLB miss, which is to be seen from outside while it lasts. */
-export function timedWalkFunction(area: number, walk: FuncRef): Fn {
+export function visibleWalkFunction(area: number, walk: FuncRef): Fn {
   const f = new Fn(TRANSLATE);
   f.st32(area, i32(1), S.walking);
   const p = f.let(f.call<I32>(walk, f.param(0, 'i64').get(), f.param(1, 'i32').get(), f.param(2, 'i32').get()));

@@ -2,6 +2,7 @@
 // them. Keeps every domain's memory, so that a Dom0 started again finds them. Cleans up after threads that ended.
 import { MessageChannel, Worker, type MessagePort, type ResourceLimits } from 'node:worker_threads';
 import { compileInterpreter } from '../cpu/interpreter.ts';
+import type { Legacy } from '../cpu/kept-code.ts';
 import { BUDGET_SHARES } from '../cpu/jit/budget.ts';
 import type { JitMode } from '../cpu/jit/mode.ts';
 import { thresholdsOf } from '../cpu/jit/translator.ts';
@@ -47,6 +48,8 @@ export type ThreadRequest =
   | { readonly xenolith: 'context'; readonly slot: number; readonly domid: number; readonly boot: BootContext | ProgramContext }
   /** A program's module, for the next domain that runs it. */
   | { readonly xenolith: 'prepared'; readonly prepared: PreparedModule }
+  /** What a domain leaves of its code to the next one with the same key. */
+  | { readonly xenolith: 'legacy'; readonly key: string; readonly legacy: Legacy }
   | { readonly xenolith: 'end'; readonly slot: number; readonly domid: number; readonly force: boolean };
 
 const selfExtension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
@@ -64,6 +67,16 @@ const SPARE_DELAY_MS = { program: 100, processor: 3000 } as const;
 const PROGRAM_LIMITS: ResourceLimits = { maxOldGenerationSizeMb: 256 };
 /** Domains' memories count for every heap that names them: near a limit a heap is marked over and over. */
 const THREAD_LIMITS: ResourceLimits = { maxOldGenerationSizeMb: 0x10000 };
+
+/** Kernels whose code is kept: some 150 MB each. */
+const LEGACIES_MAX = 2;
+/** Of a domain that is built and has not run: what lies where, by samples of its first 16 MiB. Who takes another kernel's code for its own merely finds nothing in it. */
+function kernelKey({ memory, layout }: NewMemory): string {
+  const words = new Int32Array(memory.buffer), first = layout.first * 1024, end = Math.min(layout.end * 1024, first + 4 * 2 ** 20);
+  let hash = 0x811c9dc5;
+  for (let n = first + 512; n < end; n += 1024) hash = Math.imul(hash ^ words[n]!, 0x01000193);
+  return `${layout.first} ${layout.end} ${hash >>> 0}`;
+}
 
 interface VcpuThread { readonly slot: number; readonly domid: number; readonly vcpu: number; readonly worker: Worker }
 
@@ -85,6 +98,8 @@ class Machine {
   private translator: Worker | undefined;
   /** What each vCPU's translations hold. */
   private readonly codeShares = new Int32Array(new SharedArrayBuffer(4 * BUDGET_SHARES));
+  /** By kernelKey, the oldest first. */
+  private readonly legacies = new Map<string, Legacy>();
   private readonly freeShares = Array.from(this.codeShares.keys());
   private collecting: NodeJS.Timeout | undefined;
   private stopping = false;
@@ -151,6 +166,7 @@ class Machine {
       case 'context': this.contexts.set(r.slot, r.boot); break;
       case 'start': this.contexts.delete(r.slot); this.startVcpu(r); break;
       case 'prepared': this.prepared.keep(r.prepared); break;
+      case 'legacy': this.keepLegacy(r.key, r.legacy); break;
       case 'end': if (r.force) this.terminate(r.slot, r.domid); else this.dropMemory(r.slot, r.domid);
     }
   }
@@ -196,7 +212,8 @@ class Machine {
   }
   private processorThread(name: string, assignment: { slot: number; domid: number; vcpu: number; start: Start }): Worker {
     const { slot, vcpu } = assignment, memory = this.memories.get(slot)?.add, own = this.freeShares.pop();
-    const mode = own === undefined ? 'off' : this.options.jit ?? 'on', common = { ...assignment, module: this.moduleOf(vcpu), jit: mode, code: { shares: this.codeShares, own: own ?? 0 } };
+    const mode = own === undefined ? 'off' : this.options.jit ?? 'on', key = mode === 'on' && memory?.layout.vcpus === 1 && 'boot' in assignment.start ? kernelKey(memory) : undefined;
+    const common = { ...assignment, module: this.moduleOf(vcpu), jit: mode, code: { shares: this.codeShares, own: own ?? 0 }, ...key !== undefined && { keep: { key, legacy: this.legacies.get(key) } } };
     const begun = (worker: Worker): Worker => {
       if (own !== undefined) worker.once('exit', () => { this.codeShares[own] = 0; this.freeShares.push(own); });
       return worker;
@@ -206,6 +223,11 @@ class Machine {
     const { port1, port2 } = new MessageChannel();
     this.translatorThread().postMessage({ port: port1, memory: memory.memory, vcpu, slot, thresholds: thresholdsOf(mode) } satisfies Introduction, [port1]);
     return begun(this.spawn(code, name, { ...common, translations: port2 }, [port2], spare));
+  }
+  private keepLegacy(key: string, legacy: Legacy): void {
+    this.legacies.delete(key);
+    for (const oldest of this.legacies.keys()) { if (this.legacies.size < LEGACIES_MAX) break; this.legacies.delete(oldest); }
+    this.legacies.set(key, legacy);
   }
   /** One for all domains; a vCPU that gets no answers goes on without. */
   private translatorThread(): Worker {

@@ -9,6 +9,7 @@ import { EXIT, type ProcessorHost } from '../cpu/processor-api.ts';
 import { CodeBudget } from '../cpu/jit/budget.ts';
 import type { JitMode } from '../cpu/jit/mode.ts';
 import type { Helper, Response } from '../cpu/jit/translator.ts';
+import type { Legacy } from '../cpu/kept-code.ts';
 import { createProcessor } from '../cpu/processor.ts';
 import { DebugAgent } from '../debug/agent.ts';
 import { kick } from '../domain/hypervisor.ts';
@@ -39,6 +40,8 @@ export interface VcpuThreadData {
   readonly jit: JitMode;
   /** To the thread that translates. */
   readonly translations?: MessagePort;
+  /** What an earlier domain left of its code; and what this one's is to be called (main.ts). */
+  readonly keep?: { readonly key: string; readonly legacy: Legacy | undefined };
   /** Of all translators of the process, and which of them is this vCPU's (jit/budget.ts). */
   readonly code?: { readonly shares: Int32Array; readonly own: number };
 }
@@ -208,7 +211,7 @@ function bringUp(): Vcpu | undefined {
     unimplemented: (rip, bytes) => v.log(`instruction not implemented at ${rip.toString(16)}: ${bytes}`),
   };
   const port = data.translations, helper: Helper | undefined = port && { post: r => port.postMessage(r), take: () => receiveMessageOnPort(port)?.message as Response | undefined };
-  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host, jit: data.jit, ...helper && { translations: helper }, ...data.code && { codeBudget: new CodeBudget(data.code.shares, data.code.own) } });
+  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host, jit: data.jit, ...helper && { translations: helper }, ...data.keep && { keep: data.keep }, ...data.code && { codeBudget: new CodeBudget(data.code.shares, data.code.own) } });
   v.pv.vmAssist = state.dget(slot, D.vmAssist);
   current = v;
   fillTimeInfo(memory.view, v.vcpuInfo + VCPU_TIME_INFO);
@@ -239,6 +242,8 @@ try {
   // Whatever went wrong on this thread is this domain's end and nobody else's.
   current?.crash(`processor: ${error instanceof Error ? error.stack?.split('\n').slice(0, 4).join(' | ') : String(error)}`);
 }
+const legacy = data.keep && current?.processor.legacy?.();
+if (legacy) tellMain({ xenolith: 'legacy', key: data.keep!.key, legacy });
 parentPort?.close();
 data.memoryPort.close();
 data.translations?.close();

@@ -8,8 +8,9 @@
 // that each store into such a page is looked at. A page that is stored into for long is therefore given up: all its blocks go, and it is
 // written like any other until code is run there again. Not where the domain has several vCPUs, each with blocks of its own that the others
 // do not know: there whole frames are dropped, as they are for what the hypervisor and backends write.
-import { decode, type Decoded, newDecoded, SPECIAL } from './decode.ts';
+import { decode, type Decoded, isDropped, newDecoded, SPECIAL } from './decode.ts';
 import { fusedHandler } from './fusion.ts';
+import { INSTRUCTION_MAX, type KeptCode } from './kept-code.ts';
 import { CODE, PAGE_BYTES } from './layout.ts';
 import { blockHash, OTHER_OF_PAIR } from './mmu.ts';
 import { R, RECORD_BYTES, writeRecord } from './record.ts';
@@ -33,7 +34,6 @@ function isCovered(covered: Int32Array, from: number, to: number): boolean {
 
 /** The bytes it was made of, and looked at for it, are phys .. end-1 and, with an instruction across the page border, the first of the frame at `second` (0: none). */
 interface Block { readonly phys: number; readonly end: number; readonly second: number; readonly start: number; readonly count: number }
-const INSTRUCTION_MAX = 15;
 const overlaps = (b: Block, from: number, to: number): boolean => b.phys < to && from < b.end || b.second !== 0 && b.second < to && from < b.second + INSTRUCTION_MAX;
 
 /** What keeps translations of blocks in step with them. */
@@ -69,6 +69,7 @@ export class BlockCache {
   private readonly byAddress = new Map<number, number>();
   private next: number;
   private readonly scratch = new Uint8Array(32);
+  private readonly code = new Uint8Array((BLOCK_MAX + 1) * INSTRUCTION_MAX);
   private readonly d: Decoded = newDecoded();
   /** Physical addresses where a debugger wants to stop. */
   readonly breakpoints = new Set<number>();
@@ -76,7 +77,9 @@ export class BlockCache {
   translations: Translations | undefined;
   /** Set where the domain has several vCPUs. */
   siblings: SiblingCode | undefined;
-  decoded = 0; dropped = 0; emptied = 0; instructions = 0;
+  /** What was made before (kept-code.ts), and what is kept of what is made now. */
+  kept: KeptCode | undefined;
+  decoded = 0; revived = 0; dropped = 0; emptied = 0; instructions = 0;
   /** Stores into frames with code that were looked at; those of them that dropped nothing; frames that were given up. */
   writes = 0; beside = 0; givenUp = 0;
 
@@ -88,9 +91,46 @@ export class BlockCache {
   /** The block at a physical address, decoded if need be: its first record, or 0 when fetching its first instruction faults. */
   find(phys: number, compat: boolean, source: CodeSource): number {
     const known = this.byAddress.get(phys * 2 + (compat ? 1 : 0));
-    if (known === undefined) return this.make(phys, compat, source);
+    if (known === undefined) {
+      const again = this.kept ? this.kept.find(phys, compat, n => this.revive(n)) : -1;
+      return again >= 0 ? this.kept!.block(again).start : this.make(phys, compat, source);
+    }
     this.enter(phys, known, compat);
     return known;
+  }
+  /** A kept block is there again, or still; not where its bytes are others now. */
+  revive(n: number): boolean {
+    const { kept, view } = this, { compat, ...block } = kept!.block(n), { phys, second, start } = block, key = phys * 2 + (compat ? 1 : 0), now = this.byAddress.get(key);
+    if (now !== undefined || this.breakpoints.size || !isDropped(view.getUint16(start + R.handler, true))) return now === start;
+    this.announce(phys >>> PAGE_SHIFT);
+    if (second) this.announce(second >>> PAGE_SHIFT);
+    if (!kept!.isThere(n)) return false;
+    kept!.revive(n, this.translations!.threshold);
+    this.admit(block, compat);
+    this.revived++;
+    return true;
+  }
+  /** Those live blocks that have bytes among these, by their indexes among the kept ones; undefined when one is not kept. */
+  keptWithin(ranges: readonly number[]): number[] | undefined {
+    const found = new Set<number>();
+    for (let n = 0; n < ranges.length; n += 2) {
+      for (const b of this.byFrame.get(ranges[n]! >>> PAGE_SHIFT)?.blocks ?? []) {
+        if (!overlaps(b, ranges[n]!, ranges[n + 1]!)) continue;
+        const index = this.keptIndex(b);
+        if (index < 0) return undefined;
+        found.add(index);
+      }
+    }
+    return [...found];
+  }
+  /** Index among the kept ones, or -1. */
+  keptIndex({ phys, start }: { readonly phys: number; readonly start: number }): number { return this.kept!.indexOf(phys, this.byAddress.get(phys * 2) !== start, start); }
+  private admit(block: Block, compat: boolean): void {
+    const { phys, second, start } = block;
+    this.register(block, phys, block.end);
+    if (second) this.register(block, second, second + INSTRUCTION_MAX);
+    this.byAddress.set(phys * 2 + (compat ? 1 : 0), start);
+    this.enter(phys, start, compat);
   }
   /** First record of the block at a physical address, or 0. */
   known(phys: number, compat: boolean): number { return this.byAddress.get(phys * 2 + (compat ? 1 : 0)) ?? 0; }
@@ -105,12 +145,22 @@ export class BlockCache {
     view.setUint32(entry, phys, true);
     view.setUint32(entry + 4, start | (compat ? 1 : 0), true);
   }
+  /** Behind the last record. */
+  get end(): number { return this.next; }
+  /** Begins with what an earlier domain left. Before anything is decoded. */
+  takeOver(kept: KeptCode): void {
+    this.kept = kept;
+    this.next = kept.end;
+  }
   /** Decodes anew, in place of what may be known. */
   make(phys: number, compat: boolean, source: CodeSource): number {
     if (this.next + (BLOCK_MAX + 4) * RECORD_BYTES > this.area + S.records + RECORDS_BYTES) this.empty();
     const page = phys - phys % PAGE_BYTES, limit = page + PAGE_BYTES, start = this.next;
     let at = phys, crossed = 0;
     this.announce(page / PAGE_BYTES);
+    // Decoded is a copy: what is kept as a block's bytes is what it was made of, whatever else writes here.
+    const { code } = this, inCode = phys, room = Math.min(limit - phys, BLOCK_MAX * INSTRUCTION_MAX);
+    code.set(this.bytes.subarray(phys, phys + room));
     if (this.translations) { this.special(SPECIAL.count, at - page, this.translations.threshold); this.view.setUint32(start + R.disp, page, true); }
     for (let n = 0; n < BLOCK_MAX; n++) {
       if (at >= limit) break;
@@ -121,17 +171,15 @@ export class BlockCache {
         this.d.ends = true;
         break;
       }
-      if (decode(this.bytes, at, limit, at - page, compat, this.d)) { if (n === 0 || !this.fuse(this.d)) this.put(this.d); }
+      if (decode(code, at - inCode, limit - inCode, at - page, compat, this.d)) { if (n === 0 || !this.fuse(this.d)) this.put(this.d); }
       else {
         // An instruction across the page border stands alone, guarded by a check of the second page.
         if (n > 0) break;
         const second = source.nextPage();
         if (!second) return 0;
         this.announce(second / PAGE_BYTES >>> 0);
-        const here = limit - at;
-        this.scratch.set(this.bytes.subarray(at, limit));
-        this.scratch.set(this.bytes.subarray(second, second + 15), here);
-        decode(this.scratch, 0, here + 15, at - page, compat, this.d);
+        code.set(this.bytes.subarray(second, second + INSTRUCTION_MAX), limit - inCode);
+        decode(code, at - inCode, limit - inCode + INSTRUCTION_MAX, at - page, compat, this.d);
         this.special(SPECIAL.crossCheck, at - page, second);
         this.put(this.d);
         crossed = second;
@@ -147,10 +195,8 @@ export class BlockCache {
     // Of what is no instruction more may have been looked at than its length says.
     const end = Math.min(limit, this.d.handler === SPECIAL.undefined ? at + INSTRUCTION_MAX : at);
     const block: Block = { phys, end, second: crossed, start, count: (this.next - start) / RECORD_BYTES };
-    this.register(block, phys, end);
-    if (crossed) this.register(block, crossed, crossed + INSTRUCTION_MAX);
-    this.byAddress.set(phys * 2 + (compat ? 1 : 0), start);
-    this.enter(phys, start, compat);
+    this.admit(block, compat);
+    if (!this.breakpoints.size) this.kept?.made({ ...block, compat }, crossed ? code.subarray(0, limit - inCode + INSTRUCTION_MAX) : code.subarray(0, end - inCode));
     return start;
   }
 
@@ -240,6 +286,8 @@ export class BlockCache {
   /** Forgets everything. Only between blocks. */
   empty(): void {
     this.emptied++;
+    // Records will be others.
+    this.kept = undefined;
     this.translations?.emptied();
     // Siblings may have blocks where this vCPU had.
     if (!this.siblings) for (const frame of this.byFrame.keys()) this.bytes[this.codeMap + frame] = 0;

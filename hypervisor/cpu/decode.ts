@@ -152,6 +152,12 @@ function internPrivileged(p: PrivilegedInstruction): number {
   return i;
 }
 
+/** Has this thread name them as another one did; false when it has begun to name them in another way. */
+export function seedPrivileged(list: readonly PrivilegedInstruction[]): boolean {
+  for (const p of list) internPrivileged(p);
+  return list.every((p, n) => internPrivileged(p) === n);
+}
+
 /** What decode() leaves beside the record's fields. */
 export interface Decoded extends RecordFields {
   /** Nothing after it in its block is reached by falling through. */

@@ -1,6 +1,8 @@
 // The processor as the hypervisor sees it. hypervisor/cpu knows nothing of Xen: whoever drives it decides what
 // an exception, a system call or a privileged instruction means. Implemented by processor.ts.
 
+import type { Legacy } from './kept-code.ts';
+
 /** Why run() came back. */
 export const EXIT = {
   /** A fault or trap: `vector`, `errorCode`, `cr2` are set; rip is at the instruction for faults, after it for traps. */
@@ -148,6 +150,8 @@ export interface Processor {
   /** What EXIT.watchpoint was about. */
   readonly watchHit: Watch | undefined;
   /** Counters by name: exits, TLB misses, blocks decoded, ... */
+  /** What the next domain's processor may begin with (kept-code.ts). After the last run. */
+  legacy?(): Legacy | undefined;
   counters(): Record<string, number>;
   /** Whether it was translated code that was left for the last EXIT.attention. */
   readonly leftTranslation: boolean;

@@ -2,6 +2,7 @@
 // State lives in the domain's memory (state.ts); this object is only a way to reach it, one per vCPU thread.
 import { ACCESS, EXIT, VIEW, type Access, type PrivilegedInstruction, type Processor, type ProcessorHost, type View, type Watch } from './processor-api.ts';
 import { BlockCache, type CodeSource } from './blocks.ts';
+import { type KEPT_MAX, KeptCode, type Legacy } from './kept-code.ts';
 import { BusLock } from './bus-lock.ts';
 import { privilegedInstructions, SPECIAL } from './decode.ts';
 import { composeFlags, splitFlags } from './flags.ts';
@@ -35,6 +36,8 @@ export interface ProcessorOptions {
   readonly translations?: Helper;
   /** What translations may hold; a budget of its own when not said. */
   readonly codeBudget?: CodeBudget;
+  /** Whether code is kept beyond its end, beginning with what an earlier domain of the same layout left. For a domain's only vCPU. */
+  readonly keep?: { readonly legacy: Legacy | undefined; readonly max?: typeof KEPT_MAX };
 }
 
 interface Exports {
@@ -142,6 +145,11 @@ export class SoftwareProcessor implements Processor {
     if (o.jit === 'on' || o.jit === 'force') {
       this.translator = new Translator({ memory: o.memory, view: this.view, area, slot: o.slot, blocks: this.blocks, exports: instance.exports, ...o.translations && { helper: o.translations }, ...o.codeBudget && { budget: o.codeBudget } }, o.jit);
       this.blocks.translations = this.translator;
+      if (o.keep) {
+        const { legacy } = o.keep, taken = legacy && KeptCode.accepts(legacy) ? legacy : undefined;
+        this.blocks.takeOver(new KeptCode(this.bytes, this.view, area + S.records, taken, o.keep.max));
+        if (taken) this.translator.takeOver(taken);
+      }
     }
     this.activeView = VIEW.kernel;
     this.flushTlb();
@@ -494,12 +502,14 @@ export class SoftwareProcessor implements Processor {
     this.word(S.watching, this.watches.any ? 1 : 0);
   }
   get leftTranslation(): boolean { return this.words[S.noticed / 4] !== 0; }
+  /** What this processor's code can be begun with elsewhere. After the last run. */
+  legacy(): Legacy | undefined { return this.translator?.legacy(); }
   counters(): Record<string, number> {
     const names = Object.fromEntries(Object.entries(EXIT).map(([k, v]) => [v, k]));
     return {
       ...Object.fromEntries([...this.exitCounts].map(([e, n]) => [`exit_${names[e] ?? e}`, n])),
       tlb_walks: this.words[S.walks / 4]! >>> 0, lookups: this.words[S.lookups / 4]! >>> 0,
-      blocks_decoded: this.blocks.decoded, blocks_dropped: this.blocks.dropped, code_writes: this.blocks.writes, code_writes_beside: this.blocks.beside, code_pages_given_up: this.blocks.givenUp, cache_emptied: this.blocks.emptied, instructions_decoded: this.blocks.instructions,
+      blocks_decoded: this.blocks.decoded, blocks_revived: this.blocks.revived, blocks_dropped: this.blocks.dropped, code_writes: this.blocks.writes, code_writes_beside: this.blocks.beside, code_pages_given_up: this.blocks.givenUp, cache_emptied: this.blocks.emptied, instructions_decoded: this.blocks.instructions,
       ...this.siblings && { sibling_code_posted: this.siblings.posted, sibling_code_read: this.siblings.read, bus_locks: this.bus!.taken },
       ...this.translator?.counters(),
     };

@@ -18,7 +18,7 @@ const SAMPLES = 128;
 const MODE = { kernel: 1, translated: 2 } as const;
 /** Of Processor.counters(), those that are handed on. */
 export const PROCESSOR_COUNTERS = [
-  'tlb_walks', 'lookups', 'blocks_decoded', 'blocks_dropped', 'cache_emptied', 'jit_translations', 'jit_live', 'jit_dropped', 'jit_refused', 'jit_compile_us', 'jit_helper_us',
+  'tlb_walks', 'lookups', 'blocks_decoded', 'blocks_revived', 'blocks_dropped', 'cache_emptied', 'jit_translations', 'jit_adopted', 'jit_live', 'jit_dropped', 'jit_refused', 'jit_compile_us', 'jit_helper_us',
 ] as const;
 /** Index of a kind of exit. */
 export const KIND = Object.fromEntries(EXIT_KINDS.map((name, n) => [name, n])) as Readonly<Record<ExitKind, number>>;

@@ -1,5 +1,6 @@
 // Real programs in a real Debian guest: here, in QEMU's software CPU, and on the bare processor, in alternation.
 //   npm run bench -- [--rounds N] [--only REGEXP] [--no-boot] [--no-qemu] [--no-native] [--out STEM] [--qemu-cpu MODEL]
+// Boots are those of a host that has booted the kernel before, from the second round on: it takes over translations. QEMU has none to keep.
 // Needs the packages mmdebstrap, e2fsprogs and fakeroot; qemu-system-x86 for the comparison.
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';

@@ -15,6 +15,7 @@ import { R } from '../record.ts';
 import { NUMBERS_MAX, S, SLOT } from '../state.ts';
 import { CodeBudget } from './budget.ts';
 import type { JitMode } from './mode.ts';
+import type { KeptCode, KeptModule, Legacy } from '../kept-code.ts';
 import { type Job, type Made, type Outcome, type Site, type Size, type Thresholds, translateJobs } from './job.ts';
 
 /** How often a block runs before it is translated, a small translation before a large one takes its place, and that before a wide one does. */
@@ -36,6 +37,8 @@ const BATCH: Readonly<Record<Kind, number>> = { small: 64, optimised: 32 }, AGAI
 const ASKED_MAX: Readonly<Record<Kind, number>> = { small: 192, optimised: 96 }, LATER = 1000, NEVER = 0x7fffffff;
 /** A block that keeps being overwritten stays with the interpreter. */
 const DROPS_MAX = 8;
+
+const ORDER: Readonly<Record<Size, number>> = { small: 0, large: 1, wide: 2 };
 
 /** Of the first block that is hot. */
 const FIRST_NUMBER = SPECIAL_COUNT + allForms.length;
@@ -110,7 +113,9 @@ export class Translator implements Translations {
   private guest = false;
   private readonly drops = new Map<number, number>();
   private readonly reasons = new Map<string, number>();
-  private readonly counts = { translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, late: 0, small: 0, large: 0, wide: 0, evicted: 0, later: 0, compileMs: 0, helperMs: 0 };
+  /** Kept modules that there is an instance of, with its functions by their numbers. */
+  private readonly instances = new Map<KeptModule, { readonly code: Module; readonly functions: ReadonlyMap<number, unknown> }>();
+  private readonly counts = { adopted: 0, translations: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, refused: 0, late: 0, small: 0, large: 0, wide: 0, evicted: 0, later: 0, compileMs: 0, helperMs: 0 };
 
   constructor(host: TranslatorHost, mode: 'on' | 'force') {
     this.host = host;
@@ -131,6 +136,7 @@ export class Translator implements Translations {
     if (isDropped(view.getUint16(start + R.handler, true))) return;
     const again = (runs: number): void => this.setLeft(start, runs);
     if ((this.drops.get(phys) ?? 0) >= DROPS_MAX) { this.refuse('overwritten too often'); again(NEVER); return; }
+    if (this.adopt(start, phys, now)) return;
     // A block waits or is being made, never both.
     const kind = kindOf(size), waits = this.unwait(start);
     if (!waits && (this.pending.has(start) || this.askedFor[kind] >= ASKED_MAX[kind])) { this.counts.later++; again(LATER); return; }
@@ -144,6 +150,37 @@ export class Translator implements Translations {
     again(soon ? LATER : AGAIN);
     if (soon) this.translateWaiting(kind);
   }
+  /** Takes a kept translation of the block that is larger than the one it has, if all of what it was made of is there. */
+  private adopt(start: number, phys: number, now: Size | undefined): boolean {
+    const { blocks } = this.host, { kept } = blocks, n = kept ? blocks.keptIndex({ phys, start }) : -1, t = n < 0 ? undefined : kept!.translation(n);
+    if (!kept || !t || now && ORDER[now] >= ORDER[t.size] || this.pending.has(start) || this.budget.exceeded) return false;
+    let instance: ReturnType<Translator['instance']>;
+    if (!t.blocks.every(b => blocks.revive(b)) || !(instance = this.instance(kept.modules[t.module]!))) { kept.forsake(n); return false; }
+    this.unwait(start);
+    this.place(t, instance.code);
+    this.table.set(t.number, instance.functions.get(t.number));
+    this.counts.adopted++;
+    return true;
+  }
+  private instance(m: KeptModule): { readonly code: Module; readonly functions: ReadonlyMap<number, unknown> } | undefined {
+    const known = this.instances.get(m);
+    if (known) return known;
+    // It puts all its functions into the table; what is there stays there.
+    const before = m.numbers.map(n => this.table.get(n) as unknown);
+    try { new WebAssembly.Instance(m.module, this.imports); } catch (e) { if (e instanceof WebAssembly.LinkError || e instanceof RangeError) return undefined; throw e; }
+    const made = { code: { bytes: m.bytes, starts: new Set<number>() }, functions: new Map(m.numbers.map(n => [n, this.table.get(n) as unknown])) };
+    m.numbers.forEach((n, i) => this.table.set(n, before[i]));
+    this.instances.set(m, made);
+    return made;
+  }
+  /** Begins with what an earlier domain left. Before anything is translated. */
+  takeOver(legacy: Legacy): void {
+    this.nextNumber = legacy.nextNumber;
+    this.spare = [...legacy.spare];
+    while (this.nextNumber > this.table.length) this.table.grow(TABLE_STEP, this.dispatch);
+  }
+  /** What is kept, for the next domain. After the last run. */
+  legacy(): Legacy | undefined { return this.host.blocks.kept?.legacy(this.nextNumber, this.spare); }
   /** A block that waited does not, from now on. */
   private unwait(start: number): Job | undefined {
     for (const kind of KINDS) {
@@ -198,28 +235,42 @@ export class Translator implements Translations {
     }
     if (reason) { for (const _ of outcome.made) this.refuse(reason); return; }
     const code: Module = { bytes, starts: new Set() };
-    this.hold(bytes);
-    for (const made of outcome.made) this.install(made, asked.time, code);
-    if (code.starts.size === 0) this.hold(-bytes);
+    const { blocks } = this.host, installed = outcome.made.filter(made => this.install(made, asked.time, code));
+    if (blocks.kept && module && installed.length) this.keep(blocks.kept, module, bytes, outcome.made, installed);
     this.counts.modules++;
     this.counts.bytes += bytes;
   }
+  private keep(kept: KeptCode, module: WebAssembly.Module, bytes: number, all: readonly Made[], installed: readonly Made[]): void {
+    const { view, blocks: cache } = this.host, index = kept.keepModule({ module, bytes, numbers: all.map(made => made.number) });
+    if (index < 0) return;
+    for (const made of installed) {
+      const { start } = made, blocks = cache.keptWithin(made.ranges), n = blocks ? cache.keptIndex({ start, phys: view.getUint32(start + R.disp, true) + view.getUint16(start + R.offset, true) }) : -1;
+      if (blocks && n >= 0) kept.translated(n, { ...made, module: index, blocks }, cache.end);
+    }
+  }
   private hold(bytes: number): void { this.bytesHeld += bytes; this.budget.hold(bytes); }
-  /** Its function is in the table already. */
-  private install({ start, number, instructions, ranges, size }: Made, time: number, module: Module): void {
-    const { view } = this.host, now = view.getUint16(start + R.handler, true), before = this.living.get(start);
+  /** Its function is in the table already. False when it came too late. */
+  private install(made: Made, time: number, module: Module): boolean {
+    const { start, number, ranges } = made, { view } = this.host, now = view.getUint16(start + R.handler, true), before = this.living.get(start);
     const frames = framesOf(ranges), isOld = [...frames].some(f => this.noted.get(f)?.some(d => d.time > time && touches(ranges, d.from, d.to)));
     if (isOld || now !== (before ? SPECIAL.translated : SPECIAL.count)) {
       this.counts.late++;
       // It is hot still: soon again.
       if (before) this.drop(start); else this.vacate(number);
       if (view.getUint16(start + R.handler, true) === SPECIAL.count) view.setInt32(start + R.imm, AGAIN, true);
-      return;
+      return false;
     }
+    this.place(made, module);
+    return true;
+  }
+  /** The block's translation is this one from now on. */
+  private place({ start, number, instructions, ranges, size }: Made, module: Module): void {
+    const { view } = this.host, before = this.living.get(start);
     if (before) this.forget(start, before);
     this.living.set(start, { number, size, ranges, module });
+    if (module.starts.size === 0) this.hold(module.bytes);
     module.starts.add(start);
-    for (const frame of frames) { const set = this.byFrame.get(frame); if (set) set.add(start); else this.byFrame.set(frame, new Set([start])); }
+    for (const frame of framesOf(ranges)) { const set = this.byFrame.get(frame); if (set) set.add(start); else this.byFrame.set(frame, new Set([start])); }
     this.setLeft(start, size === 'small' ? this.thresholds.large : this.thresholds.wide);
     view.setUint16(start + R.handler, SPECIAL.translated, true);
     this.counts[size]++;
@@ -327,14 +378,14 @@ export class Translator implements Translations {
     this.spare = [];
     this.counts.dropped += this.living.size;
     this.hold(-this.bytesHeld);
-    for (const map of [this.living, this.byFrame, ...Object.values(this.waiting), this.asked, this.pending, this.drops, this.noted]) map.clear();
+    for (const map of [this.instances, this.living, this.byFrame, ...Object.values(this.waiting), this.asked, this.pending, this.drops, this.noted]) map.clear();
     for (const kind of KINDS) this.askedFor[kind] = 0;
   }
 
   counters(): Record<string, number> {
     const c = this.counts;
     return {
-      jit_translations: c.translations, jit_modules: c.modules, jit_live: this.living.size, jit_held_bytes: this.bytesHeld, jit_evicted: c.evicted, jit_later: c.later, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped,
+      jit_translations: c.translations, jit_adopted: c.adopted, jit_modules: c.modules, jit_live: this.living.size, jit_held_bytes: this.bytesHeld, jit_evicted: c.evicted, jit_later: c.later, jit_instructions: c.instructions, jit_bytes: c.bytes, jit_dropped: c.dropped,
       jit_refused: c.refused, jit_late: c.late, jit_large: c.large, jit_wide: c.wide, jit_asked: this.pending.size,
       jit_compile_us: Math.round(c.compileMs * 1000), jit_helper_us: Math.round(c.helperMs * 1000), ...Object.fromEntries([...this.reasons].map(([why, n]) => [`jit_left: ${why}`, n])),
     };

@@ -68,7 +68,7 @@ export class BlockCache {
   /** First record by physical address, doubled, odd in compatibility mode: what the table in memory forgets. */
   private readonly byAddress = new Map<number, number>();
   private next: number;
-  private readonly scratch = new Uint8Array(32);
+  /** What is being decoded. */
   private readonly code = new Uint8Array((BLOCK_MAX + 1) * INSTRUCTION_MAX);
   private readonly d: Decoded = newDecoded();
   /** Physical addresses where a debugger wants to stop. */
@@ -216,9 +216,9 @@ export class BlockCache {
       if (!decode(this.bytes, phys, limit, phys - page, compat, this.d)) {
         const second = source.nextPage();
         if (!second) return 0;
-        this.scratch.set(this.bytes.subarray(phys, limit));
-        this.scratch.set(this.bytes.subarray(second, second + 15), limit - phys);
-        decode(this.scratch, 0, limit - phys + 15, phys - page, compat, this.d);
+        this.code.set(this.bytes.subarray(phys, limit));
+        this.code.set(this.bytes.subarray(second, second + INSTRUCTION_MAX), limit - phys);
+        decode(this.code, 0, limit - phys + INSTRUCTION_MAX, phys - page, compat, this.d);
       }
       this.put(this.d);
       this.special(SPECIAL.stepped, phys - page + this.d.length);

@@ -87,8 +87,8 @@ describe('what a domain leaves', () => {
     }
     expect(legacy!.blocks.length).toBe(blocks * 9);
   });
-  test('no modules are kept beyond the limit', () => {
-    const first = domain(loop(10_000, 2), undefined, { max: { ...KEPT_MAX, moduleBytes: 100 } });
+  test.each([{ moduleBytes: 100 }, { modules: 0 }])('no modules are kept beyond the limit of %o', limit => {
+    const first = domain(loop(10_000, 2), undefined, { max: { ...KEPT_MAX, ...limit } });
     first.run();
     const next = domain(loop(10_000, 2), first.leave());
     expect(next.run()).toEqual([20_000, 10_000]);

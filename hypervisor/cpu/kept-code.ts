@@ -4,13 +4,16 @@
 // Invariants: nothing here is believed. A kept block is taken when the bytes at its address are, one by one, those that it was decoded from,
 // which were copied before they were decoded; a kept translation when all blocks that it was made of are there. Records stand where they stood
 // and blocks have the numbers they had, as translations name both. A record that no live block has says that its block was dropped, whatever leads to it.
-import { type PrivilegedInstruction } from './processor-api.ts';
+import type { PrivilegedInstruction } from './processor-api.ts';
 import { privilegedInstructions, seedPrivileged, SPECIAL } from './decode.ts';
 import { R, RECORD_BYTES } from './record.ts';
 import type { Made, Size } from './jit/job.ts';
 
-/** Blocks, and WebAssembly bytes of translations' modules, that are kept: those of a kernel's boot and a system's start. */
-export const KEPT_MAX = { blocks: 1 << 17, moduleBytes: 24 * 2 ** 20 };
+/**
+ * Blocks, translations' modules and their WebAssembly bytes that are kept: those of a kernel's boot and a system's start. Modules by number too: the
+ * smallest takes pages of machine code, and a guest that writes its code anew again and again has as many made as it likes.
+ */
+export const KEPT_MAX = { blocks: 1 << 17, modules: 1 << 12, moduleBytes: 24 * 2 ** 20 };
 /** Of one address: what has been there last. */
 const SAME_MAX = 4;
 /** The longest instruction, in bytes. */
@@ -167,7 +170,7 @@ export class KeptCode {
   }
   /** Index of a module, or -1 where there is no more room. */
   keepModule(m: KeptModule): number {
-    if (this.moduleBytes + m.bytes > this.max.moduleBytes) return -1;
+    if (this.modules.length >= this.max.modules || this.moduleBytes + m.bytes > this.max.moduleBytes) return -1;
     this.moduleBytes += m.bytes;
     return this.modules.push(m) - 1;
   }

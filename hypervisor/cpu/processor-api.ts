@@ -150,9 +150,9 @@ export interface Processor {
   /** What EXIT.watchpoint was about. */
   readonly watchHit: Watch | undefined;
   /** Counters by name: exits, TLB misses, blocks decoded, ... */
+  counters(): Record<string, number>;
   /** What the next domain's processor may begin with (kept-code.ts). After the last run. */
   legacy?(): Legacy | undefined;
-  counters(): Record<string, number>;
   /** Whether it was translated code that was left for the last EXIT.attention. */
   readonly leftTranslation: boolean;
 }

@@ -16,7 +16,8 @@ beforeAll(async () => {
     process.stderr.write(`\n*** SKIPPED: code that is kept: ${(error as Error).message}\n`);
     return;
   }
-  host = await TestHost.start(join(dir, 'run'));
+  // Where nothing is translated nothing is kept.
+  host = await TestHost.start(join(dir, 'run'), '--jit=on');
 }, LIMIT_MS);
 afterAll(async () => { await host?.stop(); rmSync(dir, { recursive: true, force: true }); }, LIMIT_MS);
 

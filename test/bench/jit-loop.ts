@@ -2,14 +2,12 @@
 // bytes on the host's own processor, where that is x86-64 and a C compiler is installed.
 //   node test/bench/jit-loop.ts [million iterations]
 // Prints nanoseconds per iteration and the translated loop's share of the native speed; exits 1 when results differ.
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { compileInterpreter } from '../../hypervisor/cpu/interpreter.ts';
 import { layoutMemory } from '../../hypervisor/cpu/layout.ts';
 import { createProcessor } from '../../hypervisor/cpu/processor.ts';
 import { EXIT } from '../../hypervisor/cpu/processor-api.ts';
+import { addressSpace } from '../../hypervisor/cpu/test-machine.ts';
+import { nativeOutput } from './native-code.ts';
 
 const MILLIONS = Number(process.argv[2] ?? 50), ITERATIONS = BigInt(MILLIONS) * 1_000_000n, ROUNDS = 4;
 const CODE_VA = 0x400000n, TABLE_VA = 0x10000000n, TABLE_PAGES = 128, SEED = 88172645463325252n;
@@ -41,10 +39,7 @@ interface Result { readonly ns: number; /** x and the sum. */ readonly state: st
 
 /** The same on the host's processor. */
 function native(code: readonly number[]): Result | undefined {
-  if (process.arch !== 'x64') return undefined;
-  const dir = mkdtempSync(join(tmpdir(), 'xenolith-loop-'));
-  try {
-    writeFileSync(join(dir, 'loop.c'), `#include <stdio.h>
+  const output = nativeOutput(`#include <stdio.h>
 #include <time.h>
 static unsigned long table[${TABLE_PAGES} * 512];
 int main(void) {
@@ -60,32 +55,17 @@ int main(void) {
   }
   printf("%.9f %lu %lu\\n", best, x, sum);
 }
-`);
-    const made = spawnSync('cc', ['-O1', '-o', join(dir, 'loop'), join(dir, 'loop.c')], { encoding: 'utf8' });
-    if (made.error) { console.error('no C compiler (cc) is installed: nothing native to compare with'); return undefined; }
-    if (made.status !== 0) throw new Error(made.stderr);
-    const [seconds, ...state] = spawnSync(join(dir, 'loop'), { encoding: 'utf8' }).stdout.trim().split(' ');
-    return { ns: Number(seconds) * 1e9 / Number(ITERATIONS), state: state.join(' ') };
-  } finally { rmSync(dir, { recursive: true, force: true }); }
+`, Uint8Array.from(code));
+  if (!output) return undefined;
+  const [seconds, ...state] = output;
+  return { ns: Number(seconds) * 1e9 / Number(ITERATIONS), state: state.join(' ') };
 }
 
 function run(code: readonly number[], jit: 'off' | 'on'): Result {
   const layout = layoutMemory(1, TABLE_PAGES + 16), pages = layout.totalBytes / 65536;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   const cpu = createProcessor({ memory, layout, vcpu: 0, slot: 0, module, jit, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {} } });
-  let next = layout.first;
-  const frame = (): number => next++ * 4096, root = frame();
-  const map = (va: bigint): number => {
-    let table = root;
-    for (const shift of [39n, 30n, 21n]) {
-      const at = table + Number(va >> shift & 511n) * 8;
-      if (!(cpu.view.getBigUint64(at, true) & 1n)) cpu.view.setBigUint64(at, BigInt(frame()) | 7n, true);
-      table = Number(cpu.view.getBigUint64(at, true) & 0xfffff000n);
-    }
-    const p = frame();
-    cpu.view.setBigUint64(table + Number(va >> 12n & 511n) * 8, BigInt(p) | 7n, true);
-    return p;
-  };
+  const { root, map } = addressSpace(cpu.view, layout);
   cpu.bytes.set([...code, 0xcc], map(CODE_VA));
   for (let n = 0; n < TABLE_PAGES; n++) map(TABLE_VA + BigInt(n * 4096));
   cpu.setRoot(0, BigInt(root));

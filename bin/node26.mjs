@@ -59,7 +59,9 @@ export function requireNode() {
  */
 const FLAGS = ['--no-wasm-inlining', '--no-wasm-inlining-call-indirect',
   // MiB. Memories of guests count for the host's heap, which is marked over and over when they come near its limit.
-  '--max-old-space-size=65536'];
+  '--max-old-space-size=65536',
+  // node:ffi says that it is experimental; who uses it does without where it is not there (hypervisor/cpu/native/executable-memory.ts).
+  '--disable-warning=ExperimentalWarning'];
 
 const ORPHAN_LOOK_MS = 1000;
 

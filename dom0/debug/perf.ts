@@ -19,7 +19,7 @@ export interface PerfReport {
 type Counts = Readonly<Record<string, PerfCount>>;
 const DRAIN_MS = 50, SETTLE_MS = 20;
 /** How many there are, not how often something happened. */
-const LEVELS = new Set(['jit_live']);
+const LEVELS = new Set(['jit_live', 'native_bytes']);
 
 /** Measures for so long, asking `hertz` times a second where the guest is: a report, or -ESRCH, -EBUSY. `signal` ends it early. */
 export async function measure(hypercalls: Pick<Dom0Hypercalls, 'perfSwitch' | 'perfAsk' | 'perfRead'>, dom: Domid, seconds: number, hertz: number, signal?: AbortSignal): Promise<PerfReport | number> {

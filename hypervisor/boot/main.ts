@@ -5,6 +5,7 @@ import { compileInterpreter } from '../cpu/interpreter.ts';
 import type { Legacy } from '../cpu/kept-code.ts';
 import { BUDGET_SHARES } from '../cpu/jit/budget.ts';
 import type { JitMode } from '../cpu/jit/mode.ts';
+import { mapCode, unmapCode } from '../cpu/native/executable-memory.ts';
 import { thresholdsOf } from '../cpu/jit/translator.ts';
 import { type PreparedModule, PreparedModules } from '../cpu/program/prepared.ts';
 import type { MemoryLayout } from '../cpu/layout.ts';
@@ -212,16 +213,20 @@ class Machine {
   }
   private processorThread(name: string, assignment: { slot: number; domid: number; vcpu: number; start: Start }): Worker {
     const { slot, vcpu } = assignment, memory = this.memories.get(slot)?.add, own = this.freeShares.pop();
-    const mode = own === undefined ? 'off' : this.options.jit ?? 'on', key = mode === 'on' && memory?.layout.vcpus === 1 && 'boot' in assignment.start ? kernelKey(memory) : undefined;
-    const common = { ...assignment, module: this.moduleOf(vcpu), jit: mode, code: { shares: this.codeShares, own: own ?? 0 }, ...key !== undefined && { keep: { key, legacy: this.legacies.get(key) } } };
+    const wanted = own === undefined ? 'off' : this.options.jit ?? 'native', native = wanted === 'native' || wanted === 'native-force' ? mapCode() : undefined;
+    const mode = native !== undefined ? wanted : wanted === 'native' ? 'on' : wanted === 'native-force' ? 'force' : wanted, translates = mode === 'on' || mode === 'native', key = translates && memory?.layout.vcpus === 1 && 'boot' in assignment.start ? kernelKey(memory) : undefined;
+    const common = { ...assignment, module: this.moduleOf(vcpu), jit: mode, ...native !== undefined && { native }, code: { shares: this.codeShares, own: own ?? 0 }, ...key !== undefined && { keep: { key, legacy: this.legacies.get(key) } } };
     const begun = (worker: Worker): Worker => {
-      if (own !== undefined) worker.once('exit', () => { this.codeShares[own] = 0; this.freeShares.push(own); });
+      worker.once('exit', () => {
+        if (native !== undefined) unmapCode(native);
+        if (own !== undefined) { this.codeShares[own] = 0; this.freeShares.push(own); }
+      });
       return worker;
     };
     const code = sibling('vcpu-thread'), spare = this.takeSpare('processor', code, THREAD_LIMITS);
-    if (mode !== 'on' || !memory) return begun(this.spawn(code, name, common, [], spare));
+    if (!translates || !memory) return begun(this.spawn(code, name, common, [], spare));
     const { port1, port2 } = new MessageChannel();
-    this.translatorThread().postMessage({ port: port1, memory: memory.memory, vcpu, slot, thresholds: thresholdsOf(mode) } satisfies Introduction, [port1]);
+    this.translatorThread().postMessage({ port: port1, memory: memory.memory, vcpu, slot, thresholds: thresholdsOf('on') } satisfies Introduction, [port1]);
     return begun(this.spawn(code, name, { ...common, translations: port2 }, [port2], spare));
   }
   private keepLegacy(key: string, legacy: Legacy): void {

@@ -38,6 +38,8 @@ export interface VcpuThreadData {
   readonly buffer: SharedArrayBuffer; readonly memoryPort: MessagePort; readonly slot: number; readonly domid: number;
   readonly vcpu: number; readonly module: WebAssembly.Module; readonly start: Start;
   readonly jit: JitMode;
+  /** Address of memory for native code (cpu/native/executable-memory.ts). */
+  readonly native?: number;
   /** To the thread that translates. */
   readonly translations?: MessagePort;
   /** What an earlier domain left of its code; and what this one's is to be called (main.ts). */
@@ -211,7 +213,7 @@ function bringUp(): Vcpu | undefined {
     unimplemented: (rip, bytes) => v.log(`instruction not implemented at ${rip.toString(16)}: ${bytes}`),
   };
   const port = data.translations, helper: Helper | undefined = port && { post: r => port.postMessage(r), take: () => receiveMessageOnPort(port)?.message as Response | undefined };
-  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host, jit: data.jit, ...helper && { translations: helper }, ...data.keep && { keep: data.keep }, ...data.code && { codeBudget: new CodeBudget(data.code.shares, data.code.own) } });
+  v.processor = createProcessor({ memory: memory.memory, layout: memory.layout, vcpu: id, slot, module: data.module, host, jit: data.jit, ...helper && { translations: helper }, ...data.keep && { keep: data.keep }, ...data.native !== undefined && { code: data.native }, ...data.code && { codeBudget: new CodeBudget(data.code.shares, data.code.own) } });
   v.pv.vmAssist = state.dget(slot, D.vmAssist);
   current = v;
   fillTimeInfo(memory.view, v.vcpuInfo + VCPU_TIME_INFO);

@@ -33,7 +33,7 @@ function isCovered(covered: Int32Array, from: number, to: number): boolean {
 }
 
 /** The bytes it was made of, and looked at for it, are phys .. end-1 and, with an instruction across the page border, the first of the frame at `second` (0: none). */
-interface Block { readonly phys: number; readonly end: number; readonly second: number; readonly start: number; readonly count: number }
+export interface Block { readonly phys: number; readonly end: number; readonly second: number; readonly start: number; readonly count: number }
 const overlaps = (b: Block, from: number, to: number): boolean => b.phys < to && from < b.end || b.second !== 0 && b.second < to && from < b.second + INSTRUCTION_MAX;
 
 /** What keeps translations of blocks in step with them. */
@@ -46,6 +46,8 @@ export interface Translations {
   bytesDropped(from: number, to: number): void;
   /** All blocks were. */
   emptied(): void;
+  /** From now on, or no longer, it is the guest's own stores that drop blocks. */
+  guestWrites(on: boolean): void;
 }
 
 /** Reports what a block needs of the address space while it is decoded. */
@@ -132,6 +134,8 @@ export class BlockCache {
     this.byAddress.set(phys * 2 + (compat ? 1 : 0), start);
     this.enter(phys, start, compat);
   }
+  /** The block that starts with this record, at a physical address. */
+  blockOf(phys: number, start: number): Block | undefined { return this.byFrame.get(phys >>> PAGE_SHIFT)?.blocks.find(b => b.start === start); }
   /** First record of the block at a physical address, or 0. */
   known(phys: number, compat: boolean): number { return this.byAddress.get(phys * 2 + (compat ? 1 : 0)) ?? 0; }
   private enter(phys: number, start: number, compat: boolean): void {

@@ -11,8 +11,8 @@ import { x87Rows } from './opcodes/x87.ts';
 import { definitionOf } from './semantics/index.ts';
 
 /** Handlers that are not instructions; their numbers come before those of the forms. */
-export const SPECIAL = { exit: 0, fallthrough: 1, stale: 2, crossCheck: 3, undefined: 4, stepped: 5, breakpoint: 6, count: 7, onward: 8, translated: 9, dispatch: 10, moved: 11 } as const;
-export const SPECIAL_COUNT = 12;
+export const SPECIAL = { exit: 0, fallthrough: 1, stale: 2, crossCheck: 3, undefined: 4, stepped: 5, breakpoint: 6, count: 7, onward: 8, translated: 9, dispatch: 10, moved: 11, native: 12 } as const;
+export const SPECIAL_COUNT = 13;
 /** Handlers of a record whose block was dropped. */
 export const isDropped = (handler: number): boolean => handler === SPECIAL.stale || handler === SPECIAL.moved;
 
@@ -52,13 +52,14 @@ const formKey = (bits: number, kind: number, extra: number): number => (bitsInde
 const sizeBits = (size: string, bits: Bits): Bits => size === 'b' ? 8 : size === 'w' ? 16 : size === 'd' ? 32 : size === 'q' ? 64 : size === 'x' ? 128
   : size === 'z' ? (bits === 64 ? 32 : bits) : bits;
 
+const PLACES: Readonly<Record<string, OperandForm['place']>> = { E: 'rm', M: 'rm', W: 'rm', Q: 'rm', R: 'rm', U: 'rm', N: 'rm', G: 'reg', V: 'reg', P: 'reg', S: 'reg', B: 'vvvv', Z: 'opcode' };
 /** Operand shapes of a row at one operand size; memory or register for the ModRM.rm operand. */
 function operandForms(c: Compiled, bits: Bits, memory: boolean): OperandForm[] {
   const access = definitionOf(c.row.mnemonic)?.access ?? [];
   const fields = ['a', 'b', 'c'] as const;
   return c.operands.map(({ letter, size }, i): OperandForm => {
     const width = sizeBits(size, bits), how = access[i] ?? 'r', field = fields[i] ?? 'c';
-    const at = (kind: OperandForm['kind'], b: Bits = width): OperandForm => ({ kind, bits: b, field, access: how });
+    const place = PLACES[letter] ?? 'none', at = (kind: OperandForm['kind'], b: Bits = width): OperandForm => ({ kind, bits: b, field, access: how, place });
     switch (letter) {
       case 'E': return memory ? at('mem') : at('gpr');
       case 'M': case 'O': return at('mem', size ? width : bits);
@@ -68,8 +69,8 @@ function operandForms(c: Compiled, bits: Bits, memory: boolean): OperandForm[] {
       case 'V': case 'U': return at('xmm');
       case 'P': case 'N': return at('mmx');
       case 'S': return at('sreg');
-      case 'J': return { kind: 'rel', bits: width, field: 'imm', access: 'r' };
-      default: return { kind: 'imm', bits: width, field: 'imm', access: 'r' };
+      case 'J': return { kind: 'rel', bits: width, field: 'imm', access: 'r', place };
+      default: return { kind: 'imm', bits: width, field: 'imm', access: 'r', place };
     }
   });
 }

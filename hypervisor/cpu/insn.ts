@@ -22,6 +22,8 @@ export interface OperandForm {
   /** Record field that names the register, or 'imm'. */
   readonly field: 'a' | 'b' | 'c' | 'imm';
   readonly access: Access;
+  /** Where the encoding names it: ModRM.reg, ModRM.rm, VEX.vvvv, the opcode; none where it is implied, an immediate or a branch. */
+  readonly place: 'reg' | 'rm' | 'vvvv' | 'opcode' | 'none';
 }
 
 /** One handler's shape: everything that is known when it is generated. */

@@ -8,7 +8,7 @@ import { type Form, Insn, type Runtime } from './insn.ts';
 import { access, accessFunction, accessSignature } from './jit/access.ts';
 import { settleFunction, SETTLE } from './jit/flag-state.ts';
 import { CARRIED, DESTINATIONS, wayOut, wayOutFunction, wayOutSignature } from './jit/ways-out.ts';
-import { CLOCK, CODE_WRITE, COMMIT, FETCH, FOLLOW, FOREIGN, KEEP_FROM_WRITING, LOOKUP, REACH, TRANSLATE, commitFunction, fetchFunction, followFunction, jumpToFunction, keepFromWritingFunction, lookupFunction, reachFunction, visibleWalkFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
+import { CLOCK, CODE_WRITE, COMMIT, FETCH, FOLLOW, FOREIGN, KEEP_FROM_WRITING, LOOKUP, LOOK_UP_RIP, REACH, REACH_PAGE, TRANSLATE, commitFunction, fetchFunction, followFunction, jumpToFunction, keepFromWritingFunction, lookupFunction, lookUpRipFunction, reachFunction, reachPageFunction, visibleWalkFunction, translateFunction, walkFunction, WATCHED } from './mmu.ts';
 import { R } from './record.ts';
 import { SWITCH_ROOT, switchRootFunction } from './root-switch.ts';
 import { VCPU_STRIDE } from './layout.ts';
@@ -76,6 +76,8 @@ function special(n: number, f: Fn, area: number, rt: Runtime, walk: FuncRef): vo
     case SPECIAL.breakpoint: x.exit(EXIT.breakpoint); return;
     // The start of a block that has a translation, whose place in the table is the block's number.
     case SPECIAL.translated: f.tailCallIndirect(rt.handlerType, ld32(x.rec, R.number), x.rec); return;
+    // The start of a block that has native code: not this engine's to run.
+    case SPECIAL.native: x.setState32(S.hot, x.rec); x.exit(INTERNAL.native); return;
     // Stands where a block's translation may come, or was: whatever the record says.
     case SPECIAL.dispatch: f.tailCallIndirect(rt.handlerType, ld16u(x.rec), x.rec); return;
   }
@@ -114,6 +116,9 @@ export function interpreterBytes(vcpu: number): Uint8Array<ArrayBuffer> {
   m.define(switchRoot, switchRootFunction(area));
   const keepFromWriting = m.declare(KEEP_FROM_WRITING, 'keepFromWriting');
   m.define(keepFromWriting, keepFromWritingFunction(area));
+  const reachPage = m.declare(REACH_PAGE, 'reachPage'), lookUpRip = m.declare(LOOK_UP_RIP, 'lookUpRip');
+  m.define(reachPage, reachPageFunction(area, walk));
+  m.define(lookUpRip, lookUpRipFunction(area, lookup));
   const run = new Fn(HANDLER), runRef = m.declare(HANDLER, 'run'), start = run.param(0, 'i32').get();
   run.callIndirect(handlerType, ld16u(start, R.handler), start);
   m.define(runRef, run);

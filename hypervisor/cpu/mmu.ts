@@ -105,9 +105,12 @@ export function walkFunction(area: number, im: MmuImports): Fn {
     });
   });
   f.if(ld32(area, S.watching), () => f.if(f.call<I32>(im.watched, va, kind), () => f.ret(frame.get().add(va.wrap().and(4095)))));
+  // What is no memory traps here, not in native code.
+  f.let(ld8u(frame.get(), PAGE_BYTES - 1));
   const tlb = f.let(view.mul(VIEW_BYTES).add(kind.mul(TLB_BYTES)).add(va.shrU(8).wrap().and(0x3ff0)).add(area));
   f.st64(tlb, i64(0).sub(va.and(-4096n)), S.tlbs);
   f.st32(tlb, frame.get().sub(va.and(-4096n).wrap()), S.tlbs + 8);
+  f.st32(tlb, frame.get(), S.tlbs + 12);
   f.ret(frame.get().add(va.wrap().and(4095)));
   f.unreachable();
   return f;
@@ -196,6 +199,25 @@ export function reachFunction(area: number, translate: FuncRef): Fn {
   });
   f.if(what.and(255), () => f.if(p.eq(area + S.scratch).or(ld32(area, S.drops).ne(drops)), () => { f.st32(area, rec, S.leaveTo); f.ret(i32(-1)); }));
   f.ret(p.sub(1));
+  f.unreachable();
+  return f;
+}
+
+/** For native code: the walk for S.missed, `kind | bytes << 8`. Whether a TLB has the page now; where not, the interpreter finds out why. */
+export const REACH_PAGE: Signature = { params: ['i32'], results: ['i32'] };
+export function reachPageFunction(area: number, walk: FuncRef): Fn {
+  const f = new Fn(REACH_PAGE), what = f.param(0, 'i32').get(), va = f.let(ld64(area, S.missed));
+  f.if(f.call<I32>(walk, va, what, i32(0)).eqz(), () => f.ret(i32(0)));
+  const known = f.let(ld32(area, S.tlb).add(what.and(255).mul(TLB_BYTES)).add(va.shrU(8).wrap().and(0x3ff0)));
+  f.ret(ld64(known).add(va).leU(4095n));
+  f.unreachable();
+  return f;
+}
+/** For native code: the record at S.rip. */
+export const LOOK_UP_RIP: Signature = { params: [], results: ['i32'] };
+export function lookUpRipFunction(area: number, lookup: FuncRef): Fn {
+  const f = new Fn(LOOK_UP_RIP);
+  f.ret(f.call(lookup, ld64(area, S.rip)));
   f.unreachable();
   return f;
 }

@@ -10,7 +10,11 @@ import { CODE, PAGE_BYTES, type MemoryLayout } from './layout.ts';
 import { jumpHash } from './mmu.ts';
 import type { CodeBudget } from './jit/budget.ts';
 import type { JitMode } from './jit/mode.ts';
-import { type Helper, Translator } from './jit/translator.ts';
+import { type Helper, thresholdsOf, Translator } from './jit/translator.ts';
+import { mapCode, openCode, unmapCode } from './native/executable-memory.ts';
+import { hostFeatures } from './native/features.ts';
+import { NATIVE_THRESHOLDS, NativeTier } from './native/tier.ts';
+import { type Tier, Tiers } from './tiers.ts';
 import { R, writeRecord } from './record.ts';
 import { SegmentUnit } from './segments.ts';
 import { SiblingCode } from './sibling-code.ts';
@@ -34,6 +38,10 @@ export interface ProcessorOptions {
   readonly jit?: JitMode;
   /** The thread that translates (boot/translator-thread.ts); without one this thread does. */
   readonly translations?: Helper;
+  /** Where native code may go (native/executable-memory.ts), `native` modes; when not said, memory of its own until release(). */
+  readonly code?: number;
+  /** Its length; CODE_BYTES when not said. */
+  readonly codeBytes?: number;
   /** What translations may hold; a budget of its own when not said. */
   readonly codeBudget?: CodeBudget;
   /** Whether code is kept beyond its end, beginning with what an earlier domain of the same layout left. For a domain's only vCPU. */
@@ -53,6 +61,8 @@ interface Exports {
   switchRoot(view: View, old: number, root: number): number;
   /** mmu.ts */
   keepFromWriting(frame: number): void;
+  reachPage(what: number): number;
+  lookUpRip(): number;
 }
 
 /** Index of the page at hand's address among the words. */
@@ -73,6 +83,9 @@ export class SoftwareProcessor implements Processor {
   readonly segments: SegmentUnit;
   readonly blocks: BlockCache;
   private readonly translator: Translator | undefined;
+  private readonly native: NativeTier | undefined;
+  private readonly tier: Tier | undefined;
+  private ownCode: number | undefined;
   private readonly siblings: SiblingCode | undefined;
   private readonly bus: BusLock | undefined;
   private readonly words: Int32Array;
@@ -131,7 +144,7 @@ export class SoftwareProcessor implements Processor {
       e: {
         mem: o.memory,
         foreign: (low: number, high: number, access: number) => this.host.foreign(BigInt(high >>> 0) << 32n | BigInt(low >>> 0), access as Access),
-        codeWrite: (phys: number, bytes: number) => { this.translator?.guestWrites(true); this.blocks.written(phys >>> 0, bytes); this.translator?.guestWrites(false); },
+        codeWrite: (phys: number, bytes: number) => { this.blocks.translations?.guestWrites(true); this.blocks.written(phys >>> 0, bytes); this.blocks.translations?.guestWrites(false); },
         watched: (signed: bigint, what: number) => {
           const va = BigInt.asUintN(64, signed);
           return Number(what >>> 8 ? this.watches.touches(va, (what & 255) as Access, what >>> 8 & 0xffff) : this.watches.keepsOut(va, what as Access));
@@ -142,9 +155,13 @@ export class SoftwareProcessor implements Processor {
     });
     this.tscExits = false;
     this.wasm = instance.exports as unknown as Exports;
-    if (o.jit === 'on' || o.jit === 'force') {
-      this.translator = new Translator({ memory: o.memory, view: this.view, area, slot: o.slot, blocks: this.blocks, exports: instance.exports, ...o.translations && { helper: o.translations }, ...o.codeBudget && { budget: o.codeBudget } }, o.jit);
-      this.blocks.translations = this.translator;
+    if (o.jit === 'native' || o.jit === 'native-force') {
+      const address = o.code ?? (this.ownCode = mapCode()), code = address === undefined ? undefined : openCode(address, o.codeBytes), features = code && hostFeatures(code);
+      if (code && features) this.native = new NativeTier({ memory: o.memory, view: this.view, bytes: this.bytes, area, blocks: this.blocks, exports: this.wasm, code, features, clock: () => this.host.clock!(), othersAfter: thresholdsOf(o.jit === 'native' ? 'on' : 'force').small }, o.jit === 'native' ? NATIVE_THRESHOLDS : { first: 1, next: 1 });
+    }
+    if (o.jit && o.jit !== 'off') {
+      this.translator = new Translator({ memory: o.memory, view: this.view, area, slot: o.slot, blocks: this.blocks, exports: instance.exports, ...o.translations && { helper: o.translations }, ...o.codeBudget && { budget: o.codeBudget } }, o.jit === 'force' || o.jit === 'native-force' ? 'force' : 'on');
+      this.blocks.translations = this.tier = this.native ? new Tiers(this.native, this.translator) : this.translator;
       if (o.keep) {
         const { legacy } = o.keep, taken = legacy && KeptCode.accepts(legacy) ? legacy : undefined;
         this.blocks.takeOver(new KeptCode(this.bytes, this.view, area + S.records, taken, o.keep.max));
@@ -155,6 +172,9 @@ export class SoftwareProcessor implements Processor {
     this.flushTlb();
     this.rflags = 0x202n;
   }
+
+  /** Gives back what is not the domain's. After the last use. */
+  release(): void { if (this.ownCode !== undefined) unmapCode(this.ownCode); this.ownCode = undefined; }
 
   private word(offset: number, value: number): void { this.words[offset / 4] = value; }
 
@@ -248,6 +268,8 @@ export class SoftwareProcessor implements Processor {
   }
   private runBlocks(): number {
     this.word(S.patch, 0);
+    // Behind the first record of a block that is not to be run natively.
+    let past = 0;
     for (;;) {
       if (this.mustStep()) {
         const exit = this.stepTrapped();
@@ -256,15 +278,22 @@ export class SoftwareProcessor implements Processor {
         continue;
       }
       this.word(S.noticed, 0);
-      this.enterAt(this.start);
-      const exit = this.settle();
+      if (past) { this.word(S.exit, INTERNAL.none); this.runGuest(past); past = 0; } else this.enterAt(this.start);
+      let exit = this.settle();
+      if (exit === INTERNAL.native) {
+        past = this.runNative(this.words[S.hot / 4]! >>> 0);
+        if (past >= 0) continue;
+        past = 0;
+        this.word(S.noticed, 1);
+        exit = EXIT.attention;
+      }
       if (exit === INTERNAL.none) { this.word(S.patch, 0); continue; }
       if (exit === INTERNAL.decode || exit === INTERNAL.recheck) {
         if (!this.findBlock(exit === INTERNAL.recheck)) return this.count(EXIT.exception);
         continue;
       }
       if (exit === INTERNAL.watched) { this.stepOver = true; continue; }
-      if (exit === INTERNAL.hot) { this.translator?.hot(this.words[S.hot / 4]! >>> 0, !this.longMode); continue; }
+      if (exit === INTERNAL.hot) { this.tier?.hot(this.words[S.hot / 4]! >>> 0, !this.longMode); continue; }
       if (exit === EXIT.attention && this.words[S.selfAttention / 4]) {
         Atomics.store(this.words, S.selfAttention / 4, 0);
         if (this.siblings?.readMail()) this.word(S.patch, 0);
@@ -302,6 +331,13 @@ export class SoftwareProcessor implements Processor {
     if (!this.bus) { this.wasm.run(record); return; }
     this.bus.enter();
     try { this.wasm.run(record); } finally { this.bus.leave(); }
+  }
+
+  private runNative(record: number): number {
+    this.word(S.patch, 0);
+    if (!this.bus) return this.native!.run(record);
+    this.bus.enter();
+    try { return this.native!.run(record); } finally { this.bus.leave(); }
   }
 
   /** After guest code came back: makes rip right for the exit, and says which exit it is. */
@@ -409,6 +445,7 @@ export class SoftwareProcessor implements Processor {
     if (this.jumpMarks[view] === 0) {
       this.wasm.fill(this.area + S.jumpCaches + view * JUMP_BYTES, 0, JUMP_BYTES);
       this.jumpMarks[view] = 1;
+      this.native?.forgetJumps(view);
     }
     if (this.activeView === view) this.word(S.jumpTag + 4, this.jumpMarks[view]! << 16);
     this.bytes[this.area + S.jumpLower + view] = 0;
@@ -511,7 +548,7 @@ export class SoftwareProcessor implements Processor {
       tlb_walks: this.words[S.walks / 4]! >>> 0, lookups: this.words[S.lookups / 4]! >>> 0,
       blocks_decoded: this.blocks.decoded, blocks_revived: this.blocks.revived, blocks_dropped: this.blocks.dropped, code_writes: this.blocks.writes, code_writes_beside: this.blocks.beside, code_pages_given_up: this.blocks.givenUp, cache_emptied: this.blocks.emptied, instructions_decoded: this.blocks.instructions,
       ...this.siblings && { sibling_code_posted: this.siblings.posted, sibling_code_read: this.siblings.read, bus_locks: this.bus!.taken },
-      ...this.translator?.counters(),
+      ...this.tier?.counters(),
     };
   }
 }

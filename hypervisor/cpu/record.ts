@@ -6,10 +6,11 @@
 //  24 i32 target: of a direct branch, relative to the page's base
 //  20 u64 seen: where an indirect branch or return last went, or 0
 //  20 u32 number: of the record a block starts with, where translations are in the table, or 0 (jit/translator.ts)
+//  28 u32 native: number of the native code of the block that starts here (native/tier.ts)
 //
 // a, b, c, base, index and the segment are register slots (state.ts SLOT). A 64-bit immediate takes 8..15.
 export const RECORD_BYTES = 32;
-export const R = { handler: 0, a: 2, b: 3, base: 4, index: 5, scale: 6, segment: 7, disp: 8, imm: 12, offset: 16, length: 18, c: 19, link: 20, target: 24, seen: 20, number: 20 } as const;
+export const R = { handler: 0, a: 2, b: 3, base: 4, index: 5, scale: 6, segment: 7, disp: 8, imm: 12, offset: 16, length: 18, c: 19, link: 20, target: 24, seen: 20, number: 20, native: 28 } as const;
 
 export interface RecordFields {
   handler: number; a: number; b: number; base: number; index: number; scale: number; segment: number;

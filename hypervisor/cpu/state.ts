@@ -4,7 +4,7 @@
 //   0x0000  words polled and exit details      0x1000  FXSAVE-shaped x87/MMX/SSE state
 //   0x0100  registers: 32 slots of 8 bytes     0x2000  scratch for page-crossing accesses
 //   0x4000  mail from siblings                  0x5000  tables for vector lookups
-//   0x10000 TLBs: [view][kind] of 1024 entries {i64 tag, i32 addend, pad}
+//   0x10000 TLBs: [view][kind] of 1024 entries {i64 tag, i32 addend, i32 page}
 //   0x40000 jump caches: [view] of 16384 entries {i64 rip ^ tag, i32 record, i32 number}
 //   0xc0000 pages in jump caches: [view] of 65536 bytes, by the low bits of the page number
 //   0x100000 block table: 256 Ki entries {u32 physical address, u32 record | mode}
@@ -103,6 +103,10 @@ export const S = {
   ahead: 0x4184,
   /** i32: not zero during a page walk, for who measures. */
   walking: 0x4188,
+  /** u16: the guest's flags while native code runs (native/block.ts). */
+  nativeFlags: 0x4190,
+  /** i64: the virtual address that native code found no page for. */
+  missed: 0x4198,
   /** Constants that are looked up in, see vector-tables.ts. */
   vectorTables: 0x5000,
   tlbs: 0x10000,
@@ -124,7 +128,7 @@ export const TLB_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const VIEW_BYTES = 4 * TLB_BYTES;
 /**
  * A TLB entry: minus the address of its page (i64), and what makes a virtual address of it a physical one (i32). So an address
- * plus the first is below a page's size if it is in that page. In an empty entry that is false for whatever is looked
+ * plus the first is below a page's size if it is in that page; beside it the physical address of the page. In an empty entry that is false for whatever is looked
  * up there, and for what lies around it, canonical addresses being far from it: but where that page of no address
  * (and the next, for it begins amid a page) would itself be looked up, another stands.
  */
@@ -150,7 +154,7 @@ export const SLOT = {
 export const SEGMENT_SLOT = [SLOT.esBase, SLOT.csBase, SLOT.ssBase, SLOT.dsBase, SLOT.fsBase, SLOT.gsBase] as const;
 
 /** Exits handled inside processor.ts. */
-export const INTERNAL = { none: 0, decode: 100, stepped: 101, recheck: 102, undefined: 103, hot: 104, watched: 105 } as const;
+export const INTERNAL = { none: 0, decode: 100, stepped: 101, recheck: 102, undefined: 103, hot: 104, watched: 105, native: 106 } as const;
 
 /** FXSAVE image inside S.fx (Intel SDM, FXSAVE 64-bit map). */
 export const FX = { fcw: 0, fsw: 2, ftw: 4, fop: 6, fip: 8, fdp: 16, mxcsr: 24, mxcsrMask: 28, st: 32, xmm: 160 } as const;

@@ -26,10 +26,10 @@ export function addressSpace(view: DataView, layout: MemoryLayout, slot = 0) {
 }
 
 /** One vCPU with four mapped areas: one code page, two data pages (the third absent), one stack page, one data page in the upper half. */
-export function machine(code: number[], { slot = 0, jit = 'off', host = {}, keep }: { slot?: number; jit?: JitMode; host?: Partial<ProcessorHost>; keep?: ProcessorOptions['keep'] } = {}) {
+export function machine(code: number[], { slot = 0, jit = 'off', host = {}, ...more }: { slot?: number; jit?: JitMode; host?: Partial<ProcessorHost> } & Pick<ProcessorOptions, 'keep' | 'code' | 'codeBytes'> = {}) {
   const layout = layoutMemory(1, 64);
   const memory = new WebAssembly.Memory({ initial: layout.totalBytes / 65536, maximum: layout.totalBytes / 65536, shared: true });
-  const cpu = createProcessor({ memory, layout, vcpu: 0, slot, module, jit, ...keep && { keep }, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {}, ...host } });
+  const cpu = createProcessor({ memory, layout, vcpu: 0, slot, module, jit, ...more, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {}, ...host } });
   const { root, map } = addressSpace(cpu.view, layout, slot);
   const codeAt = map(CODE_VA), dataAt = map(DATA_VA);
   map(DATA_VA + 4096n);

@@ -19,6 +19,7 @@ const MODE = { kernel: 1, translated: 2 } as const;
 /** Of Processor.counters(), those that are handed on. */
 export const PROCESSOR_COUNTERS = [
   'tlb_walks', 'lookups', 'blocks_decoded', 'blocks_revived', 'blocks_dropped', 'cache_emptied', 'jit_translations', 'jit_adopted', 'jit_live', 'jit_dropped', 'jit_refused', 'jit_compile_us', 'jit_helper_us',
+  'native_blocks', 'native_dropped', 'native_refused', 'native_entries', 'native_links', 'native_jumps', 'native_misses', 'native_walks_failed', 'native_left', 'native_bytes', 'native_emptied', 'native_us',
 ] as const;
 /** Index of a kind of exit. */
 export const KIND = Object.fromEntries(EXIT_KINDS.map((name, n) => [name, n])) as Readonly<Record<ExitKind, number>>;

@@ -30,8 +30,10 @@ Options:
   --tls-cert FILE       its certificate and key in PEM form; without them the host makes its own and keeps it
   --tls-key FILE
   --root FOLDER         remote callers may name kernels, ramdisks and disks below it; may be given several times
-  --jit MODE            on: what guests run often is translated (default); off: all is interpreted; force: all is
-                        translated before it runs, for tests. XENOLITH_JIT says the same where the option is not given
+  --jit MODE            native: what guests run often is translated into code of this host's processor, on Linux and
+                        x86-64, and elsewhere into WebAssembly (default); on: into WebAssembly; off: all is interpreted;
+                        force, native-force: all is translated before it runs, for tests. XENOLITH_JIT says the same
+                        where the option is not given
   --help                this help
 `;
 
@@ -63,7 +65,7 @@ export function parseHostOptions(argv: readonly string[], env: NodeJS.ProcessEnv
 }
 
 function jitOf(option: string | undefined, env: NodeJS.ProcessEnv): JitMode {
-  const value = option ?? (env['XENOLITH_JIT'] || 'on'), mode = JIT_MODES.find(each => each === value);
+  const value = option ?? (env['XENOLITH_JIT'] || 'native'), mode = JIT_MODES.find(each => each === value);
   if (!mode) throw new HostUsageError(`${option === undefined ? 'XENOLITH_JIT' : '--jit'} is one of ${JIT_MODES.join(', ')}, not "${value}"`);
   return mode;
 }

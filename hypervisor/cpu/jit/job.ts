@@ -95,7 +95,9 @@ class Blocks implements CodeFinder, Numbers {
   block(phys: number): number {
     const { view } = this, record = this.at(phys);
     if (!record) return 0;
-    const counts = view.getUint16(record + R.handler, true) === SPECIAL.count;
+    const handler = view.getUint16(record + R.handler, true), counts = handler === SPECIAL.count;
+    // What is native code goes on as that.
+    if (handler === SPECIAL.native) return 0;
     // A small translation ends where another begins: going over is cheap with registers in memory, and each is made once.
     if (!counts && this.alone && record !== this.job.start) return 0;
     return !counts || this.weight(record) >= this.warm ? record : 0;

@@ -36,7 +36,7 @@ const PROGRAMS: readonly [name: string, code: number[], at: bigint][] = [
 /** On a busy machine the two take turns and no count is lost whatever happens: so it is also counted who took the lock. */
 const RUNS = 8, SPOILT = 2000;
 
-describe.each<JitMode>(['off', 'force'])('locked instructions of two vCPUs, translations %s', jit => {
+describe.each<JitMode>(['off', 'force', 'native-force'])('locked instructions of two vCPUs, translations %s', jit => {
   let cpus: SoftwareProcessor[], threads: Worker[], code: number, data: number;
   beforeAll(async () => {
     const layout = layoutMemory(VCPUS, 64), pages = layout.totalBytes / 65536, modules = [0, 1].map(compileInterpreter);
@@ -93,10 +93,12 @@ describe.each<JitMode>(['off', 'force'])('locked instructions of two vCPUs, tran
     cpus[0]!.bytes.set(LOW_HALF, code + offset + 128);
     // Comparisons that the other's count has spoilt: so often were the two at work at once.
     let spoilt = 0;
+    // The host's processor has an instruction for it.
+    const native = jit === 'native-force' && process.platform === 'linux' && process.arch === 'x64';
     for (let n = 0; n < RUNS && spoilt < SPOILT; n++) {
       const [sixteen, other] = await run(at, offset, offset + 128);
       expect([cpus[0]!.read64(at), cpus[0]!.read64(at + 8n)]).toEqual([BigInt(ROUNDS), BigInt(ROUNDS)]);
-      expect([sixteen!.busLocks, other!.busLocks]).toEqual([sixteen!.attempts, 0]);
+      expect([sixteen!.busLocks, other!.busLocks]).toEqual([native ? 0 : sixteen!.attempts, 0]);
       spoilt += sixteen!.attempts - ROUNDS;
     }
   }, 60_000);

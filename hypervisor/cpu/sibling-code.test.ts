@@ -40,7 +40,7 @@ const write = (cpu: SoftwareProcessor, value: bigint, at = 1n): void => {
   expect(cpu.run()).toBe(EXIT.softwareInterrupt);
 };
 
-describe.each<JitMode>(['off', 'force'])('code that a sibling overwrites, translations %s', jit => {
+describe.each<JitMode>(['off', 'force', 'native-force'])('code that a sibling overwrites, translations %s', jit => {
   test('blocks are dropped where another vCPU has them', () => {
     const { runner, writer } = machine(jit);
     expect(answer(runner)).toBe(0x11n);

@@ -8,7 +8,7 @@ const WRITE = 1n, ACCESS = 3n, B1 = 0n, B2 = 1n, B4 = 3n, B8 = 2n;
 /** DR7 with breakpoint n enabled for this condition and length. */
 const control = (n: number, condition: bigint, length: bigint): bigint => 2n << BigInt(2 * n) | (condition | length << 2n) << BigInt(16 + 4 * n);
 
-describe.each<JitMode>(['off', 'force'])('watched accesses, translations %s', jit => {
+describe.each<JitMode>(['off', 'force', 'native-force'])('watched accesses, translations %s', jit => {
   /** Runs to the next debug exception. */
   const trap = (cpu: ReturnType<typeof machine>['cpu']): { rip: bigint; dr6: bigint } => {
     expect([cpu.run(), cpu.vector]).toEqual([EXIT.exception, 1]);

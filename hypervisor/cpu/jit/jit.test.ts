@@ -12,7 +12,7 @@ import { CodeBudget } from './budget.ts';
 import type { JitMode } from './mode.ts';
 import { type Helper, type Request, type Response, thresholdsOf, translated } from './translator.ts';
 
-const module = compileInterpreter(0);
+const module = compileInterpreter(0), RUNS_NATIVELY = process.platform === 'linux' && process.arch === 'x64';
 const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n;
 
 /** Two pages of code, one of data with nothing behind it, one of stack. */
@@ -59,10 +59,11 @@ function agree(code: number[], setUp: (cpu: SoftwareProcessor) => void = () => {
     return { exit, ...state(m.cpu), data: [...m.cpu.bytes.subarray(m.dataAt, m.dataAt + 4096)], cpu: m.cpu };
   };
   const plain = ({ cpu: _, ...rest }: ReturnType<typeof outcome>) => rest;
-  const off = outcome('off'), on = outcome('on'), force = outcome('force');
-  expect(plain(on)).toEqual(plain(off));
-  expect(plain(force)).toEqual(plain(off));
+  const off = outcome('off'), on = outcome('on'), force = outcome('force'), native = outcome('native'), nativeForce = outcome('native-force');
+  for (const translated of [on, force, native, nativeForce]) expect(plain(translated)).toEqual(plain(off));
   expect(translations(force.cpu)).toBeGreaterThan(0);
+  if (RUNS_NATIVELY) expect(nativeForce.cpu.counters()['native_blocks']).toBeGreaterThan(0);
+  for (const { cpu } of [native, nativeForce]) cpu.release();
   return force;
 }
 const le32 = (n: number): number[] => [n & 255, n >> 8 & 255, n >> 16 & 255, n >>> 24];

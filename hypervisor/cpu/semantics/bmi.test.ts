@@ -18,7 +18,7 @@ function run(code: readonly number[], jit: JitMode, registers: Readonly<Record<n
 /** C4 with an opcode map, a prefix (0 none, 1 66, 2 F3, 3 F2), 64 bits, rcx as VEX.vvvv; to rax from rbx. */
 const vex = (map: number, pp: number, opcode: number, vvvv = RCX, modrm = 0xc3, wide = true): number[] => [0xc4, 0xe0 | map, (wide ? 0x80 : 0) | (~vvvv & 15) << 3 | pp, opcode, modrm];
 
-describe.each<JitMode>(['off', 'force'])('translations: %s', jit => {
+describe.each<JitMode>(['off', 'force', 'native-force'])('translations: %s', jit => {
   const V = 0x8000_0000_0000_f0f0n;
   test.each<[name: string, code: number[], by: bigint, value: bigint, result: bigint, flags: bigint]>([
     ['andn', vex(2, 0, 0xf2), 0xf0n, V, 0x8000_0000_0000_f000n, SF],

@@ -24,7 +24,7 @@ function product(a: bigint, b: bigint, imm: number): bigint {
 }
 const A = 0x7b5b5465_73745665_63746f72_5d53475dn, B = 0x48692853_68617929_5b477565_726f6e5dn, ONES = (1n << 128n) - 1n;
 
-describe.each<JitMode>(['off', 'force'])('translations: %s', jit => {
+describe.each<JitMode>(['off', 'force', 'native-force'])('translations: %s', jit => {
   test.each([[0x00, 0x1d4d84c8_5c3440c0_929633d5_d36f0451n], [0x01, 0x1a2bf6db_3a30862f_babf262d_f4b7d5c9n], [0x10, 0x1bd17c8d_556ab5a1_7fa540ac_2a281315n], [0x11, 0x1d1e1f2c_592e7c45_d66ee03e_410fd4edn]])('Intel\'s example, immediate %i', (imm, expected) => {
     expect(multiply(A, B, imm, jit)).toBe(expected);
     expect(multiply(A, B, imm, jit, true)).toBe(expected);

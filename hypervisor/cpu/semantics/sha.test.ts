@@ -33,7 +33,7 @@ function padded(text: string): number[] {
 const hex = (words: readonly number[]): string => words.map(w => (w >>> 0).toString(16).padStart(8, '0')).join('');
 const TEXTS = ['', 'abc', 'The quick brown fox jumps over the lazy dog'];
 
-describe.each<JitMode>(['off', 'force'])('translations: %s', jit => {
+describe.each<JitMode>(['off', 'force', 'native-force'])('translations: %s', jit => {
   test.each(TEXTS)('SHA-1 of "%s"', text => {
     // The first word is in the highest lane.
     const w = padded(text), m: Vector[] = [0, 4, 8, 12].map(n => w.slice(n, n + 4).toReversed());

@@ -31,7 +31,7 @@ test.each([...Object.entries(XMM).map(([name, code]) => [name, code, false] as c
   // Some immediates say something else than others.
   expect(new Set(outcomes).size).toBeGreaterThan(1);
 });
-test.each<JitMode>(['off', 'force'])('PSHUFB with each index, translations: %s', jit => {
+test.each<JitMode>(['off', 'force', 'native-force'])('PSHUFB with each index, translations: %s', jit => {
   for (const mmx of [false, true]) {
     const count = mmx ? 8 : 16, code = [...(mmx ? [] : [0x66]), 0x0f, 0x38, 0x00, 0xc1];
     for (let first = 0; first < 256; first += count) {

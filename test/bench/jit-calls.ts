@@ -1,5 +1,5 @@
-// Calls of many small functions, in an order without pattern: how the time of a call grows with the code there is, translated,
-// interpreted, and with the same bytes on the host's own processor, where that is x86-64 and a C compiler is installed.
+// Calls of many small functions, in an order without pattern: how the time of a call grows with the code there is, interpreted,
+// translated into WebAssembly and into native code, and with the same bytes on the host's own processor, where that is x86-64 and a C compiler is installed.
 //   node bin/run-node26.mjs test/bench/jit-calls.ts [functions ...]
 // Prints nanoseconds per call, of the best round; exits 1 when results differ.
 import { compileInterpreter } from '../../hypervisor/cpu/interpreter.ts';
@@ -63,7 +63,7 @@ function program(functions: number): Program {
 
 interface Result { readonly ns: number; readonly state: string }
 /** @param runs in each round @param state what comes of one run, from a table of zeros */
-function guest({ code, calls }: Program, jit: 'off' | 'on', runs: number, rounds: number): Result {
+function guest({ code, calls }: Program, jit: 'off' | 'on' | 'native', runs: number, rounds: number): Result {
   const codePages = Math.ceil(code.length / 4096), layout = layoutMemory(1, codePages + 64), pages = layout.totalBytes / 65536;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   const cpu = createProcessor({ memory, layout, vcpu: 0, slot: 0, module, jit, host: { descriptor: () => undefined, foreign: () => 0, unimplemented: () => {} } });
@@ -85,6 +85,7 @@ function guest({ code, calls }: Program, jit: 'off' | 'on', runs: number, rounds
   go(1);
   let sum = 0n;
   for (let at = data; at < data + DATA_BYTES; at += 8) sum = BigInt.asUintN(64, sum + cpu.view.getBigUint64(at, true));
+  cpu.release();
   return { ns: ms * 1e6 / (runs * calls), state: `${cpu.gpr[0]} ${sum}` };
 }
 
@@ -122,7 +123,7 @@ int main(int argc, char **argv) {
 const sizes = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [100, 1000, 3000];
 if (!sizes.every(n => Number.isInteger(n) && n > 0 && n <= 20_000)) { console.error('usage: jit-calls.ts [functions ...], each from 1 to 20000'); process.exit(2); }
 for (const functions of sizes) {
-  const p = program(functions), slow = guest(p, 'off', Math.ceil(CALLS / p.calls), 2), fast = guest(p, 'on', RUNS / ROUNDS, ROUNDS), bare = native(p);
-  console.log(`${functions} functions, ${Math.ceil(p.code.length / 1024)} KiB: interpreted ${slow.ns.toFixed(0)} ns a call, translated ${fast.ns.toFixed(1)}${bare ? `, native ${bare.ns.toFixed(1)}` : ''}`);
-  for (const other of [fast, bare]) if (other && other.state !== slow.state) { console.error(`results differ: ${slow.state} and ${other.state}`); process.exitCode = 1; }
+  const p = program(functions), slow = guest(p, 'off', Math.ceil(CALLS / p.calls), 2), fast = guest(p, 'on', RUNS / ROUNDS, ROUNDS), own = guest(p, 'native', RUNS / ROUNDS, ROUNDS), bare = native(p);
+  console.log(`${functions} functions, ${Math.ceil(p.code.length / 1024)} KiB: interpreted ${slow.ns.toFixed(0)} ns a call, WebAssembly ${fast.ns.toFixed(1)}, native code ${own.ns.toFixed(1)}${bare ? `, bare ${bare.ns.toFixed(1)}` : ''}`);
+  for (const other of [fast, own, bare]) if (other && other.state !== slow.state) { console.error(`results differ: ${slow.state} and ${other.state}`); process.exitCode = 1; }
 }

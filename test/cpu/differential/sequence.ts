@@ -163,7 +163,8 @@ class SequenceMaker {
       else {
         maker.make(recipe, maker.spare, 0, code, this.p, this.compat, meta, false, this.kept);
         const after = this.unfit() ? undefined : this.flagsAfter(recipe);
-        if (after === undefined) { code.fill(0xcc, this.p, this.p + 16); continue; }
+        // One that was too long too leaves nothing behind.
+        if (after === undefined) { code.fill(0xcc, this.p, this.p + 32); continue; }
         this.p += meta.length;
         if (recipe.relative) {
           const size = recipe.operands[0]!.size === 'b' ? 1 : 4;

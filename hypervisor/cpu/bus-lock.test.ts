@@ -7,7 +7,7 @@ import { createProcessor, type SoftwareProcessor } from './processor.ts';
 import type { JitMode } from './jit/mode.ts';
 import { EXIT } from './processor-api.ts';
 import { S } from './state.ts';
-import { addressSpace } from './test-machine.ts';
+import { addressSpace, RUNS_NATIVELY } from './test-machine.ts';
 
 const ROUNDS = 300_000, VCPUS = 2, PAUSE = 20;
 const CODE_VA = 0x400000n, DATA_VA = 0x500000n, TOGETHER_VA = DATA_VA + 0x800n;
@@ -94,7 +94,7 @@ describe.each<JitMode>(['off', 'force', 'native-force'])('locked instructions of
     // Comparisons that the other's count has spoilt: so often were the two at work at once.
     let spoilt = 0;
     // The host's processor has an instruction for it.
-    const native = jit === 'native-force' && process.platform === 'linux' && process.arch === 'x64';
+    const native = jit === 'native-force' && RUNS_NATIVELY;
     for (let n = 0; n < RUNS && spoilt < SPOILT; n++) {
       const [sixteen, other] = await run(at, offset, offset + 128);
       expect([cpus[0]!.read64(at), cpus[0]!.read64(at + 8n)]).toEqual([BigInt(ROUNDS), BigInt(ROUNDS)]);

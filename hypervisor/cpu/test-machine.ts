@@ -1,11 +1,20 @@
 // A vCPU with a little memory, for tests of the processor alone.
 import { compileInterpreter } from './interpreter.ts';
 import type { JitMode } from './jit/mode.ts';
+import { hostFeatures } from './native/features.ts';
+import { mapCode, openCode, unmapCode } from './native/executable-memory.ts';
 import { layoutMemory, type MemoryLayout } from './layout.ts';
 import { createProcessor, type ProcessorOptions } from './processor.ts';
 import type { ProcessorHost } from './processor-api.ts';
 
 const module = compileInterpreter(0);
+/** Whether this host runs native code; where it does not, `native` modes are WebAssembly's. */
+export const RUNS_NATIVELY = ((): boolean => {
+  const address = mapCode(), can = address !== undefined && hostFeatures(openCode(address)) !== undefined;
+  if (address !== undefined) unmapCode(address);
+  if (!can) console.warn('SKIPPED native code: this host does not run any (Linux on x86-64, its kernel and processor permitting)');
+  return can;
+})();
 export const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n, HIGH_VA = 0xffff_ffff_8100_0000n;
 
 /** Page tables in frames that nobody has: `map` gives a virtual page a physical one, a fresh one when none is named. */

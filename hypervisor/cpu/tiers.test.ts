@@ -2,12 +2,11 @@
 import { expect, test } from 'vitest';
 import { SPECIAL } from './decode.ts';
 import { EXIT } from './processor-api.ts';
-import { CODE_VA, DATA_VA, machine } from './test-machine.ts';
+import { CODE_VA, DATA_VA, machine, RUNS_NATIVELY } from './test-machine.ts';
 
 const le32 = (n: number): number[] => [n & 255, n >> 8 & 255, n >> 16 & 255, n >>> 24];
-const CAN = process.platform === 'linux' && process.arch === 'x64';
 
-test.skipIf(!CAN)('a loop that is MMX in part is native and WebAssembly by turns', () => {
+test.skipIf(!RUNS_NATIVELY)('a loop that is MMX in part is native and WebAssembly by turns', () => {
   // mov ecx, 5000; pxor mm0, mm0; again: add eax, ecx; jmp f; f: paddd mm0, [rbx + 8]; jmp g; g: dec ecx; jnz again; movq [rbx], mm0; int3
   const code = [0xb9, ...le32(5000), 0x0f, 0xef, 0xc0, /* 8: */ 0x01, 0xc8, 0xeb, 0, /* 12: */ 0x0f, 0xfe, 0x43, 8, 0xeb, 0, /* 18: */ 0xff, 0xc9, 0x75, 0xf2, 0x0f, 0x7f, 0x03, 0xcc];
   const { cpu, codeAt } = machine(code, { jit: 'native' });

@@ -34,6 +34,7 @@ test('the report gives shares of the interval', () => {
   // 40 ms of guest code: 6 of 10 samples, and 5 of 50 looks.
   expect(text).toContain('guest code: translated 1.2%, interpreted 0.8%; TLB misses in both 0.2%');
   expect(text).toContain("translating: 0.0% in the vCPUs' time, 0.1% of another processor");
+  expect(formatReport({ ...report, processor: { native_us: 20_000 } }, [])).toContain("translating: 1.0% in the vCPUs' time, 0.0%");
   expect(text).toMatch(/^iret +25 +4\.0 +160\.00 +0\.2%$/m);
   expect(text).toMatch(/^ +70\.0% {2}kernel do_<things>$/m);
 });

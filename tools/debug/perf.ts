@@ -54,7 +54,7 @@ export function formatReport(report: PerfReport, functions: readonly Met[]): str
   const met = report.samples.reduce((sum, s) => sum + s.count, 0), translated = report.samples.reduce((sum, s) => sum + s.translated, 0);
   if (met > 0) lines.push(`guest code: translated ${share(report.guestMs * translated / met).trim()}, interpreted ${share(report.guestMs * (met - translated) / met).trim()}`
     + (report.looks > 0 ? `; TLB misses in both ${share(report.guestMs * report.walking / report.looks).trim()}` : ''));
-  const { jit_helper_us: helper = 0, jit_compile_us: own = 0 } = report.processor;
+  const { jit_helper_us: helper = 0, jit_compile_us: here = 0, native_us: native = 0 } = report.processor, own = here + native;
   if (helper + own > 0) lines.push(`translating: ${share(own / 1000).trim()} in the vCPUs' time, ${share(helper / 1000).trim()} of another processor`);
   const table = (title: string, rows: readonly (readonly [string, { count: number; ms: number }])[]): void => {
     if (rows.length === 0) return;

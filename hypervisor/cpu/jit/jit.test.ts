@@ -8,11 +8,12 @@ import { createProcessor, type SoftwareProcessor } from '../processor.ts';
 import { EXIT } from '../processor-api.ts';
 import { R } from '../record.ts';
 import { S } from '../state.ts';
+import { RUNS_NATIVELY } from '../test-machine.ts';
 import { CodeBudget } from './budget.ts';
 import type { JitMode } from './mode.ts';
 import { type Helper, type Request, type Response, thresholdsOf, translated } from './translator.ts';
 
-const module = compileInterpreter(0), RUNS_NATIVELY = process.platform === 'linux' && process.arch === 'x64';
+const module = compileInterpreter(0);
 const CODE_VA = 0x400000n, DATA_VA = 0x500000n, STACK_VA = 0x600000n;
 
 /** Two pages of code, one of data with nothing behind it, one of stack. */

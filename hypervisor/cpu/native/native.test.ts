@@ -8,7 +8,7 @@ import { SPECIAL } from '../decode.ts';
 import { EXIT, VIEW } from '../processor-api.ts';
 import type { SoftwareProcessor } from '../processor.ts';
 import { FX, S } from '../state.ts';
-import { CODE_VA, DATA_VA, HIGH_VA, machine as plainMachine, STACK_VA } from '../test-machine.ts';
+import { CODE_VA, DATA_VA, HIGH_VA, machine as plainMachine, RUNS_NATIVELY, STACK_VA } from '../test-machine.ts';
 import { Addresses, CONTROL, JUMP_TABLE_BYTES } from './addresses.ts';
 import { Assembler } from './assembler.ts';
 import { BlockTranslator } from './block.ts';
@@ -17,8 +17,6 @@ import { mapCode, openCode, unmapCode } from './executable-memory.ts';
 import { hostFeatures } from './features.ts';
 
 const le32 = (n: number): number[] => [n & 255, n >> 8 & 255, n >> 16 & 255, n >>> 24];
-const CAN = process.platform === 'linux' && process.arch === 'x64';
-if (!CAN) console.warn('SKIPPED native code: this host is not Linux on x86-64');
 const made: SoftwareProcessor[] = [];
 function machine(code: number[], jit: 'native' | 'native-force' | 'off' = 'native-force', more: Parameters<typeof plainMachine>[1] = {}) {
   const m = plainMachine(code, { jit, ...more });
@@ -43,7 +41,7 @@ function both(code: number[], setUp: (cpu: SoftwareProcessor) => void, isTaken =
   return { ...seen, failed };
 }
 
-describe.skipIf(!CAN)('native code', () => {
+describe.skipIf(!RUNS_NATIVELY)('native code', () => {
   test('a hot loop becomes native, and is left for what it cannot do', () => {
     // mov ecx, N; again: add eax, ecx; dec ecx; jnz again; int3
     const { cpu, codeAt } = machine([0xb9, ...le32(100_000), 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xfa, 0xcc], 'native');
@@ -230,7 +228,7 @@ describe.skipIf(!CAN)('native code', () => {
   });
 });
 
-describe.skipIf(!CAN)('what is written', () => {
+describe.skipIf(!RUNS_NATIVELY)('what is written', () => {
   /** How memory may be named: the guest's and the state through GS with 32 bits; the code memory's own words; a jump table; the thread's stack. */
   const ALLOWED = [
     /^%gs:0x[0-9a-f]+$/, /^%gs:(0x[0-9a-f]+)?\((%eax|%r15d)\)$/, /^%gs:0x[0-9a-f]+\(%r15\)$/, /^%gs:0x[0-9a-f]+\(%rbx\)$/, /^%gs:0x0\(%ebx,%edx,1\)$/, /^%gs:\(%ebx\)$/, /^-?0x[0-9a-f]+\(%rip\)$/,

@@ -272,6 +272,7 @@ export class SoftwareProcessor implements Processor {
     let past = 0;
     for (;;) {
       if (this.mustStep()) {
+        past = 0;
         const exit = this.stepTrapped();
         if (exit) return this.count(exit);
         if (this.words[S.attention / 4]) return this.count(EXIT.attention);
